@@ -1,0 +1,1 @@
+"""Field vectors in, logits out. One file per backbone."""

@@ -1,0 +1,1 @@
+"""Trainable embedding layers and quantizers that several methods share."""

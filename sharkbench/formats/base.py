@@ -1,0 +1,77 @@
+"""What every packed format promises."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sharkbench.data.schema import Schema
+
+
+class Format(nn.Module):
+    """The packed rows of a group of fields.
+
+    All that has to be kept in memory to serve is a registered buffer, so ``nbytes`` is a sum and not a formula.
+    ``columns`` of the id matrix given to :meth:`lookup` are the slots of ``fields``, in the order of ``fields``;
+    ids are global (the schema's id space), ids of unknown range never get here (:class:`PackedLayer` checks them).
+
+    Args:
+        schema: of the whole model.
+        fields: the fields served, as indices into ``schema.fields``.
+        width: numbers per row.
+    """
+
+    kind: ClassVar[str]
+    """The format's name in artifacts and tables."""
+
+    def __init__(self, schema: Schema, fields: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.schema, self.fields, self.width = schema, tuple(int(f) for f in fields), int(width)
+        slots = schema.slot_columns(self.fields)
+        # Where each column's field begins in the id space: the id structure, which fp32 needs as well; not counted.
+        starts = torch.from_numpy(schema.offsets[:-1][schema.slot_fields[slots]])
+        self.register_buffer("starts", starts, persistent=False)
+        self.starts: Tensor
+
+    @property
+    def cardinalities(self) -> np.ndarray:
+        """``[len(fields)]`` int64 rows of each field before compression."""
+        return np.array([self.schema.fields[f].cardinality for f in self.fields], dtype=np.int64)
+
+    @abstractmethod
+    def lookup(self, ids: Tensor) -> Tensor:
+        """``[B, C]`` int32 or int64 global ids (none is padding) to ``[B, C, width]`` float32."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of everything that is kept to serve: exactly the tensor bytes of the saved artifact."""
+        return sum(t.nbytes for t in self.state_dict().values())
+
+    @abstractmethod
+    def nbytes_by_field(self) -> dict[str, int]:
+        """Bytes per field name; what fields share stands under ``"(shared)"``. The values add up to ``nbytes``."""
+
+    def describe(self) -> dict[str, Any]:
+        """Settings (plain JSON values) that, with the tensors, suffice for :meth:`restore`."""
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def restore(
+        cls,
+        schema: Schema,
+        fields: Sequence[int],
+        width: int,
+        settings: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+    ) -> Self:
+        """Rebuild from an artifact. Believes nothing: shapes, ranges and finiteness are checked.
+
+        Raises:
+            ArtifactError: the tensors are not what the settings say.
+        """

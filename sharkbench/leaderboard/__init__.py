@@ -1,0 +1,1 @@
+"""Tables from the store alone; no knowledge of how runs are made."""

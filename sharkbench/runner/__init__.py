@@ -1,0 +1,1 @@
+"""Run a plan: one process per run, failures kept, results written atomically."""

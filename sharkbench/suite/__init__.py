@@ -1,0 +1,1 @@
+"""YAML to Suite to plan: what to do. Only pydantic here; nothing heavy is imported."""
