@@ -1,0 +1,171 @@
+"""Finds methods: files under ``methods/``, folders in ``$SHARKBENCH_METHODS``, and the entry points of other packages.
+
+Nothing is imported but the method that is asked for: the file is named like the method.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sharkbench.errors import InputError, did_you_mean
+from sharkbench.method import Method
+from sharkbench.pipeline import Pipeline, Stage
+
+ENTRY_POINTS = "sharkbench.methods"
+FOLDERS = "SHARKBENCH_METHODS"
+
+
+def names() -> list[str]:
+    """All method names, sorted; no method is imported."""
+    return sorted(_sources())
+
+
+def get(name: str) -> type[Method]:
+    """The method called ``name``.
+
+    Raises:
+        InputError: there is none, or its file cannot be imported.
+    """
+    sources = _sources()
+    if name not in sources:
+        raise InputError(f"unknown method '{name}'{did_you_mean(name, sources)}")
+    try:
+        found = sources[name]()
+    except Exception as error:
+        raise InputError(f"method '{name}' cannot be imported: {type(error).__name__}: {error}") from error
+    declared = found.model_fields["name"].default
+    if declared != name:
+        raise InputError(f"method file '{name}' declares the name '{declared}': they must be the same")
+    return found
+
+
+def available() -> dict[str, type[Method]]:
+    """All methods that can be imported; one that cannot is warned of and left out."""
+    found = {}
+    for name in names():
+        try:
+            found[name] = get(name)
+        except InputError as error:
+            warnings.warn(str(error), stacklevel=2)
+    return found
+
+
+def parse(entry: Any) -> Method:
+    """A method from what a suite says: ``qr``, ``{name: qr, operation: add}`` or ``{pipeline: [a, b]}``.
+
+    Raises:
+        InputError: unknown method or an entry of another shape.
+        pydantic.ValidationError: a setting is wrong.
+    """
+    if isinstance(entry, Method):
+        return entry
+    if isinstance(entry, str):
+        entry = {"name": entry}
+    if not isinstance(entry, Mapping):
+        raise InputError(f"a method is a name, a mapping with 'name', or a pipeline; got {entry!r}")
+    if "pipeline" in entry:
+        if unknown := set(entry) - {"pipeline", "name"}:
+            raise InputError(f"a pipeline takes no other key; got {', '.join(sorted(map(str, unknown)))}")
+        if not isinstance(entry["pipeline"], list | tuple) or not entry["pipeline"]:
+            raise InputError("a pipeline is a list of methods")
+        return Pipeline(pipeline=tuple(_stage(stage) for stage in entry["pipeline"]))
+    if not isinstance(entry.get("name"), str):
+        raise InputError("a method needs a 'name'")
+    return get(entry["name"])(**entry)
+
+
+def _stage(entry: Any) -> Stage:
+    if isinstance(entry, Mapping) and "budget" in entry:
+        return Stage(method=parse({k: v for k, v in entry.items() if k != "budget"}), budget=entry["budget"])
+    if isinstance(entry, Mapping) and "method" in entry:
+        return Stage(method=parse(entry["method"]), budget=entry.get("budget"))
+    return Stage(method=parse(entry))
+
+
+def version_of(method: Method) -> str:
+    """Declared version and a digest of the method's code (comments and docstrings left out), for the run's key."""
+    if isinstance(method, Pipeline):
+        return "+".join(version_of(stage.method) for stage in method.pipeline)
+    return f"{method.version}-{_code_digest(type(method))}"
+
+
+@cache
+def _code_digest(cls: type[Method]) -> str:
+    tree = ast.parse(Path(inspect.getfile(cls)).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:8]
+
+
+def _sources() -> dict[str, Callable[[], type[Method]]]:
+    sources: dict[str, Callable[[], type[Method]]] = {}
+
+    def add(name: str, load: Callable[[], type[Method]], origin: str) -> None:
+        if name in sources:
+            raise InputError(f"two methods are called '{name}' (the second: {origin}); rename one")
+        sources[name] = load
+
+    for folder in _folders():
+        for file in sorted(folder.glob("*.py")):
+            if not file.stem.startswith("_"):
+                add(file.stem, lambda file=file: _only_method(_import_file(file)), str(file))  # type: ignore[misc]
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        add(point.name, point.load, f"entry point {point.value}")
+    return sources
+
+
+@cache
+def _built_in() -> Path:
+    spec = importlib.util.find_spec("sharkbench.methods")
+    assert spec is not None and spec.submodule_search_locations
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _folders() -> list[Path]:
+    extra = [Path(p) for p in os.environ.get(FOLDERS, "").split(os.pathsep) if p]
+    for folder in extra:
+        if not folder.is_dir():
+            raise InputError(f"{FOLDERS} names '{folder}', which is not a folder")
+    return [_built_in(), *extra]
+
+
+def _import_file(file: Path) -> ModuleType:
+    if file.parent == _built_in():
+        return importlib.import_module(f"sharkbench.methods.{file.stem}")
+    name = f"sharkbench_user_methods.{file.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _only_method(module: ModuleType) -> type[Method]:
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise TypeError(f"{module.__file__} must define exactly one Method, it defines {len(found)}")
+    return found[0]
