@@ -88,10 +88,10 @@ def parse(entry: Any) -> Method:
 
 
 def _stage(entry: Any) -> Stage:
-    if isinstance(entry, Mapping) and "budget" in entry:
-        return Stage(method=parse({k: v for k, v in entry.items() if k != "budget"}), budget=entry["budget"])
     if isinstance(entry, Mapping) and "method" in entry:
         return Stage(method=parse(entry["method"]), budget=entry.get("budget"))
+    if isinstance(entry, Mapping) and "budget" in entry:
+        return Stage(method=parse({k: v for k, v in entry.items() if k != "budget"}), budget=entry["budget"])
     return Stage(method=parse(entry))
 
 
@@ -131,7 +131,8 @@ def _sources() -> dict[str, Callable[[], type[Method]]]:
 @cache
 def _built_in() -> Path:
     spec = importlib.util.find_spec("sharkbench.methods")
-    assert spec is not None and spec.submodule_search_locations
+    assert spec is not None
+    assert spec.submodule_search_locations
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -149,7 +150,8 @@ def _import_file(file: Path) -> ModuleType:
     name = f"sharkbench_user_methods.{file.stem}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+
+class Full(Method):
+    r"""The full-precision table, not compressed: what everything else is compared with.
+
+    .. math:: e_f(i) = W_f[i], \qquad W_f \in \mathbb{R}^{n_f \times D} \text{ in fp32}
+
+    Trained once per data set, backbone, recipe and seed; methods that start from a trained model start from this one.
+    """
+
+    name: Literal["full"] = "full"
+
+    title: ClassVar[str] = "uncompressed fp32 table"
+    paper: ClassVar[str] = "-"
+    year: ClassVar[int] = 0
+    family: ClassVar[Family] = "none"
+
+    @property
+    def budgeted(self) -> bool:
+        return False
+
+    def compress(self, bench: Workbench) -> Model:
+        return bench.full_model()

@@ -1,0 +1,222 @@
+"""All that a method may use: data, schema, budget, seed, training, validation, and the shared full-precision model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+
+from sharkbench.backbones import BackboneShape, build, width
+from sharkbench.backbones.config import BackboneConfig
+from sharkbench.data.dataset import PreparedDataset
+from sharkbench.data.schema import Schema
+from sharkbench.embeddings.base import EmbeddingLayer
+from sharkbench.embeddings.table import FullTable
+from sharkbench.measure.quality import predict, quality
+from sharkbench.model import Model
+from sharkbench.seeds import generator, seeded
+from sharkbench.store import Epoch, Quality, TrainingCost
+from sharkbench.tasks.config import TaskConfig
+from sharkbench.training.fit import FitReport, fit
+from sharkbench.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
+    from sharkbench.suite.run import RunSpec
+
+
+@dataclass
+class Ledger:
+    """Every training stage of one run, in order, with its epochs and its cost."""
+
+    history: list[Epoch] = field(default_factory=list)
+    costs: list[TrainingCost] = field(default_factory=list)
+
+    def add(self, history: Sequence[Epoch], cost: TrainingCost) -> None:
+        self.history.extend(history)
+        self.costs.append(cost)
+
+    def total(self) -> TrainingCost:
+        """Sums over the stages; the peak is the highest of them."""
+        seconds, samples = sum(c.seconds for c in self.costs), sum(c.samples for c in self.costs)
+        return TrainingCost(
+            seconds=seconds,
+            samples=samples,
+            samples_per_second=samples / seconds if seconds > 0 else 0.0,
+            peak_memory_bytes=max((c.peak_memory_bytes for c in self.costs), default=0),
+            peak_memory_kind=self.costs[-1].peak_memory_kind if self.costs else "resident",
+            epochs=sum(c.epochs for c in self.costs),
+        )
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What ``compress(bench)`` gets.
+
+    Seeds pair: with the same ``seed`` every method sees the same batches in the same order and starts from the same
+    backbone weights. There is no way to the test split from here; selection is on validation.
+
+    Attributes:
+        budget: bytes that the packed layer may take, ``None`` for a method that takes none.
+        start: the model of the pipeline stage before this one, if any.
+        shared: folder of the full-precision models that runs share.
+    """
+
+    dataset: PreparedDataset
+    task: TaskConfig
+    backbone: BackboneConfig
+    dimension: int
+    recipe: Recipe
+    seed: int
+    budget: int | None
+    shared: Path
+    full_key: str
+    on_epoch: Callable[[Epoch], None] | None = None
+    start: Model | None = None
+    stage: str = ""
+    ledger: Ledger = field(default_factory=Ledger)
+
+    @classmethod
+    def for_run(
+        cls,
+        spec: RunSpec,
+        dataset: PreparedDataset,
+        shared: Path,
+        on_epoch: Callable[[Epoch], None] | None = None,
+    ) -> Workbench:
+        bench = cls(
+            dataset=dataset,
+            task=spec.task,
+            backbone=spec.backbone,
+            dimension=spec.dimension,
+            recipe=spec.train,
+            seed=spec.seed,
+            budget=None,
+            shared=shared,
+            full_key=spec.full_key,
+            on_epoch=on_epoch,
+        )
+        return replace(bench, budget=spec.budget.nbytes(bench.fp32_bytes) if spec.budget else None)
+
+    def for_stage(self, stage: str, *, budget: int | None, start: Model | None) -> Workbench:
+        """The same bench for one stage of a pipeline; costs go into the same ledger."""
+        return replace(self, stage=stage, budget=budget, start=start)
+
+    # What there is -------------------------------------------------------------------------------------------------
+
+    @property
+    def schema(self) -> Schema:
+        return self.dataset.schema
+
+    @property
+    def width(self) -> int:
+        """Numbers per row: the dimension, and one per label where the backbone has first-order weights."""
+        return width(self.backbone, self.dimension, len(self.schema.labels))
+
+    @property
+    def fp32_bytes(self) -> int:
+        """Bytes of the full fp32 table, first-order weights included: what budgets are fractions of."""
+        return self.schema.num_rows * self.width * 4
+
+    @property
+    def init_std(self) -> float:
+        """Standard deviation of the full table's rows at the start; generated rows should start with it too."""
+        return self.recipe.init_std
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Random numbers for ``purpose``, the same for every run with this seed."""
+        return generator(self.seed, purpose)
+
+    # What to do ----------------------------------------------------------------------------------------------------
+
+    def model(self, embedding: EmbeddingLayer) -> Model:
+        """``embedding`` with a fresh backbone; its weights depend on the seed alone."""
+        shape = BackboneShape(
+            num_fields=len(embedding.fields),
+            dimension=self.dimension,
+            num_dense=len(self.schema.dense),
+            num_labels=len(self.schema.labels),
+        )
+        with seeded(self.seed, "backbone"):
+            return Model(embedding, build(self.backbone, shape))
+
+    def full_table(self) -> FullTable:
+        """A fresh full-precision table; its rows depend on the seed alone."""
+        with seeded(self.seed, "table"):
+            return FullTable(self.schema, self.width, self.init_std, sparse=self.recipe.sparse)
+
+    def train(
+        self,
+        model: Model,
+        *,
+        stage: str = "train",
+        callbacks: Sequence[Callback] = (),
+        **changes: Any,
+    ) -> FitReport:
+        """Train ``model`` in place by the recipe (``changes`` replace keys of it); best validation weights restored.
+
+        Args:
+            stage: what to call it in histories and progress.
+            callbacks: Lightning callbacks for what must happen inside training.
+
+        Raises:
+            Diverged: the loss is no longer finite.
+        """
+        recipe = Recipe.model_validate({**self.recipe.model_dump(), **changes}) if changes else self.recipe
+        report = fit(
+            model,
+            self.dataset,
+            self.task,
+            recipe,
+            seed=self.seed,
+            stage=f"{self.stage}/{stage}" if self.stage else stage,
+            callbacks=callbacks,
+            on_epoch=self.on_epoch,
+        )
+        self.ledger.add(report.history, report.cost)
+        return report
+
+    def evaluate(self, model: Model) -> dict[str, Quality]:
+        """Quality of the trainable ``model`` on the validation split, by label."""
+        split = self.dataset.splits["valid"]
+        return quality(predict(model, split), split, self.schema.labels, self.task)
+
+    def full_model(self) -> Model:
+        """The trained full-precision model of this data set, backbone, recipe and seed.
+
+        Trained by whoever asks first, then shared; its cost counts for everyone who starts from it.
+        """
+        model = self.model(self.full_table())
+        folder = self.shared / self.full_key
+        weights, facts = folder / "model.safetensors", folder / "training.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            if facts.exists():
+                model.load_state_dict(load_file(weights))
+                known = json.loads(facts.read_text())
+                history = [Epoch.model_validate(epoch) for epoch in known["history"]]
+                self.ledger.add(history, TrainingCost.model_validate(known["cost"]))
+                return model
+            # Not under this run's stage name: the next run finds it in the store as it is.
+            report = replace(self, stage="").train(model, stage="full")
+            save_file(model.state_dict(), folder / "model.tmp")
+            (folder / "model.tmp").replace(weights)
+            known = {
+                "history": [epoch.model_dump() for epoch in report.history],
+                "cost": report.cost.model_dump(),
+            }
+            # Written last: its presence says that the weights are whole.
+            (folder / "training.tmp").write_text(json.dumps(known))
+            (folder / "training.tmp").replace(facts)
+        return model
+
+    def start_model(self) -> Model:
+        """What a method that works on a trained model starts from: the stage before it, else the full model."""
+        return self.start if self.start is not None else self.full_model()
