@@ -9,20 +9,42 @@
     packed.safetensors   the compressed table (only when the run is ok)
     backbone.safetensors the backbone that goes with it (only when the run is ok)
     speed.json           a Speed, added in one rename by the measuring stage, which has the machine to itself
+    speed-error.txt      instead of it: why the run could not be measured, in one line
+
+``<out>/shared/`` holds the full-precision models that runs share, ``<out>/.locks/`` one lock per key. Whatever else is
+found in ``runs/`` was left by a process that died, and the next one sweeps it away.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import json
+import os
+import re
+import secrets
+import shutil
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sharkbench.errors import SharkbenchError
+
+if TYPE_CHECKING:
+    from sharkbench.suite.run import RunSpec
 
 Status = Literal["ok", "infeasible", "failed"]
 FailureKind = Literal["method", "out of memory", "timeout", "killed", "data", "diverged"]
 
+SPEC, ENVIRONMENT, RESULT, LOG, SPEED = "spec.json", "environment.json", "result.json", "log.txt", "speed.json"
+SPEED_ERROR = "speed-error.txt"
+
 
 class Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A metric that does not exist (the AUC of a single class) is NaN, which JSON can carry as a string only.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class Epoch(Record):
@@ -130,3 +152,153 @@ class Speed(Record):
     """Whole-model samples per second relative to the same backbone behind the fp32 table."""
     other_cpu_percent: float
     """CPU that other processes used while it was measured."""
+
+
+AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
+
+
+class Store:
+    """All finished runs under one output directory. Making one creates nothing; reading needs nothing heavy."""
+
+    def __init__(self, out: Path | str) -> None:
+        self.out = Path(out)
+        self.runs = self.out / "runs"
+        self.shared = self.out / "shared"
+
+    def directory(self, key: str) -> Path:
+        """Where the run ``key`` lies once it has ended."""
+        if not re.fullmatch(r"\w+", key):
+            raise ValueError(f"not the key of a run: {key!r}")
+        return self.runs / key
+
+    def keys(self) -> list[str]:
+        """Keys of all stored runs, sorted."""
+        if not self.runs.is_dir():
+            return []
+        with os.scandir(self.runs) as entries:
+            return sorted(e.name for e in entries if re.fullmatch(r"\w+", e.name) and e.is_dir(follow_symlinks=False))
+
+    def get(self, key: str) -> Result | None:
+        """What came out of a run, ``None`` where nothing is; what cannot be read is warned of and left out."""
+        result = self._read(key, RESULT, Result)
+        if result is not None and result.key != key:
+            warnings.warn(f"{self.runs / key / RESULT} belongs to another run, '{result.key}'; ignored", stacklevel=2)
+            return None
+        return result
+
+    def results(self) -> list[Result]:
+        """Everything that came out, in the order of the keys."""
+        return [result for key in self.keys() if (result := self.get(key)) is not None]
+
+    def status(self, plan: Iterable[RunSpec]) -> dict[str, Status | None]:
+        """By key, in the order of ``plan``: how each run ended, ``None`` where nothing is stored."""
+        found = ((key, self.get(key)) for key in dict.fromkeys(spec.key for spec in plan))
+        return {key: result.status if result else None for key, result in found}
+
+    def speed(self, key: str) -> Speed | None:
+        """What the measuring stage found, ``None`` where it has not been there."""
+        return self._read(key, SPEED, Speed)
+
+    def speed_error(self, key: str) -> str | None:
+        """Why the run could not be measured when that was last tried."""
+        path = self.directory(key) / SPEED_ERROR
+        return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+    def environment(self, key: str) -> dict[str, Any]:
+        """Revision, versions and hardware of a run; empty where nothing is stored."""
+        try:
+            found = json.loads((self.directory(key) / ENVIRONMENT).read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            warnings.warn(f"{self.runs / key / ENVIRONMENT} cannot be read: {error}", stacklevel=2)
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def spec(self, key: str) -> RunSpec | None:
+        """The run as it was resolved; ``None`` where nothing is stored or its method is no longer known here."""
+        from sharkbench.suite.run import RunSpec
+
+        return self._read(key, SPEC, RunSpec)
+
+    def _read(self, key: str, name: str, record: type[AnyRecord]) -> AnyRecord | None:
+        path = self.directory(key) / name
+        try:
+            return record.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, SharkbenchError) as error:
+            warnings.warn(f"{path} cannot be read: {error}", stacklevel=3)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            warnings.warn(f"{path} cannot be read: {where}: {first['msg']}", stacklevel=3)
+        return None
+
+    def lock(self, name: str) -> FileLock:
+        """Held by whoever works on the run ``name``; the system lets go of it when its holder dies."""
+        folder = self.out / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{name}.lock")
+
+    def begin(self, key: str) -> Path:
+        """A directory for the run ``key`` to work in, which no reader sees before :meth:`publish`. Needs its lock."""
+        directory = self.runs / f".tmp-{key}-{os.getpid()}-{secrets.token_hex(4)}"
+        directory.mkdir(parents=True)
+        return directory
+
+    def publish(self, directory: Path, key: str) -> Path:
+        """Make ``directory`` the stored run ``key`` in one rename once it is on disk; an earlier one is replaced."""
+        for file in directory.iterdir():
+            _sync(file)
+        _sync(directory)
+        target = self.directory(key)
+        replaced = self.runs / f".old-{key}-{secrets.token_hex(4)}"
+        if target.exists():
+            target.rename(replaced)  # a kill between these two lines is undone by sweep()
+        directory.rename(target)
+        _sync(self.runs)
+        shutil.rmtree(replaced, ignore_errors=True)
+        return target
+
+    def write_speed(self, key: str, speed: Speed | str) -> None:
+        """Add what was measured to a stored run, or in one line why it could not be."""
+        directory = self.directory(key)
+        if isinstance(speed, str):
+            write_text(directory / SPEED_ERROR, speed + "\n")
+        else:
+            write_text(directory / SPEED, speed.model_dump_json(indent=1))
+            (directory / SPEED_ERROR).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what dead processes left in ``runs/``; what a living one works on stays."""
+        for leftover in sorted(self.runs.glob(".*-*-*")):
+            kind, key, *_ = leftover.name[1:].split("-")
+            try:
+                with self.lock(key).acquire(timeout=0):
+                    if kind == "old" and not self.directory(key).exists():
+                        leftover.rename(self.directory(key))
+                    else:
+                        shutil.rmtree(leftover, ignore_errors=True)
+            except Timeout:
+                continue
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is there as a whole, on disk, or not at all."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        _sync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

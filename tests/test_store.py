@@ -1,0 +1,215 @@
+"""The store: what is written can be read back, appears as a whole, and survives whoever dies while writing."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from sharkbench.store import RESULT, SPEED, Epoch, Quality, Result, Speed, Store, Timing, write_text
+
+KEY = "0123456789abcdef0123"
+
+
+def a_result(key: str = KEY, **changes: Any) -> Result:
+    facts: dict[str, Any] = {
+        "key": key,
+        "status": "ok",
+        "suite": "s",
+        "dataset": "d",
+        "split": "random",
+        "data_fingerprint": "f",
+        "backbone": "fm",
+        "method": "full",
+        "method_label": "full",
+        "method_version": "1",
+        "dimension": 8,
+        "seed": 0,
+        "started": "2026-01-01T00:00:00+00:00",
+        "seconds": 1.5,
+    }
+    return Result(**{**facts, **changes})
+
+
+def a_speed() -> Speed:
+    timing = Timing(
+        name="rows", rows=10, batch=4, threads=1, stream="data", per_second=1.0, per_second_low=0.5,
+        per_second_high=2.0, ratio_torch=1.0, ratio_fp32=1.0,
+    )  # fmt: skip
+    return Speed(
+        hardware="cpu", kernels={}, lookups=[timing], model_samples_per_second=1.0, model_ratio_fp32=1.0,
+        other_cpu_percent=0.0,
+    )  # fmt: skip
+
+
+def put(store: Store, result: Result) -> Path:
+    directory = store.begin(result.key)
+    write_text(directory / RESULT, result.model_dump_json())
+    return store.publish(directory, result.key)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "out")
+
+
+def test_a_store_that_does_not_exist_is_empty_and_is_not_made_by_reading(store: Store) -> None:
+    assert store.results() == []
+    assert store.get(KEY) is None
+    assert store.environment(KEY) == {}
+    store.sweep()
+    assert not store.out.exists()
+
+
+def test_what_is_published_is_read_back_equal(store: Store) -> None:
+    quality = Quality(auc=0.7, logloss=0.5, normalized_entropy=0.9, ece=0.01)
+    epoch = Epoch(
+        stage="train", epoch=0, train_loss=0.1, valid_auc={"y": 0.5}, valid_logloss={"y": 0.6}, learning_rate=0.1,
+        seconds=1.0,
+    )  # fmt: skip
+    result = a_result(quality={"y": quality}, history=[epoch], bytes=12)
+    put(store, result)
+    assert store.get(KEY) == result
+    assert store.results() == [result]
+
+
+def test_a_metric_that_does_not_exist_survives_as_nan_in_valid_json(store: Store) -> None:
+    put(store, a_result(pack_gap={"y": math.nan}))
+    text = (store.directory(KEY) / RESULT).read_text()
+    json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    found = store.get(KEY)
+    assert found is not None
+    assert math.isnan(found.pack_gap["y"])
+
+
+def test_nothing_is_seen_before_it_is_published(store: Store) -> None:
+    directory = store.begin(KEY)
+    write_text(directory / RESULT, a_result().model_dump_json())
+    assert store.keys() == []
+    store.publish(directory, KEY)
+    assert store.keys() == [KEY]
+
+
+def test_publishing_again_replaces_the_earlier_run_and_leaves_nothing_beside_it(store: Store) -> None:
+    put(store, a_result(seconds=1.0))
+    put(store, a_result(seconds=2.0))
+    found = store.get(KEY)
+    assert found is not None
+    assert found.seconds == 2.0
+    assert [p.name for p in store.runs.iterdir()] == [KEY]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 1}', "\x00" * 50])
+def test_a_result_that_cannot_be_read_is_warned_of_and_left_out(store: Store, text: str) -> None:
+    put(store, a_result("aa"))
+    put(store, a_result("bb"))
+    (store.directory("aa") / RESULT).write_text(text)
+    with pytest.warns(UserWarning, match="aa/result.json cannot be read"):
+        assert [r.key for r in store.results()] == ["bb"]
+
+
+def test_a_result_under_a_foreign_key_is_not_believed(store: Store) -> None:
+    put(store, a_result("aa")).rename(store.runs / "bb")
+    with pytest.warns(UserWarning, match="belongs to another run"):
+        assert store.get("bb") is None
+
+
+@pytest.mark.parametrize("key", ["../x", "", ".tmp", "a/b", "a b"])
+def test_no_key_leads_out_of_the_store(store: Store, key: str) -> None:
+    with pytest.raises(ValueError, match="not the key"):
+        store.directory(key)
+
+
+def test_links_in_the_store_are_not_followed(store: Store, tmp_path: Path) -> None:
+    put(store, a_result())
+    (store.runs / "ff").symlink_to(tmp_path)
+    assert store.keys() == [KEY]
+
+
+def test_speed_is_added_to_a_finished_run_and_clears_the_earlier_error(store: Store) -> None:
+    put(store, a_result())
+    store.write_speed(KEY, "no kernel")
+    assert store.speed(KEY) is None
+    assert store.speed_error(KEY) == "no kernel"
+    store.write_speed(KEY, a_speed())
+    assert store.speed(KEY) == a_speed()
+    assert store.speed_error(KEY) is None
+    assert sorted(p.name for p in store.directory(KEY).iterdir()) == [RESULT, SPEED]
+
+
+def test_a_write_that_fails_leaves_the_earlier_file_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "file"
+    write_text(target, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_text(target, "new")
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_sweep_removes_what_the_dead_left_and_spares_the_living(store: Store) -> None:
+    dead, alive = store.begin("aa"), store.begin("bb")
+    holder = in_other_process(hold, store.out, "bb")
+    try:
+        store.sweep()
+    finally:
+        holder()
+    assert not dead.exists()
+    assert alive.exists()
+
+
+def test_sweep_brings_back_a_run_whose_replacement_was_killed_halfway(store: Store) -> None:
+    put(store, a_result())
+    store.directory(KEY).rename(store.runs / f".old-{KEY}-0000")
+    store.sweep()
+    assert store.get(KEY) == a_result()
+
+
+def test_the_lock_of_a_process_that_dies_is_free_again(store: Store) -> None:
+    holder = in_other_process(hold, store.out, KEY)
+    assert not can_lock(store.lock(KEY))
+    holder()
+    assert can_lock(store.lock(KEY))
+
+
+def can_lock(lock: FileLock) -> bool:
+    try:
+        with lock.acquire(timeout=0):
+            return True
+    except TimeoutError:
+        return False
+
+
+def hold(out: Path, key: str, ready: Any) -> None:
+    lock = Store(out).lock(key)
+    lock.acquire()
+    ready.set()
+    multiprocessing.Event().wait(60)
+
+
+def in_other_process(target: Callable[..., None], *args: Any) -> Callable[[], None]:
+    """Start ``target``, wait until it says that it is ready, and return what kills it."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=target, args=(*args, ready), daemon=True)
+    process.start()
+    assert ready.wait(60)
+
+    def kill() -> None:
+        process.kill()
+        process.join()
+
+    return kill
