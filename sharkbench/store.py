@@ -3,7 +3,7 @@
 ``<out>/runs/<key>/`` holds one finished run and appears in one rename:
 
     spec.json            the resolved RunSpec
-    environment.json     git revision and dirty flag, package versions, hardware, threads, kernels
+    environment.json     an Environment
     result.json          a Result
     log.txt              all that the run's process printed
     packed.safetensors   the compressed table (only when the run is ok)
@@ -17,7 +17,6 @@ found in ``runs/`` was left by a process that died, and the next one sweeps it a
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -121,6 +120,28 @@ class Result(Record):
     history: list[Epoch] = Field(default_factory=list)
 
 
+class Environment(Record):
+    """What a run ran on. ``git_revision`` is ``None`` where the installed code is not a git checkout."""
+
+    sharkbench: str
+    git_revision: str | None
+    git_dirty: bool | None
+    python: str
+    packages: dict[str, str]
+    platform: str
+    cpu: str
+    cores: int
+    """CPU cores that the process may use."""
+    memory_bytes: int
+    gpus: list[str]
+    threads: int
+    """CPU threads that the run used."""
+    kernels: dict[str, str]
+    """Which implementation of each kernel was in use."""
+    invocation: str
+    """Shared by the runs of one ``sharkbench run``."""
+
+
 class Timing(Record):
     """One probe, the packed layer in turns with its rivals in one process (A B A B); medians over rounds.
 
@@ -204,16 +225,9 @@ class Store:
         path = self.directory(key) / SPEED_ERROR
         return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
-    def environment(self, key: str) -> dict[str, Any]:
-        """Revision, versions and hardware of a run; empty where nothing is stored."""
-        try:
-            found = json.loads((self.directory(key) / ENVIRONMENT).read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            warnings.warn(f"{self.runs / key / ENVIRONMENT} cannot be read: {error}", stacklevel=2)
-            return {}
-        return found if isinstance(found, dict) else {}
+    def environment(self, key: str) -> Environment | None:
+        """Revision, versions and hardware of a run; ``None`` where nothing is stored."""
+        return self._read(key, ENVIRONMENT, Environment)
 
     def spec(self, key: str) -> RunSpec | None:
         """The run as it was resolved; ``None`` where nothing is stored or its method is no longer known here."""
