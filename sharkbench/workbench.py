@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Ledger:
-    """Every training stage of one run, in order, with its epochs and its cost."""
+    """Every training stage of one run, in order, with its epochs and its cost; and the tables that methods note down."""
 
     history: list[Epoch] = field(default_factory=list)
     costs: list[TrainingCost] = field(default_factory=list)
+    notes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, history: Sequence[Epoch], cost: TrainingCost) -> None:
         self.history.extend(history)
@@ -216,6 +217,10 @@ class Workbench:
             (folder / "training.tmp").write_text(json.dumps(known))
             (folder / "training.tmp").replace(facts)
         return model
+
+    def note(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep a table (field scores, a pruning path ...) beside the run's result; ``rows`` hold plain JSON values."""
+        self.ledger.notes[f"{self.stage}/{name}" if self.stage else name] = [dict(row) for row in rows]
 
     def start_model(self) -> Model:
         """What a method that works on a trained model starts from: the stage before it, else the full model."""
