@@ -1,0 +1,174 @@
+"""The entries of a suite's lists: data sets, backbones and methods, each with what stands beside its own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
+
+from sharkbench import registry
+from sharkbench.backbones.config import BackboneConfig
+from sharkbench.data.spec import DatasetSpec
+from sharkbench.errors import InputError
+from sharkbench.method import Method
+from sharkbench.pipeline import Pipeline
+from sharkbench.training.recipe import Recipe
+
+Changes = Annotated[dict[str, Any], Recipe]
+"""Keys of the training recipe to replace."""
+
+
+class Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DatasetEntry(Entry):
+    """A data set, and the keys of the recipe that differ on it. In YAML both stand in one mapping."""
+
+    spec: DatasetSpec
+    train: Changes = {}
+    """Keys of the suite's ``train`` that differ on this data set."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return _apart(value, "spec", "train")
+
+    @model_serializer
+    def _to_yaml(self) -> dict[str, Any]:
+        return {**self.spec.model_dump(mode="json"), **({"train": self.train} if self.train else {})}
+
+
+class BackboneEntry(Entry):
+    """A backbone, and the keys of the recipe that differ for it. In YAML both stand in one mapping."""
+
+    spec: BackboneConfig
+    train: Changes = {}
+    """Keys of the suite's ``train`` that differ for this backbone; they win over those of the data set."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return _apart({"name": value} if isinstance(value, str) else value, "spec", "train")
+
+    @model_serializer
+    def _to_yaml(self) -> dict[str, Any]:
+        return {**self.spec.model_dump(mode="json"), **({"train": self.train} if self.train else {})}
+
+
+def _parse(entry: Any) -> Method:
+    """:func:`registry.parse`, its mistakes as pydantic wants them: a place within the entry for each."""
+    try:
+        if isinstance(entry, Mapping) and isinstance(entry.get("pipeline"), list | tuple):
+            entry = {**entry, **_STAGES.validate_python({"pipeline": list(entry["pipeline"])})}
+        return registry.parse(entry)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+
+
+def _parse_stage(entry: Any) -> dict[str, Any]:
+    budget = entry.get("budget") if isinstance(entry, Mapping) else None
+    method = {k: v for k, v in entry.items() if k != "budget"} if isinstance(entry, Mapping) else entry
+    if isinstance(method, Mapping) and set(method) == {"method"}:
+        method = method["method"]
+    return {"method": _parse(method), "budget": budget}
+
+
+_STAGES = TypeAdapter(dict[Literal["pipeline"], list[Annotated[Any, BeforeValidator(_parse_stage)]]])
+
+
+class MethodEntry(Entry):
+    """A method with its settings, and the label of its row."""
+
+    spec: Annotated[SerializeAsAny[Method], BeforeValidator(_parse)]
+    label: str = Field("", alias="as", max_length=100, pattern=r"^[^\x00-\x1f]*$")
+    """What its row is called; made from its name and settings unless given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return _apart({"name": value} if isinstance(value, str) else value, "spec", "as")
+
+    @model_serializer
+    def _to_yaml(self) -> dict[str, Any]:
+        return {**self.spec.model_dump(mode="json"), "as": self.label}
+
+    def labelled(self, label: str) -> Self:
+        return self.model_copy(update={"label": label})
+
+    @property
+    def plain_label(self) -> str:
+        """The method's name; those of a pipeline's stages joined by ``+``."""
+        if isinstance(self.spec, Pipeline):
+            return "+".join(stage.method.name for stage in self.spec.pipeline)
+        return self.spec.name
+
+
+def _apart(value: Any, own: str, beside: str) -> Any:
+    """``{name: x, beside: y}`` to ``{own: {name: x}, beside: y}``."""
+    if not isinstance(value, Mapping) or own in value:
+        return value if isinstance(value, Mapping | Entry) else {own: value}
+    rest = {k: v for k, v in value.items() if k != beside}
+    return {own: rest, **({beside: value[beside]} if beside in value else {})}
+
+
+def label_all(entries: Sequence[MethodEntry]) -> tuple[MethodEntry, ...]:
+    """Every entry with a label of its own: as given, else its name, and where a method is listed several times the
+    settings that tell its entries apart (``qr(operation=add)``).
+
+    Raises:
+        ValueError: two rows would have the same label.
+    """
+    groups: dict[str, list[MethodEntry]] = {}
+    for entry in entries:
+        if not entry.label:
+            groups.setdefault(entry.plain_label, []).append(entry)
+    labelled = tuple(e if e.label else e.labelled(_told_apart(e, groups[e.plain_label])) for e in entries)
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(labelled):
+        if entry.label in seen:
+            raise ValueError(
+                f"methods[{seen[entry.label]}] and methods[{index}] would both be called '{entry.label}'; "
+                "remove one, or tell them apart with 'as: some label'"
+            )
+        seen[entry.label] = index
+    return labelled
+
+
+def _told_apart(entry: MethodEntry, group: Sequence[MethodEntry]) -> str:
+    settings = [_flat(other.spec.model_dump(mode="json")) for other in group]
+    own = _flat(entry.spec.model_dump(mode="json"))
+    different = [key for key in own if any(other.get(key, own) != own[key] for other in settings)]
+    shown = ", ".join(f"{key}={_short(own[key])}" for key in different)
+    return f"{entry.plain_label}({shown})" if different else entry.plain_label
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(settings, dict):
+        parts = [_flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in settings.items()]
+    elif isinstance(settings, list) and any(isinstance(item, dict) for item in settings):
+        parts = [_flat(value, f"{prefix}[{index}]") for index, value in enumerate(settings)]
+    else:
+        return {prefix: settings}
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def _short(value: Any) -> str:
+    text = (
+        "+".join(map(str, value))
+        if isinstance(value, list)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
+    return text if len(text) <= 24 else text[:21] + "..."

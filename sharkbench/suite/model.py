@@ -1,0 +1,192 @@
+"""What a suite says. Frozen pydantic models; unknown keys are refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from sharkbench.budget import Budget
+from sharkbench.data.options import Labels, SplitSpec
+from sharkbench.data.spec import DatasetSpec
+from sharkbench.measure.spec import MeasureSpec
+from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry, label_all
+from sharkbench.tasks.config import TaskConfig
+from sharkbench.training.recipe import Recipe
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class LocalExecutor(Settings):
+    """Runs are processes on this machine."""
+
+    name: Literal["local"] = "local"
+    jobs: int = Field(1, ge=1)
+    """Runs at a time; ``--jobs`` wins over it."""
+    timeout: float | None = Field(None, gt=0)
+    """Seconds after which a run is stopped and stored as failed."""
+
+
+class Tracking(Settings):
+    """Where MLflow records go."""
+
+    enabled: bool = True
+    """Whether runs are recorded in MLflow at all; the store is complete without it."""
+    uri: str = ""
+    """Tracking URI; an SQLite file in the output directory unless given."""
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _counted(value: Any) -> Any:
+    return range(value) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else value
+
+
+class Suite(Settings):
+    """A benchmark: every data set, backbone, method, budget and seed that it names, with one recipe."""
+
+    name: str = Field(max_length=100)
+    """Name of the suite and of its output directory; the file's name unless given."""
+    description: str = ""
+    """What the suite is for."""
+    labels: Labels | None = None
+    """What is predicted on each data set that does not state its own labels."""
+    split: SplitSpec | None = None
+    """How rows are divided in each data set that does not state its own split."""
+    datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
+    """The data sets. A mapping may carry ``train``: keys of the recipe that differ on it."""
+    task: Annotated[TaskConfig, BeforeValidator(_named)] = Field(default="ctr", validate_default=True)  # type: ignore[assignment]
+    """What is predicted and how it is judged."""
+    backbones: tuple[BackboneEntry, ...] = Field(min_length=1)
+    """The backbones. A mapping may carry ``train``: keys of the recipe that differ for it."""
+    dimension: int = Field(16, ge=1, le=4096)
+    """Embedding dimension."""
+    methods: tuple[MethodEntry, ...] = Field(min_length=1)
+    """The methods: a name, a mapping with ``name`` and settings, or a ``pipeline``; ``as`` labels a row."""
+    budgets: tuple[Budget, ...] = ()
+    """Bytes allowed: fractions of the fp32 table (``0.25``) or sizes (``64MB``). Methods that need none run once."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(_counted)] = Field(
+        (0,), min_length=1
+    )
+    """Seeds, or how many (``3`` is 0, 1, 2)."""
+    train: Recipe = Recipe()
+    """The training recipe."""
+    measure: MeasureSpec = MeasureSpec()
+    """What is measured beside quality and bytes."""
+    executor: Annotated[LocalExecutor, BeforeValidator(_named)] = LocalExecutor()
+    """Where runs run."""
+    tracking: Tracking = Tracking()
+    """Where MLflow records go."""
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _names_a_directory(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", value):
+            raise ValueError(f"'{value}' must be letters, digits, '_', '-' and '.', as it names a directory too")
+        return value
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _share_labels_and_split(cls, value: Any, info: ValidationInfo) -> Any:
+        shared = {key: info.data[key] for key in ("labels", "split") if info.data.get(key) is not None}
+        return (
+            [_with_defaults(entry, shared) for entry in value] if isinstance(value, list | tuple) and shared else value
+        )
+
+    @field_validator("methods", mode="after")
+    @classmethod
+    def _label_methods(cls, value: tuple[MethodEntry, ...]) -> tuple[MethodEntry, ...]:
+        return label_all(value)
+
+    @field_validator("datasets", "backbones", mode="after")
+    @classmethod
+    def _names_differ(cls, value: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        names = [entry.spec.name for entry in value]
+        if double := next((name for name in names if names.count(name) > 1), None):
+            advice = "give one another 'name'" if info.field_name == "datasets" else "list each once"
+            raise ValueError(f"two of them are called '{double}'; {advice}")
+        return value
+
+    @field_validator("budgets", "seeds", mode="after")
+    @classmethod
+    def _no_repeats(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if doubles := [item for item in value if value.count(item) > 1]:
+            raise ValueError(f"{doubles[0]} stands in the list more than once")
+        return value
+
+    @model_validator(mode="after")
+    def _budgets_where_needed(self) -> Self:
+        if not self.budgets and (needy := [entry.label for entry in self.methods if entry.spec.budgeted]):
+            raise ValueError(
+                f"'budgets' is missing, and '{needy[0]}' needs them; add a line like 'budgets: [0.5, 0.1]'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _recipes_hold(self) -> Self:
+        suite = self.train.model_dump(exclude_unset=True)
+        entries = {"datasets": self.datasets, "backbones": self.backbones}
+        _RECIPES.validate_python(
+            {
+                kind: {i: {"train": _merged(suite, entry.train)} for i, entry in enumerate(listed) if entry.train}
+                for kind, listed in entries.items()
+            }
+        )
+        return self
+
+    def recipe(self, dataset: DatasetEntry, backbone: BackboneEntry) -> Recipe:
+        """The recipe of one cell: the suite's, changed by the data set's, then by the backbone's."""
+        return changed(changed(self.train, dataset.train), backbone.train)
+
+
+def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """``recipe`` with some keys replaced.
+
+    Raises:
+        pydantic.ValidationError: a change is wrong.
+    """
+    return Recipe.model_validate(_merged(recipe.model_dump(exclude_unset=True), changes)) if changes else recipe
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        same_kind = (
+            isinstance(old, Mapping)
+            and isinstance(value, Mapping)
+            and value.get("name", old.get("name")) == old.get("name")
+        )
+        merged[key] = _merged(old, value) if same_kind else value  # type: ignore[arg-type]
+    return merged
+
+
+def _with_defaults(entry: Any, shared: Mapping[str, Any]) -> Any:
+    if isinstance(entry, str):
+        # A bare name becomes the mapping that it stands for, so that labels and split can be added to it.
+        try:
+            spec = _DATASET.validate_python(entry)
+        except ValidationError:
+            return entry  # the entry itself is checked next, with its place
+        entry = {**spec.model_dump(exclude_unset=True), "source": spec.source}
+    return {**shared, **entry} if isinstance(entry, Mapping) else entry
+
+
+_DATASET: TypeAdapter[Any] = TypeAdapter(DatasetSpec)
+_RECIPES = TypeAdapter(dict[str, dict[int, dict[str, Recipe]]])

@@ -1,0 +1,114 @@
+"""From the place that pydantic names to the place in the file, and to what could stand there."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from sharkbench import registry
+from sharkbench.errors import InputError
+from sharkbench.method import Method
+from sharkbench.suite.document import Node
+
+_SHARED = ("labels", "split", "train")
+"""Keys of the suite that its data sets and backbones take over; their mistakes lie where they are written."""
+
+
+@dataclass
+class Place:
+    """Where a mistake lies: the path as the file spells it, the node nearest to it, and the types expected there.
+
+    An unknown key is no place; the mistake lies with the mapping that holds it, but ``line`` is the key's own.
+    """
+
+    node: Node
+    line: str
+    expected: list[Any]
+    path: list[str | int] = field(default_factory=list)
+    beside: set[str] = field(default_factory=set)
+    """Keys allowed here beside those of ``expected``."""
+
+    def keys(self) -> set[str]:
+        """Keys that may stand here; a tag that is there already is not among them."""
+        models = [kind for kind in _concrete(self.expected, self.node) if _is_model(kind)]
+        fields = {f.alias or name: f for kind in models for name, f in kind.model_fields.items()}
+        return self.beside | {
+            k for k, f in fields.items() if get_origin(f.annotation) is not Literal or not self.node.get(k)
+        }
+
+
+def follow(loc: Sequence[str | int], root: Node, model: type[BaseModel]) -> Place:
+    """Pydantic's ``loc`` also names branches of unions and fields that YAML does not spell; they are left out."""
+    at = Place(root, root.place, [model])
+    for number, step in enumerate(loc):
+        below, expected, branch = at.node.get(step), _below(at, step), _branch(step, at)
+        if below is None and expected and step in _SHARED and (shared := root.get(step)) is not None:
+            at = Place(shared, shared.place, expected, [step])
+        elif below is not None and (expected or not branch):
+            if number == len(loc) - 1 and not expected:
+                at.line = below.place
+            else:
+                at = Place(below, below.place, expected, [*at.path, step])
+        elif expected:
+            at = replace(at, expected=expected, beside=_siblings(at, step) if isinstance(step, str) else at.beside)
+        elif branch:
+            at.expected = branch
+    return at
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, BaseModel)
+
+
+def _siblings(at: Place, step: str) -> set[str]:
+    """The keys that YAML writes into one mapping with those of the field ``step``."""
+    return {f.alias or k for kind in at.expected if _is_model(kind) for k, f in kind.model_fields.items() if k != step}
+
+
+def _branch(step: str | int, at: Place) -> list[Any]:
+    """The members of a union that ``step`` names: by tag or by class name."""
+
+    def tags(kind: Any) -> set[Any]:
+        literals = [f.annotation for f in kind.model_fields.values() if get_origin(f.annotation) is Literal]
+        return {tag for annotation in literals for tag in get_args(annotation)}
+
+    return [kind for kind in at.expected if _is_model(kind) and (kind.__name__ == step or step in tags(kind))]
+
+
+def _below(at: Place, step: str | int) -> list[Any]:
+    """What could stand at ``step``."""
+    found: list[Any] = []
+    for kind in _concrete(at.expected, at.node):
+        origin, arguments = get_origin(kind), get_args(kind)
+        if _is_model(kind) and isinstance(step, str):
+            for f in (f for name, f in kind.model_fields.items() if step in (name, f.alias)):
+                # A model among the metadata is what a mapping is checked as later (a part of the recipe).
+                found += [*_alternatives(f.annotation), *filter(_is_model, f.metadata)]
+        elif origin in (list, tuple) and isinstance(step, int):
+            found += _alternatives(arguments[0])
+        elif origin is dict and isinstance(step, str) and arguments[1] is not Any:
+            found += _alternatives(arguments[1])
+    return found
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [kind for part in get_args(annotation) for kind in _alternatives(part)]
+    return [annotation]
+
+
+def _concrete(expected: Sequence[Any], node: Node) -> list[Any]:
+    """``Method`` replaced by the method that ``node`` names."""
+    name = node.get("name")
+    if Method not in expected or name is None or name.value not in registry.names():
+        return list(expected)
+    try:
+        return [registry.get(str(name.value))]
+    except InputError:
+        return []

@@ -1,0 +1,97 @@
+"""The cells of a suite, in the order in which to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from sharkbench import registry
+from sharkbench.data.spec import DatasetSpec
+from sharkbench.errors import InputError, did_you_mean
+from sharkbench.suite.model import Suite
+from sharkbench.suite.run import RunSpec
+
+FILTERS: dict[str, Callable[[RunSpec], tuple[str, ...]]] = {
+    "dataset": lambda run: (run.dataset.name,),
+    "backbone": lambda run: (run.backbone.name,),
+    "method": lambda run: (run.method_label, run.method.name),
+    "budget": lambda run: (str(run.budget) if run.budget else "none",),
+    "seed": lambda run: (str(run.seed),),
+}
+"""What ``--only`` can ask for."""
+
+
+def plan(
+    suite: Suite, only: Sequence[str] = (), fingerprint: Callable[[DatasetSpec], str] | None = None
+) -> list[RunSpec]:
+    """Every cell of ``suite``, or those that ``only`` keeps.
+
+    Runs that share a data set and a full-precision model stand together, the ones that take no budget (the full model
+    among them) first; within a data set all backbones of one seed come before the next seed.
+
+    Args:
+        only: ``key=pattern`` filters with ``*`` and ``?`` over :data:`FILTERS`; those with one key are alternatives,
+            different keys must all match.
+        fingerprint: of a data set's source; that of the data room unless given.
+
+    Raises:
+        InputError: a filter that cannot be meant or keeps nothing, or data that is not there.
+    """
+    filters = _parsed(only)
+    if fingerprint is None:
+        from sharkbench.data.prepare import fingerprint as fingerprint_of_source
+
+        fingerprint = fingerprint_of_source
+    runs = [run for run in _cells(suite, fingerprint) if _kept(run, filters)]
+    if not runs:
+        raise InputError(
+            f"no run of '{suite.name}' matches {' '.join(f'--only {o!r}' for o in only)}; see 'sharkbench plan'"
+        )
+    return runs
+
+
+def _cells(suite: Suite, fingerprint: Callable[[DatasetSpec], str]) -> Iterator[RunSpec]:
+    methods = sorted(suite.methods, key=lambda entry: entry.spec.budgeted)
+    versions = {entry.label: registry.version_of(entry.spec) for entry in methods}
+    for dataset in suite.datasets:
+        source = fingerprint(dataset.spec)
+        for seed in suite.seeds:
+            for backbone in suite.backbones:
+                recipe = suite.recipe(dataset, backbone)
+                for entry in methods:
+                    for budget in suite.budgets if entry.spec.budgeted else (None,):
+                        yield RunSpec(
+                            suite=suite.name,
+                            dataset=dataset.spec,
+                            fingerprint=source,
+                            task=suite.task,
+                            backbone=backbone.spec,
+                            dimension=suite.dimension,
+                            method=entry.spec,
+                            method_label=entry.label,
+                            method_version=versions[entry.label],
+                            budget=budget,
+                            seed=seed,
+                            train=recipe,
+                            measure=suite.measure,
+                            timeout=suite.executor.timeout,
+                        )
+
+
+def _parsed(only: Sequence[str]) -> dict[str, list[str]]:
+    filters: dict[str, list[str]] = {}
+    for text in only:
+        key, equals, pattern = text.partition("=")
+        if not equals or not pattern:
+            raise InputError(f"--only {text}: write it as key=pattern, like 'method=qr*'")
+        if key not in FILTERS:
+            raise InputError(f"--only {text}: unknown key '{key}'{did_you_mean(key, FILTERS)}")
+        filters.setdefault(key, []).append(pattern)
+    return filters
+
+
+def _kept(run: RunSpec, filters: dict[str, list[str]]) -> bool:
+    return all(
+        any(fnmatchcase(value, pattern) for value in FILTERS[key](run) for pattern in patterns)
+        for key, patterns in filters.items()
+    )
