@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
+
+SHARED = "(shared)"
+"""Stands in ``nbytes_by_field`` for what several fields share."""
 
 
 class Format(nn.Module):
@@ -33,6 +37,8 @@ class Format(nn.Module):
         super().__init__()
         self.schema, self.fields, self.width = schema, tuple(int(f) for f in fields), int(width)
         slots = schema.slot_columns(self.fields)
+        self.column_fields = np.repeat(np.arange(len(self.fields)), [schema.fields[f].slots for f in self.fields])
+        """``[C]``: position in ``fields`` of the field that each column belongs to."""
         # Where each column's field begins in the id space: the id structure, which fp32 needs as well; not counted.
         starts = torch.from_numpy(schema.offsets[:-1][schema.slot_fields[slots]])
         self.register_buffer("starts", starts, persistent=False)
@@ -56,6 +62,18 @@ class Format(nn.Module):
     def nbytes_by_field(self) -> dict[str, int]:
         """Bytes per field name; what fields share stands under ``"(shared)"``. The values add up to ``nbytes``."""
 
+    @property
+    @abstractmethod
+    def num_parameters(self) -> int:
+        """Numbers that are kept, whatever their precision: what papers count as parameters."""
+
+    @abstractmethod
+    def replicate(self, times: int) -> Self:
+        """The same format with ``times`` as many rows per field, to time it at a production size.
+
+        What grows with the number of rows is repeated, what does not is kept. It serves :func:`replicated`'s schema.
+        """
+
     def describe(self) -> dict[str, Any]:
         """Settings (plain JSON values) that, with the tensors, suffice for :meth:`restore`."""
         return {}
@@ -75,3 +93,9 @@ class Format(nn.Module):
         Raises:
             ArtifactError: the tensors are not what the settings say.
         """
+
+
+def replicated(schema: Schema, times: int) -> Schema:
+    """``schema`` with ``times`` as many rows in every field."""
+    fields = tuple(replace(f, cardinality=f.cardinality * times) for f in schema.fields)
+    return replace(schema, fields=fields, frequencies=None)

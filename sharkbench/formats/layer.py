@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sharkbench.data.schema import PADDING, Schema
-from sharkbench.formats.base import Format
+from sharkbench.errors import InputError
+from sharkbench.formats.base import Format, replicated
+
+Unknown = Literal["raise", "unseen"]
 
 
 def pool_slots(vectors: Tensor, ids: Tensor, schema: Schema, fields: Sequence[int]) -> Tensor:
@@ -40,11 +44,15 @@ class PackedLayer(nn.Module):
 
     A field that no format serves has been pruned: it costs nothing and is not looked up. Kept fields come out in the
     schema's order.
+
+    Args:
+        unknown: what an id outside its field's rows does: ``"raise"`` an InputError, or read the row of ``"unseen"``
+            values (the field's first). Other memory is never read.
     """
 
-    def __init__(self, schema: Schema, width: int, parts: Sequence[Format]) -> None:
+    def __init__(self, schema: Schema, width: int, parts: Sequence[Format], unknown: Unknown = "raise") -> None:
         super().__init__()
-        self.schema, self.width = schema, width
+        self.schema, self.width, self.unknown = schema, width, unknown
         self.parts = nn.ModuleList(parts)
         served = [f for part in parts for f in part.fields]
         if len(set(served)) != len(served):
@@ -53,14 +61,30 @@ class PackedLayer(nn.Module):
         kept = schema.slot_columns(self.fields) if self.fields else np.zeros(0, dtype=np.int64)
         position = {int(slot): i for i, slot in enumerate(kept)}
         self._takes_all = len(kept) == schema.num_slots
-        self.register_buffer("_kept", torch.from_numpy(kept), persistent=False)
+        owner = schema.slot_fields[kept]
+        self._multivalued = any(schema.fields[f].slots > 1 for f in self.fields)
+        self._kept: Tensor
+        self._first: Tensor
+        self._end: Tensor
+        self._may_be_empty: Tensor
+        self._buffer("_kept", kept)
+        self._buffer("_first", schema.offsets[:-1][owner])
+        self._buffer("_end", schema.offsets[1:][owner])
+        self._buffer("_may_be_empty", np.array([schema.fields[f].slots > 1 for f in owner], dtype=bool))
         for i, part in enumerate(parts):
-            places = torch.tensor([position[int(s)] for s in schema.slot_columns(part.fields)])
-            self.register_buffer(f"_places{i}", places, persistent=False)
+            self._buffer(f"_places{i}", np.array([position[int(s)] for s in schema.slot_columns(part.fields)]))
+
+    def _buffer(self, name: str, values: np.ndarray) -> None:
+        self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(values)), persistent=False)
 
     @property
     def nbytes(self) -> int:
         return sum(part.nbytes for part in self.formats)
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that are kept, whatever their precision."""
+        return sum(part.num_parameters for part in self.formats)
 
     @property
     def formats(self) -> list[Format]:
@@ -74,15 +98,23 @@ class PackedLayer(nn.Module):
                 total[name] = total.get(name, 0) + nbytes
         return total
 
+    def replicate(self, times: int) -> PackedLayer:
+        """The same layer with ``times`` as many rows in every field."""
+        parts = [part.replicate(times) for part in self.formats]
+        return PackedLayer(replicated(self.schema, times), self.width, parts, self.unknown)
+
     def lookup(self, ids: Tensor) -> Tensor:
-        """``[B, S]`` ids to one vector per kept slot, ``[B, S', width]``, before pooling."""
-        kept = ids if self._takes_all else ids.index_select(1, self._kept)
-        if self.schema.multivalued:
-            # An empty slot has no row of its own: look up any row, pooling drops it.
-            kept = torch.where(kept == PADDING, self._first_row(kept), kept)
+        """``[B, S]`` ids to one vector per kept slot, ``[B, S', width]``, before pooling.
+
+        Raises:
+            InputError: the shape is not that of the schema, or ``unknown`` is ``"raise"`` and an id is out of range.
+        """
+        if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots:
+            raise InputError(f"ids have the shape {list(ids.shape)}, the table takes [batch, {self.schema.num_slots}]")
+        kept = self._in_range(ids if self._takes_all else ids.index_select(1, self._kept))
         if len(self.parts) == 1:
             return self.formats[0].lookup(kept)
-        out = torch.empty(*kept.shape, self.width)
+        out = torch.empty(*kept.shape, self.width, device=ids.device)
         for i, part in enumerate(self.formats):
             places = getattr(self, f"_places{i}")
             out[:, places] = part.lookup(kept.index_select(1, places))
@@ -91,9 +123,23 @@ class PackedLayer(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """``[B, S]`` ids to ``[B, F, width]`` field vectors."""
         vectors = self.lookup(ids)
+        if not self._multivalued:
+            return vectors
         kept = ids if self._takes_all else ids.index_select(1, self._kept)
         return pool_slots(vectors, kept, self.schema, self.fields)
 
-    def _first_row(self, ids: Tensor) -> Tensor:
-        starts = self.schema.offsets[:-1][self.schema.slot_fields[self._kept.numpy()]]
-        return torch.from_numpy(starts).to(ids)
+    def _in_range(self, ids: Tensor) -> Tensor:
+        """Kept ids, all of them rows: an empty slot reads any row (pooling drops it), an unknown id the unseen one."""
+        outside = (ids < self._first) | (ids >= self._end)
+        if not outside.any():
+            return ids
+        unknown = outside & ~((ids == PADDING) & self._may_be_empty)
+        if self.unknown == "raise" and unknown.any():
+            sample, column = unknown.nonzero()[0].tolist()
+            field = self.schema.fields[int(self.schema.slot_fields[int(self._kept[column])])]
+            raise InputError(
+                f"sample {sample}, field '{field.name}': id {ids[sample, column].item()} is outside "
+                f"{self._first[column].item()} to {self._end[column].item() - 1}; "
+                'encode ids with the schema of the table, or load it with unknown="unseen"'
+            )
+        return torch.where(outside, self._first.to(ids.dtype), ids)

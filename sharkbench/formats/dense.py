@@ -1,0 +1,24 @@
+"""Rows as they are: fp32, fp16 or bf16."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from torch import Tensor
+
+from sharkbench.data.schema import Schema
+from sharkbench.formats.codec import FloatName, RowCodec
+from sharkbench.formats.rows import RowTable
+
+
+class Dense(RowTable):
+    """``e_i = W[i]``, every row with all its numbers; ``table`` is ``[R, width]`` float32, float16 or bfloat16."""
+
+    kind = "dense"
+
+    @classmethod
+    def pack(cls, schema: Schema, fields: Sequence[int], table: Tensor, dtype: FloatName = "fp32") -> Self:
+        """``table`` ``[R, width]``: the rows of ``fields``, one field after the other."""
+        codec = RowCodec(dtype=dtype)
+        return cls(schema, fields, table.shape[1], codec, codec.encode(table))

@@ -1,0 +1,46 @@
+"""Rows of 8, 4, 2 or 1 bit integers, each with its own scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from torch import Tensor
+
+from sharkbench.data.schema import Schema
+from sharkbench.formats.codec import RowCodec
+from sharkbench.formats.rows import RowTable
+
+
+class IntRows(RowTable):
+    """``e_i = codes_i * scale_i + offset_i``; ``table`` is ``[R, row_bytes]`` uint8, see :class:`RowCodec`."""
+
+    kind = "int_rows"
+
+    @classmethod
+    def pack(
+        cls,
+        schema: Schema,
+        fields: Sequence[int],
+        table: Tensor,
+        codec: RowCodec,
+        low: Tensor | None = None,
+        high: Tensor | None = None,
+    ) -> Self:
+        """Round ``table`` ``[R, width]`` to the nearest code; ``low``, ``high`` ``[R]`` clip, see RowCodec.encode."""
+        return cls(schema, fields, table.shape[1], codec, codec.encode(table, low, high))
+
+    @classmethod
+    def of_codes(
+        cls,
+        schema: Schema,
+        fields: Sequence[int],
+        codes: Tensor,
+        codec: RowCodec,
+        scale: Tensor,
+        offset: Tensor | None = None,
+        tail: Tensor | None = None,
+    ) -> Self:
+        """From integers that were trained as such: ``codes`` ``[R, width - tail]`` from 0, the rest ``[R]``."""
+        width = codes.shape[1] + codec.tail
+        return cls(schema, fields, width, codec, codec.assemble(codes, scale, offset, tail))

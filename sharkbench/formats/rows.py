@@ -1,0 +1,78 @@
+"""One stored row per id: what dense and row-wise integer tables have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from sharkbench.data.schema import Schema
+from sharkbench.formats.base import Format, replicated
+from sharkbench.formats.codec import RowCodec
+from sharkbench.formats.restoring import only, read_settings, take
+
+
+class RowSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    codec: RowCodec
+
+
+class RowTable(Format):
+    """Row ``i`` of the table is what ``codec`` stores of the vector of id ``i``.
+
+    Shapes: ``table`` ``[R, ...]``, ``R`` the rows of ``fields``, one field after the other in the order of ``fields``.
+    """
+
+    def __init__(self, schema: Schema, fields: Sequence[int], width: int, codec: RowCodec, table: Tensor) -> None:
+        super().__init__(schema, fields, width)
+        self.codec = codec
+        self.register_buffer("table", table)
+        self.table: Tensor
+        firsts = np.concatenate([[0], np.cumsum(self.cardinalities)[:-1]])
+        # Global id minus shift is the row of the table.
+        shifts = self.starts.numpy() - firsts[self.column_fields]
+        self.register_buffer("shifts", torch.from_numpy(shifts), persistent=False)
+        self.shifts: Tensor
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        rows = (ids - self.shifts).flatten()
+        return self.codec.decode(self.table.index_select(0, rows), self.width).view(*ids.shape, self.width)
+
+    def nbytes_by_field(self) -> dict[str, int]:
+        per_row = self.codec.row_bytes(self.width)
+        return {
+            self.schema.fields[f].name: n * per_row
+            for f, n in zip(self.fields, self.cardinalities.tolist(), strict=True)
+        }
+
+    @property
+    def num_parameters(self) -> int:
+        return len(self.table) * self.width
+
+    def replicate(self, times: int) -> Self:
+        parts = self.table.split(self.cardinalities.tolist())
+        table = torch.cat([part.repeat(times, 1) for part in parts])
+        return type(self)(replicated(self.schema, times), self.fields, self.width, self.codec, table)
+
+    def describe(self) -> dict[str, Any]:
+        return {"codec": self.codec.model_dump(mode="json")}
+
+    @classmethod
+    def restore(
+        cls,
+        schema: Schema,
+        fields: Sequence[int],
+        width: int,
+        settings: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+    ) -> Self:
+        codec = read_settings(RowSettings, settings, cls.kind).codec
+        only(tensors, {"table"}, cls.kind)
+        rows = sum(schema.fields[f].cardinality for f in fields)
+        table = codec.check(take(tensors, "table", cls.kind), rows, width, f"format {cls.kind}: tensor 'table'")
+        return cls(schema, fields, width, codec, table)

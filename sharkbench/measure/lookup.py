@@ -1,0 +1,242 @@
+"""Lookups per second of a packed layer, in turns with the fp32 table, and whole-model samples per second."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Literal, NamedTuple
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sharkbench.data.dataset import Split
+from sharkbench.data.schema import PADDING, Schema
+from sharkbench.formats import kernels
+from sharkbench.formats.dense import Dense
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.measure.spec import MeasureSpec
+from sharkbench.model import PackedModel
+from sharkbench.store import Speed, Timing
+
+BATCHES = 16
+"""Batches in rotation: one batch used again and again would sit in the cache."""
+
+Stream = Literal["data", "uniform", "zipf"]
+
+
+class Spread(NamedTuple):
+    """Seconds per call over the rounds: median and quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+
+def in_turns(
+    contenders: dict[str, Callable[[int], object]], seconds: float, *, rounds: int | None = None
+) -> dict[str, list[float]]:
+    """Seconds per call of each contender, one entry per round; in every round each has its turn (A B C A B C ...).
+
+    Args:
+        contenders: called with the number of the batch to take, 0 to ``BATCHES - 1``.
+        seconds: to spend altogether.
+        rounds: how many, instead of as many as fit into ``seconds`` (at least 3).
+    """
+    calls: dict[str, int] = {}
+    for name, call in contenders.items():
+        once = min(_timed(call, range(BATCHES)[i::BATCHES]) for i in range(3))
+        # A turn is long enough for the clock and short enough for a noisy neighbour to hit all contenders alike.
+        calls[name] = max(1, min(256, int(0.004 / max(once, 1e-7))))
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    end, turn = time.perf_counter() + seconds, 0
+    while (turn < rounds) if rounds is not None else (turn < 3 or time.perf_counter() < end):
+        for name, call in contenders.items():
+            batches = [(turn * calls[name] + i) % BATCHES for i in range(calls[name])]
+            taken[name].append(_timed(call, batches))
+        turn += 1
+    return taken
+
+
+def spread(taken: Sequence[float]) -> Spread:
+    """Median and quartiles."""
+    low, high = np.quantile(taken, [0.25, 0.75])
+    return Spread(median(taken), float(low), float(high))
+
+
+def ratio(rival: Sequence[float], ours: Sequence[float]) -> float:
+    """Median over the rounds of rival's time to ours: above 1, ours is faster."""
+    return median(r / o for r, o in zip(rival, ours, strict=True))
+
+
+def _timed(call: Callable[[int], object], batches: Sequence[int]) -> float:
+    start = time.perf_counter()
+    for batch in batches:
+        call(batch)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / len(batches)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Torch, and with it every kernel, on ``count`` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def hardware() -> str:
+    """The device that the tables are read by, as results name it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
+    return f"{model}, {psutil.cpu_count()} cores"
+
+
+def data_stream(ids: Tensor, batch: int, seed: int = 0) -> list[Tensor]:
+    """Batches of consecutive samples, beginning at random places of ``ids`` ``[n, S]`` (as served: in order)."""
+    generator = torch.Generator().manual_seed(seed)
+    firsts = torch.randint(0, max(1, len(ids) - batch + 1), (BATCHES,), generator=generator).tolist()
+    return [ids[(torch.arange(batch) + first) % len(ids)] for first in firsts]
+
+
+def uniform_stream(schema: Schema, batch: int, seed: int = 0) -> list[Tensor]:
+    """Batches of ids drawn evenly from the rows of each field, every slot filled."""
+    rng = np.random.default_rng(seed)
+    fields = schema.slot_fields
+    low, high = schema.offsets[:-1][fields], schema.offsets[1:][fields]
+    return [
+        torch.from_numpy(rng.integers(low, high, (batch, len(fields))).astype(_id_type(schema))) for _ in range(BATCHES)
+    ]
+
+
+def replicated_stream(batches: Sequence[Tensor], schema: Schema, times: int, seed: int = 0) -> list[Tensor]:
+    """The same stream over a table with ``times`` as many rows: each id becomes one of its copies, drawn evenly."""
+    rng = np.random.default_rng(seed)
+    starts = schema.offsets[:-1][schema.slot_fields]
+    cardinalities = np.diff(schema.offsets)[schema.slot_fields]
+    made = []
+    for batch in batches:
+        ids = batch.numpy().astype(np.int64)
+        copies = rng.integers(0, times, ids.shape) * cardinalities
+        moved = np.where(ids == PADDING, PADDING, ids - starts + copies + starts * times)
+        made.append(torch.from_numpy(moved.astype(np.int32 if schema.num_rows * times < 1 << 31 else np.int64)))
+    return made
+
+
+def _id_type(schema: Schema) -> type:
+    return np.int32 if schema.num_rows < 1 << 31 else np.int64
+
+
+class Probe:
+    """A packed layer and its two rivals over the same schema: ``F.embedding`` and our own kernel, both on fp32."""
+
+    def __init__(self, layer: PackedLayer) -> None:
+        schema = layer.schema
+        self.layer = layer
+        # Written to, so that every page is real memory and not the kernel's one page of zeros.
+        self.table = torch.empty(schema.num_rows, layer.width).fill_(0.01)
+        self.fp32 = PackedLayer(
+            schema, layer.width, [Dense.pack(schema, range(schema.num_fields), self.table)], layer.unknown
+        )
+
+    @property
+    def rows(self) -> int:
+        return self.layer.schema.num_rows
+
+    def torch_embedding(self, ids: Tensor) -> Tensor:
+        """Today's way: one table, ``F.embedding``. An empty slot reads the first row."""
+        return F.embedding(ids.clamp(min=0) if self.layer.schema.multivalued else ids, self.table)
+
+    def time(self, name: str, stream: Stream, batches: Sequence[Tensor], seconds: float) -> Timing:
+        taken = in_turns(
+            {
+                "packed": lambda i: self.layer.lookup(batches[i]),
+                "torch": lambda i: self.torch_embedding(batches[i]),
+                "fp32": lambda i: self.fp32.lookup(batches[i]),
+            },
+            seconds,
+        )
+        # A pruned field is answered by nothing at all, and counts: what is compared is the work for the same samples.
+        lookups, seen = batches[0].numel(), spread(taken["packed"])
+        return Timing(
+            name=name,
+            rows=self.rows,
+            batch=len(batches[0]),
+            threads=torch.get_num_threads(),
+            stream=stream,
+            per_second=lookups / seen.median,
+            per_second_low=lookups / seen.high,
+            per_second_high=lookups / seen.low,
+            ratio_torch=ratio(taken["torch"], taken["packed"]),
+            ratio_fp32=ratio(taken["fp32"], taken["packed"]),
+        )
+
+
+@torch.inference_mode()
+def measure_speed(model: PackedModel, split: Split, spec: MeasureSpec) -> Speed:
+    """Time a packed model on the id stream of ``split`` (the test split) and on a uniform one.
+
+    At the data's own size, and with rows replicated to ``spec.production_rows``; on ``spec.threads`` threads.
+    """
+    layer, schema = model.layer, model.layer.schema
+    before, own, start = psutil.cpu_times(), psutil.Process().cpu_times(), time.perf_counter()
+    with threads(spec.threads):
+        data, uniform = data_stream(split.ids, spec.batch), uniform_stream(schema, spec.batch)
+        times = -(-spec.production_rows // schema.num_rows)
+        share = spec.seconds / (5 if times > 1 else 3)
+        probe = Probe(layer)
+        lookups = [probe.time("own size", "data", data, share), probe.time("own size", "uniform", uniform, share)]
+        samples, model_ratio = _whole_model(model, probe, split, data, share)
+        if times > 1:
+            large = Probe(layer.replicate(times))
+            streams: list[tuple[Stream, list[Tensor]]] = [("data", data), ("uniform", uniform)]
+            for stream, batches in streams:
+                moved = replicated_stream(batches, schema, times)
+                lookups.append(large.time("production size", stream, moved, share))
+    return Speed(
+        hardware=hardware(),
+        kernels=kernels.in_use(),
+        lookups=lookups,
+        model_samples_per_second=samples,
+        model_ratio_fp32=model_ratio,
+        other_cpu_percent=_other_cpu(before, own, time.perf_counter() - start),
+    )
+
+
+def _whole_model(
+    model: PackedModel, probe: Probe, split: Split, batches: Sequence[Tensor], seconds: float
+) -> tuple[float, float]:
+    """Samples per second of packed layer and backbone, and the ratio to the same backbone behind the fp32 table."""
+    kept = list(model.layer.fields)
+    dense = [split.dense[(torch.arange(len(b)) + i) % len(split.dense)] for i, b in enumerate(batches)]
+
+    def full(i: int) -> Tensor:
+        vectors = probe.fp32(batches[i])
+        return model.backbone(vectors if len(kept) == vectors.shape[1] else vectors[:, kept], dense[i])
+
+    taken = in_turns({"packed": lambda i: model(batches[i], dense[i]), "fp32": full}, seconds)
+    return len(batches[0]) / spread(taken["packed"]).median, ratio(taken["fp32"], taken["packed"])
+
+
+def _other_cpu(before: object, own: object, seconds: float) -> float:
+    """CPU that other processes used since, in percent of one core."""
+    now, mine = psutil.cpu_times(), psutil.Process().cpu_times()
+    idle = {"idle", "iowait", "guest", "guest_nice"}
+    busy = sum(getattr(now, n) - getattr(before, n) for n in now._fields if n not in idle)
+    ours = (mine.user - own.user) + (mine.system - own.system)  # type: ignore[attr-defined]
+    return round(max(0.0, 100 * (busy - ours) / max(seconds, 1e-9)), 1)

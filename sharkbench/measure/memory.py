@@ -1,0 +1,58 @@
+"""Bytes and parameters of a packed layer, against the fp32 table that it stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from sharkbench import artifact
+from sharkbench.data.schema import Schema
+from sharkbench.formats.layer import PackedLayer
+
+
+class Memory(BaseModel):
+    """What a packed layer keeps in memory to serve; first-order weights are columns of the rows and count."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bytes: int
+    bytes_by_field: dict[str, int]
+    """By field name, ``"(shared)"`` for what several fields share; a pruned field is absent."""
+    fp32_bytes: int
+    """Of the full fp32 table: every row of every field, pruned fields included."""
+    parameters: int
+    """Numbers kept, whatever their precision."""
+    fp32_parameters: int
+    formats: list[str]
+    """Kinds of the formats in use, each once, sorted."""
+
+    @property
+    def bytes_ratio(self) -> float:
+        return self.bytes / self.fp32_bytes
+
+    @property
+    def param_ratio(self) -> float:
+        return self.parameters / self.fp32_parameters
+
+
+def fp32_bytes(schema: Schema, width: int) -> int:
+    """Bytes of the full fp32 table with ``width`` numbers per row."""
+    return 4 * width * schema.num_rows
+
+
+def memory_of(layer: PackedLayer) -> Memory:
+    """Read off the live buffers."""
+    return Memory(
+        bytes=layer.nbytes,
+        bytes_by_field=layer.nbytes_by_field(),
+        fp32_bytes=fp32_bytes(layer.schema, layer.width),
+        parameters=layer.num_parameters,
+        fp32_parameters=layer.width * layer.schema.num_rows,
+        formats=sorted({part.kind for part in layer.formats}),
+    )
+
+
+def memory_of_file(path: Path | str) -> Memory:
+    """Read off a saved artifact; the bytes are those of the file's tensors."""
+    return memory_of(artifact.load(path)).model_copy(update={"bytes": artifact.tensor_bytes(path)})

@@ -1,0 +1,22 @@
+"""What a suite may say about measuring. Light: suites are checked without importing torch."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class MeasureSpec(BaseModel):
+    """How a run's packed model is timed. Quality and bytes are always measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lookup: bool = True
+    """Time lookups and whole-model samples per second."""
+    batch: int = Field(default=4096, ge=1, le=1 << 20)
+    """Samples per timed call."""
+    production_rows: int = Field(default=10_000_000, ge=0)
+    """Rows are replicated until the tables have at least this many; 0 times the data's own size only."""
+    threads: int = Field(default=1, ge=1, le=1024)
+    """CPU threads; more than one is noisy on a machine that others use too."""
+    seconds: float = Field(default=4.0, gt=0)
+    """Time that the timed calls of one run may take altogether, set-up not counted."""
