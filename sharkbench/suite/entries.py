@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -10,11 +11,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     SerializeAsAny,
     TypeAdapter,
     model_serializer,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from sharkbench import registry
 from sharkbench.backbones.config import BackboneConfig
@@ -24,7 +28,18 @@ from sharkbench.method import Method
 from sharkbench.pipeline import Pipeline
 from sharkbench.training.recipe import Recipe
 
-Changes = Annotated[dict[str, Any], Recipe]
+
+@dataclass(frozen=True)
+class PartOf:
+    """Marks a mapping of some keys of ``model``, which is checked once the others are known."""
+
+    model: type[BaseModel]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(self.model.__pydantic_core_schema__)
+
+
+Changes = Annotated[dict[str, Any], PartOf(Recipe)]
 """Keys of the training recipe to replace."""
 
 

@@ -71,7 +71,7 @@ class Suite(Settings):
     """How rows are divided in each data set that does not state its own split."""
     datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
     """The data sets. A mapping may carry ``train``: keys of the recipe that differ on it."""
-    task: Annotated[TaskConfig, BeforeValidator(_named)] = Field(default="ctr", validate_default=True)  # type: ignore[assignment]
+    task: Annotated[TaskConfig, BeforeValidator(_named)] = Field(default="ctr", validate_default=True)
     """What is predicted and how it is judged."""
     backbones: tuple[BackboneEntry, ...] = Field(min_length=1)
     """The backbones. A mapping may carry ``train``: keys of the recipe that differ for it."""
@@ -141,7 +141,10 @@ class Suite(Settings):
     @model_validator(mode="after")
     def _recipes_hold(self) -> Self:
         suite = self.train.model_dump(exclude_unset=True)
-        entries = {"datasets": self.datasets, "backbones": self.backbones}
+        entries: dict[str, tuple[DatasetEntry | BackboneEntry, ...]] = {
+            "datasets": self.datasets,
+            "backbones": self.backbones,
+        }
         _RECIPES.validate_python(
             {
                 kind: {i: {"train": _merged(suite, entry.train)} for i, entry in enumerate(listed) if entry.train}

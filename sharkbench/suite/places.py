@@ -13,6 +13,7 @@ from sharkbench import registry
 from sharkbench.errors import InputError
 from sharkbench.method import Method
 from sharkbench.suite.document import Node
+from sharkbench.suite.entries import PartOf
 
 _SHARED = ("labels", "split", "train")
 """Keys of the suite that its data sets and backbones take over; their mistakes lie where they are written."""
@@ -86,8 +87,7 @@ def _below(at: Place, step: str | int) -> list[Any]:
         origin, arguments = get_origin(kind), get_args(kind)
         if _is_model(kind) and isinstance(step, str):
             for f in (f for name, f in kind.model_fields.items() if step in (name, f.alias)):
-                # A model among the metadata is what a mapping is checked as later (a part of the recipe).
-                found += [*_alternatives(f.annotation), *filter(_is_model, f.metadata)]
+                found += [*_alternatives(f.annotation), *(m.model for m in f.metadata if isinstance(m, PartOf))]
         elif origin in (list, tuple) and isinstance(step, int):
             found += _alternatives(arguments[0])
         elif origin is dict and isinstance(step, str) and arguments[1] is not Any:
