@@ -1,0 +1,24 @@
+"""DeepFM."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sharkbench.backbones.base import BackboneShape
+from sharkbench.backbones.config import DeepFM
+from sharkbench.backbones.dnn import DNNBackbone
+from sharkbench.backbones.interaction import BiInteraction
+from sharkbench.backbones.layers import FirstOrder
+
+
+class DeepFMBackbone(DNNBackbone):
+    """Guo et al., IJCAI 2017: ``logit = sum_f w_f + sum_{f<g} <e_f, e_g> + MLP([e_1; ...; e_F; dense])``."""
+
+    def __init__(self, config: DeepFM, shape: BackboneShape) -> None:
+        super().__init__(config, shape)
+        self.first_order = FirstOrder(shape.num_dense, shape.num_labels)
+        self.interaction = BiInteraction(shape.dimension, shape.num_labels)
+
+    def forward(self, vectors: Tensor, dense: Tensor) -> Tensor:
+        pairs = self.interaction(vectors[..., : self.shape.dimension])
+        return super().forward(vectors, dense) + self.first_order(vectors, dense) + pairs

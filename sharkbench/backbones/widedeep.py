@@ -1,0 +1,21 @@
+"""Wide & Deep."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sharkbench.backbones.base import BackboneShape
+from sharkbench.backbones.config import WideDeep
+from sharkbench.backbones.dnn import DNNBackbone
+from sharkbench.backbones.layers import FirstOrder
+
+
+class WideDeepBackbone(DNNBackbone):
+    """Cheng et al., DLRS 2016: ``logit = sum_f w_f + MLP([e_1; ...; e_F; dense])``."""
+
+    def __init__(self, config: WideDeep, shape: BackboneShape) -> None:
+        super().__init__(config, shape)
+        self.first_order = FirstOrder(shape.num_dense, shape.num_labels)
+
+    def forward(self, vectors: Tensor, dense: Tensor) -> Tensor:
+        return super().forward(vectors, dense) + self.first_order(vectors, dense)
