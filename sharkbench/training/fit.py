@@ -1,0 +1,163 @@
+"""Train a model by a recipe: a Lightning Trainer, early stopping on validation, the best weights restored."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from sharkbench.data.dataset import Batch, PreparedDataset, Split
+from sharkbench.data.loader import batches
+from sharkbench.errors import DataError
+from sharkbench.model import Model
+from sharkbench.seeds import derive, seeded
+from sharkbench.store import Epoch, TrainingCost
+from sharkbench.tasks.config import TaskConfig
+from sharkbench.training.memory import peak_resident_bytes
+from sharkbench.training.module import CtrModule, KeepBest
+from sharkbench.training.recipe import Recipe
+
+VALIDATION_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What one training stage did.
+
+    Attributes:
+        history: one entry per validation, in order.
+        cost: of this stage alone, validation included.
+        best_epoch: the ``epoch`` of ``history`` whose weights were restored.
+    """
+
+    history: list[Epoch]
+    cost: TrainingCost
+    best_epoch: int
+
+
+class Batches:
+    """Batches of a split, anew at each iteration: shuffled by seed and epoch if a seed is given, else in order."""
+
+    def __init__(self, split: Split, batch_size: int, seed: int | None = None) -> None:
+        self.split, self.batch_size, self.seed, self.epoch = split, batch_size, seed, 0
+        # Batch normalisation cannot train on a single sample.
+        self.drop_last = seed is not None and len(split) % batch_size == 1
+
+    def __len__(self) -> int:
+        return len(self.split) // self.batch_size if self.drop_last else -(-len(self.split) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.epoch += 1
+        return iter(
+            batches(self.split, self.batch_size, seed=self.seed, epoch=self.epoch - 1, drop_last=self.drop_last)
+        )
+
+
+def fit(
+    model: Model,
+    dataset: PreparedDataset,
+    task: TaskConfig,
+    recipe: Recipe,
+    *,
+    seed: int,
+    stage: str = "train",
+    callbacks: Sequence[Callback] = (),
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> FitReport:
+    """Train ``model`` in place, on the CPU or a GPU; it comes back on the CPU with its best validation's weights.
+
+    Batch order and dropout depend on ``seed`` alone. The Lightning module given to ``callbacks`` has the model as
+    ``model`` and the validations so far as ``history``.
+
+    Raises:
+        Diverged: the loss or a prediction is not finite.
+        DataError: a split is too small to train or validate on.
+    """
+    train, valid = dataset.splits["train"], dataset.splits["valid"]
+    for name, split, least in (("train", train, 2), ("valid", valid, 1)):
+        if len(split) < least:
+            raise DataError(f"data set '{dataset.name}': the {name} split has {len(split)} rows; take a larger share")
+    on_gpu = recipe.accelerator == "gpu" or (recipe.accelerator == "auto" and torch.cuda.is_available())
+    steps = Batches(train, recipe.batch_size, derive(seed, "batches"))
+    module = CtrModule(model, task, recipe, dataset.schema.labels, stage)
+    keep_best = KeepBest(recipe, on_epoch)
+    started = time.perf_counter()
+    with _quiet(), _threads(recipe.threads), _interruptible(), seeded(seed, "training"):
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(recipe.device)
+        trainer = Trainer(
+            accelerator="gpu" if on_gpu else "cpu",
+            devices=[recipe.device] if on_gpu else 1,
+            precision="bf16-mixed" if recipe.precision == "bf16-mixed" else "32-true",
+            max_epochs=recipe.epochs,
+            val_check_interval=max(len(steps) // recipe.validations_per_epoch, 1),
+            num_sanity_val_steps=0,
+            # First of all: what another callback does to the model after a validation is not that validation's.
+            callbacks=[keep_best, *callbacks],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module.train(), steps, Batches(valid, VALIDATION_BATCH))
+    model.load_state_dict(keep_best.weights)
+    model.cpu()
+    seconds = time.perf_counter() - started
+    samples = min(trainer.global_step * recipe.batch_size, steps.epoch * len(train))
+    cost = TrainingCost(
+        seconds=seconds,
+        samples=samples,
+        samples_per_second=samples / seconds,
+        peak_memory_bytes=torch.cuda.max_memory_allocated(recipe.device) if on_gpu else peak_resident_bytes(),
+        peak_memory_kind="cuda allocated" if on_gpu else "resident",
+        epochs=steps.epoch,
+    )
+    return FitReport(history=module.history, cost=cost, best_epoch=keep_best.best_epoch)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's notes on devices and its advice on loggers and workers."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+@contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C stays a ``KeyboardInterrupt``: Lightning turns it into an exit and leaves the signal ignored."""
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if in_main else None
+    try:
+        yield
+    except SystemExit as exit_:
+        if isinstance(exit_.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, before)

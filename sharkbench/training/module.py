@@ -1,0 +1,148 @@
+"""The Lightning module: loss, gradients, the embedding layer's hooks, and validation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from sharkbench.data.dataset import Batch
+from sharkbench.errors import Diverged
+from sharkbench.model import Model
+from sharkbench.store import Epoch
+from sharkbench.tasks.build import task_of
+from sharkbench.tasks.config import TaskConfig
+from sharkbench.training.gradients import clip, regularize, sum_rows
+from sharkbench.training.optimizers import build_optimizer
+from sharkbench.training.recipe import Recipe
+
+CHECK_EVERY = 50
+"""Steps between two looks at whether the losses are finite; each look waits for a GPU."""
+
+
+class CtrModule(LightningModule):
+    """Trains ``self.model`` by a recipe; ``self.history`` has one :class:`Epoch` per validation."""
+
+    def __init__(self, model: Model, task: TaskConfig, recipe: Recipe, labels: tuple[str, ...], stage: str) -> None:
+        super().__init__()
+        self.model, self.task_config, self.recipe, self.labels, self.stage = model, task, recipe, labels, stage
+        self.task = task_of(task)
+        self.history: list[Epoch] = []
+        # Kept out of the registered modules: it holds the very parameters of model.backbone.
+        self.run_backbone: Callable[[Tensor, Tensor], Tensor]
+        self.__dict__["run_backbone"] = torch.compile(model.backbone) if recipe.compile else model.backbone
+        self._unchecked: list[Tensor] = []
+        self._steps_checked = 0
+        self._loss_sum, self._loss_count = 0.0, 0
+        self._scores: list[Tensor] = []
+        self._truth: list[Tensor] = []
+        self._since = time.perf_counter()
+
+    def forward(self, ids: Tensor, dense: Tensor) -> Tensor:
+        return self.run_backbone(self.model.embedding(ids), dense)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.model, self.recipe)
+
+    # Training ------------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.task.loss(self(batch.ids, batch.dense), batch.labels)
+        extra = self.model.embedding.extra_loss()
+        if extra is not None:
+            loss = loss + extra
+        self._unchecked.append(loss.detach())
+        if len(self._unchecked) >= CHECK_EVERY:
+            self._check_losses()
+        return loss
+
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
+        """Sum sparse rows, add the gradients of the L2 terms, then clip; Lightning calls it before every step."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for parameter in parameters:
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = sum_rows(parameter.grad)
+        for group in optimizer.param_groups:
+            if group["l2"]:
+                regularize(group["params"], group["l2"])
+        if self.recipe.clip_norm is not None:
+            clip(parameters, self.recipe.clip_norm)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        with torch.no_grad():
+            self.model.embedding.after_step()
+
+    def _check_losses(self) -> None:
+        if not self._unchecked:
+            return
+        losses = torch.stack(self._unchecked).double().cpu()
+        bad = (~torch.isfinite(losses)).nonzero()
+        if len(bad):
+            step = self._steps_checked + int(bad[0]) + 1
+            raise Diverged(
+                f"the loss of stage '{self.stage}' is {float(losses[bad[0]])} in epoch {self.current_epoch + 1}, "
+                f"step {step}; lower the learning rate or clip the gradient"
+            )
+        self._steps_checked += len(losses)
+        self._loss_sum += float(losses.sum())
+        self._loss_count += len(losses)
+        self._unchecked.clear()
+
+    # Validation ----------------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self._check_losses()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._scores.append(self(batch.ids, batch.dense).float())
+        self._truth.append(batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        scores, truth = (torch.cat(parts).cpu().numpy() for parts in (self._scores, self._truth))
+        self._scores.clear()
+        self._truth.clear()
+        quality = self.task.quality(scores, truth, self.labels, self.task_config)
+        now = time.perf_counter()
+        self.history.append(
+            Epoch(
+                stage=self.stage,
+                epoch=len(self.history) + 1,
+                train_loss=self._loss_sum / max(self._loss_count, 1),
+                valid_auc={label: q.auc for label, q in quality.items()},
+                valid_logloss={label: q.logloss for label, q in quality.items()},
+                learning_rate=self.trainer.optimizers[0].param_groups[-1]["lr"],
+                seconds=now - self._since,
+            )
+        )
+        self._loss_sum, self._loss_count, self._since = 0.0, 0, now
+
+
+class KeepBest(Callback):
+    """Remember the weights of the best validation; lower the learning rate at a miss, stop after too many."""
+
+    def __init__(self, recipe: Recipe, on_epoch: Callable[[Epoch], None] | None) -> None:
+        self.recipe, self.on_epoch = recipe, on_epoch
+        self.best, self.best_epoch, self.misses = -float("inf"), 0, 0
+        self.weights: dict[str, Tensor] = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, CtrModule)
+        epoch = pl_module.history[-1]
+        by_label = epoch.valid_auc if self.recipe.monitor == "auc" else epoch.valid_logloss
+        mean = sum(by_label.values()) / len(by_label)
+        score = mean if self.recipe.monitor == "auc" else -mean
+        if score > self.best + self.recipe.min_delta:
+            self.best, self.best_epoch, self.misses = score, epoch.epoch, 0
+            self.weights = {name: tensor.clone() for name, tensor in pl_module.model.state_dict().items()}
+        else:
+            self.misses += 1
+            for group in trainer.optimizers[0].param_groups:
+                group["lr"] *= self.recipe.lr_factor
+            trainer.should_stop = trainer.should_stop or self.misses >= self.recipe.patience
+        if self.on_epoch is not None:
+            self.on_epoch(epoch)
