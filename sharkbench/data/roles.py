@@ -1,0 +1,82 @@
+"""Which column of the raw data is what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TypeVar
+
+from sharkbench.data.options import GivenSplit, MultiValued, Numeric
+from sharkbench.data.spec import Columns
+from sharkbench.errors import DataError, did_you_mean
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """``inputs`` maps each input column, in the order of the data, to how it is used; ``None`` means that its values
+    decide (whole numbers and text are categories, other numbers go into quantile buckets)."""
+
+    inputs: Mapping[str, Numeric | MultiValued | str | None]
+    order: str
+    group: str
+    split: str
+
+    @property
+    def extra(self) -> list[str]:
+        """Columns that are needed besides inputs and labels."""
+        return [c for c in (self.order, self.group, self.split) if c]
+
+
+def resolve(spec: Columns, columns: Sequence[str], place: str) -> Roles:
+    """Roles of ``columns``.
+
+    Raises:
+        DataError: a column that the spec names is not there, or nothing is left as input.
+    """
+    if len(set(columns)) < len(columns):
+        twice = next(c for c in columns if list(columns).count(c) > 1)
+        raise DataError(f"{place}: column '{twice}' is there twice; rename one in the file")
+    labels = {label.column for label in spec.labels}
+    order = spec.order_column()
+    split = spec.split.column if isinstance(spec.split, GivenSplit) else ""
+    for role, names in (("labels", labels), ("split", [order, split]), ("time", [spec.time]), ("group", [spec.group])):
+        required = role != "time" or "time" in spec.model_fields_set
+        for name in names:
+            if name and name not in columns and required:
+                raise DataError(f"{place}: column '{name}' (named by {role}) is missing{did_you_mean(name, columns)}")
+    defaults = {
+        role for role in ("categorical", "numeric", "multivalued", "ignore") if role not in spec.model_fields_set
+    }
+
+    def expand(role: str, values: Mapping[str, T]) -> dict[str, T]:
+        return _expand(values, columns, "" if role in defaults else role, place)
+
+    use: dict[str, Numeric | MultiValued | str] = {}
+    use.update(expand("numeric", spec.numeric))
+    use.update(expand("multivalued", spec.multivalued))
+    use.update(expand("categorical", dict.fromkeys(spec.categorical, "categorical")))
+    ignored = set(expand("ignore", dict.fromkeys(spec.ignore, True)))
+    named = {
+        c for role in ("numeric", "multivalued", "categorical") if role not in defaults for c in getattr(spec, role)
+    }
+    not_inputs = labels | {order, split, spec.time} | ignored | (set(spec.never_inputs) - named)
+    inputs = {column: use.get(column) for column in columns if column not in not_inputs}
+    if not inputs:
+        raise DataError(f"{place}: no column is left as an input; check ignore and labels")
+    return Roles(inputs, order, spec.group, split)
+
+
+def _expand(values: Mapping[str, T], columns: Iterable[str], role: str, place: str) -> dict[str, T]:
+    """Patterns replaced by the columns they match; a name that matches none is an error unless ``role`` is empty."""
+    found: dict[str, T] = {}
+    for pattern, value in values.items():
+        matches = (
+            [pattern] if pattern in columns else [c for c in columns if "*" in pattern and fnmatchcase(c, pattern)]
+        )
+        if not matches and role:
+            raise DataError(f"{place}: column '{pattern}' (named by {role}) is missing{did_you_mean(pattern, columns)}")
+        found.update(dict.fromkeys(matches, value))
+    return found
