@@ -51,8 +51,8 @@ class SplitWriter:
     def append(self, **columns: np.ndarray) -> None:
         """The next rows: ``ids`` ``[b, S]`` int32, ``dense`` ``[b, K]`` and ``labels`` ``[b, T]`` float32, ``group`` ``[b]`` int32."""
         for name, values in columns.items():
-            if name in self._ends:
-                data = memoryview(np.ascontiguousarray(values)).cast("B")
+            if name in self._ends and values.size:
+                data = memoryview(np.ascontiguousarray(values).data).cast("B")
                 while data:
                     written = os.pwrite(self._file, data, self._ends[name])
                     self._ends[name] += written

@@ -243,7 +243,26 @@ class KuaiRandSpec(Columns):
     ``video_features_basic_pure.csv``), or the three merged into one Parquet file."""
 
     never_inputs: ClassVar[frozenset[str]] = frozenset(
-        ["date", "hourmin", "time_ms", "is_lowactive_period", "visible_status", "is_rand", "duration_ms", "is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_hate", "long_view", "play_time_ms", "profile_stay_time", "comment_stay_time", "is_profile_enter"]
+        [
+            "date",
+            "hourmin",
+            "time_ms",
+            "is_lowactive_period",
+            "visible_status",
+            "is_rand",
+            "duration_ms",
+            "is_click",
+            "is_like",
+            "is_follow",
+            "is_comment",
+            "is_forward",
+            "is_hate",
+            "long_view",
+            "play_time_ms",
+            "profile_stay_time",
+            "comment_stay_time",
+            "is_profile_enter",
+        ]
     )
 
     source: Literal["kuairand"] = "kuairand"

@@ -1,0 +1,163 @@
+"""Rows of text: CSV, TSV and the like, plain or gzip, parsed by Arrow in blocks."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from sharkbench.data.sources.base import Chunk, Source
+from sharkbench.errors import DataError
+
+BLOCK_BYTES = 16 << 20
+"""Text parsed at once: some 60 thousand rows of forty columns."""
+Parts = Sequence[tuple[str, Sequence[Path]]]
+
+
+class CsvSource(Source):
+    """Files of text in order, every column read as text. ``columns`` names them where the files have no header."""
+
+    def __init__(self, parts: Parts, separator: str = ",", header: bool = True, columns: Sequence[str] = ()) -> None:
+        self.parts = parts
+        self.separator = separator
+        self.header = header
+        self.columns = tuple(columns)
+        self._names: dict[str, Path] = {str(file): file for _, files in parts for file in files}
+
+    def chunks(self) -> Iterator[Chunk]:
+        files = [(part, file) for part, group in self.parts for file in group]
+        total = sum(file.stat().st_size for _, file in files) or 1
+        before = 0
+        columns: list[str] | None = None
+        for part, file in files:
+            found = self._columns_of(file)
+            if columns is None:
+                columns = found
+            elif sorted(found) != sorted(columns):
+                other = sorted(set(found) ^ set(columns))
+                raise DataError(f"{file}: its columns differ from those of the first file ({', '.join(other[:5])})")
+            size = file.stat().st_size
+            for table, first, read in self._parse(file, found):
+                yield Chunk(table.select(columns), first, str(file), part, min((before + read) / total, 1.0))
+            before += size
+
+    def row_name(self, place: str, row: int) -> str:
+        """``FILE, line N``: the line is found by reading the file again, which only an error pays for."""
+        for number, (line, _) in enumerate(self._records(self._names[place])):
+            if number == row:
+                return f"{place}, line {line}"
+        return super().row_name(place, row)
+
+    def _columns_of(self, file: Path) -> list[str]:
+        try:
+            with _text(file) as stream:
+                first = next(csv.reader(stream, delimiter=self.separator), None)
+        except (EOFError, OSError, UnicodeDecodeError) as error:
+            raise self._unreadable(file, error) from None
+        if not first:
+            raise DataError(f"{file}: the file is empty")
+        if self.header:
+            names = [name.strip() for name in first]
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise DataError(f"{file}, line 1: column '{twice}' is there twice; rename one, or set header: false")
+            return names
+        names = list(self.columns) or [f"c{i}" for i in range(len(first))]
+        if len(names) != len(first):
+            raise DataError(f"{file}, line 1: {len(first)} values, but columns names {len(names)}")
+        return names
+
+    def _parse(self, file: Path, columns: list[str]) -> Iterator[tuple[pa.Table, int, int]]:
+        """``(rows, number of the first of them, bytes of the file read so far)``."""
+        read = pacsv.ReadOptions(column_names=columns, skip_rows=int(self.header), block_size=BLOCK_BYTES)
+        parse = pacsv.ParseOptions(delimiter=self.separator)
+        # empty text stays text here: the scan decides what is missing
+        convert = pacsv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
+        first = 0
+        try:
+            with pa.OSFile(str(file)) as raw:
+                stream = pa.CompressedInputStream(raw, "gzip") if _is_gzip(file) else raw
+                with pacsv.open_csv(stream, read, parse, convert) as reader:
+                    for batch in reader:
+                        yield pa.Table.from_batches([batch]), first, raw.tell() if not raw.closed else 0
+                        first += batch.num_rows
+        except (pa.ArrowInvalid, OSError, EOFError) as error:
+            if isinstance(error, pa.ArrowInvalid) and "Empty CSV file" in str(error):
+                return
+            raise self._unreadable(file, error) from None
+
+    def _unreadable(self, file: Path, error: Exception) -> DataError:
+        """What is wrong with a file that Arrow refused, and where: the first bad row, found by reading it again."""
+        line = 0
+        expected: int | None = None
+        try:
+            for line, values in self._records(file, header=True):
+                expected = expected or len(values)
+                if len(values) != expected:
+                    return DataError(
+                        f"{file}, line {line}: {len(values)} values instead of {expected}; correct the row, or the separator"
+                    )
+        except EOFError:
+            return DataError(
+                f"{file}, after line {line}: the gzip stream ends early; the file is truncated, fetch it again"
+            )
+        except UnicodeDecodeError:
+            return DataError(f"{file}, after line {line}: not UTF-8 text; convert the file")
+        except (OSError, csv.Error) as failure:
+            return DataError(
+                f"{file}, after line {line}: {str(failure).rstrip('.')}; the file is damaged, fetch it again"
+            )
+        return DataError(f"{file}: {str(error).splitlines()[0]}")
+
+    def _records(self, file: Path, header: bool = False) -> Iterator[tuple[int, list[str]]]:
+        """``(line number from 1, values)`` of every row, blank lines left out; with the header's line if asked."""
+        with _text(file) as stream:
+            reader = csv.reader(stream, delimiter=self.separator)
+            skip = self.header and not header
+            for values in reader:
+                if values and not skip:
+                    yield reader.line_num, values
+                skip = skip and not values
+
+
+def _is_gzip(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+@contextmanager
+def _text(file: Path) -> Iterator[IO[str]]:
+    opened = (
+        gzip.open(file, "rt", newline="", encoding="utf-8")
+        if _is_gzip(file)
+        else file.open(newline="", encoding="utf-8")
+    )
+    with opened as stream:
+        yield stream
+
+
+class AvazuSource(CsvSource):
+    """Avazu: a full ``hour`` (YYMMDDHH) becomes the hour of the day, ``weekday`` and ``time``."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        for chunk in super().chunks():
+            yield Chunk(split_hour(chunk.table), chunk.first, chunk.place, chunk.part, chunk.done)
+
+
+def split_hour(table: pa.Table) -> pa.Table:
+    """``hour`` = 14102100 becomes ``hour`` = 00, ``weekday`` = 2 (Monday is 1) and ``time`` = 14102100."""
+    import polars as pl
+
+    frame = pl.DataFrame(pl.from_arrow(table))
+    if "hour" not in frame.columns or not frame["hour"].str.len_chars().eq(8).all():
+        return table
+    day = pl.col("hour").str.head(6).str.to_date("%y%m%d", strict=False)
+    return frame.with_columns(
+        time=pl.col("hour"), weekday=day.dt.weekday().cast(pl.String), hour=pl.col("hour").str.tail(2)
+    ).to_arrow()
