@@ -12,7 +12,7 @@ EPSILON = 1e-7
 """Probabilities are clipped to ``[EPSILON, 1 - EPSILON]`` in the log loss, as in BARS."""
 
 Scores = NDArray[np.float32]
-Labels = NDArray[np.generic]
+Labels = NDArray[np.floating | np.integer]
 Keys = NDArray[np.int64]
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from sharkbench.data.dataset import Batch, PreparedDataset, Split
-from sharkbench.data.loader import batches
+from sharkbench.data.dataset import PreparedDataset
+from sharkbench.data.loader import BatchStream
 from sharkbench.errors import DataError
 from sharkbench.model import Model
 from sharkbench.seeds import derive, seeded
@@ -43,24 +43,6 @@ class FitReport:
     best_epoch: int
 
 
-class Batches:
-    """Batches of a split, anew at each iteration: shuffled by seed and epoch if a seed is given, else in order."""
-
-    def __init__(self, split: Split, batch_size: int, seed: int | None = None) -> None:
-        self.split, self.batch_size, self.seed, self.epoch = split, batch_size, seed, 0
-        # Batch normalisation cannot train on a single sample.
-        self.drop_last = seed is not None and len(split) % batch_size == 1
-
-    def __len__(self) -> int:
-        return len(self.split) // self.batch_size if self.drop_last else -(-len(self.split) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        self.epoch += 1
-        return iter(
-            batches(self.split, self.batch_size, seed=self.seed, epoch=self.epoch - 1, drop_last=self.drop_last)
-        )
-
-
 def fit(
     model: Model,
     dataset: PreparedDataset,
@@ -86,7 +68,9 @@ def fit(
         if len(split) < least:
             raise DataError(f"data set '{dataset.name}': the {name} split has {len(split)} rows; take a larger share")
     on_gpu = recipe.accelerator == "gpu" or (recipe.accelerator == "auto" and torch.cuda.is_available())
-    steps = Batches(train, recipe.batch_size, derive(seed, "batches"))
+    # Batch normalisation cannot train on a single sample.
+    drop_last = len(train) % recipe.batch_size == 1
+    steps = BatchStream(train, recipe.batch_size, derive(seed, "batches"), drop_last)
     module = CtrModule(model, task, recipe, dataset.schema.labels, stage)
     keep_best = KeepBest(recipe, on_epoch)
     started = time.perf_counter()
@@ -107,7 +91,7 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module.train(), steps, Batches(valid, VALIDATION_BATCH))
+        trainer.fit(module.train(), steps, BatchStream(valid, VALIDATION_BATCH))
     model.load_state_dict(keep_best.weights)
     model.cpu()
     seconds = time.perf_counter() - started
