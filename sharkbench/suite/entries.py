@@ -11,14 +11,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetJsonSchemaHandler,
     SerializeAsAny,
     TypeAdapter,
     model_serializer,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
 from sharkbench import registry
 from sharkbench.backbones.config import BackboneConfig
@@ -34,9 +31,6 @@ class PartOf:
     """Marks a mapping of some keys of ``model``, which is checked once the others are known."""
 
     model: type[BaseModel]
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(self.model.__pydantic_core_schema__)
 
 
 Changes = Annotated[dict[str, Any], PartOf(Recipe)]
@@ -142,8 +136,11 @@ def label_all(entries: Sequence[MethodEntry]) -> tuple[MethodEntry, ...]:
     settings that tell its entries apart (``qr(operation=add)``).
 
     Raises:
-        ValueError: two rows would have the same label.
+        ValueError: two rows would have the same label, or be the same runs.
     """
+    for index, entry in enumerate(entries):
+        if (first := next(i for i, other in enumerate(entries) if other.spec == entry.spec)) < index:
+            raise ValueError(f"methods[{first}] and methods[{index}] are the same method with the same settings")
     groups: dict[str, list[MethodEntry]] = {}
     for entry in entries:
         if not entry.label:

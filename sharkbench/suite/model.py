@@ -58,6 +58,12 @@ def _counted(value: Any) -> Any:
     return range(value) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else value
 
 
+_Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Seeds = Annotated[
+    tuple[_Seed, ...], BeforeValidator(_counted, json_schema_input_type=list[_Seed] | Annotated[int, Field(ge=1)])
+]
+
+
 class Suite(Settings):
     """A benchmark: every data set, backbone, method, budget and seed that it names, with one recipe."""
 
@@ -71,7 +77,7 @@ class Suite(Settings):
     """How rows are divided in each data set that does not state its own split."""
     datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
     """The data sets. A mapping may carry ``train``: keys of the recipe that differ on it."""
-    task: Annotated[TaskConfig, BeforeValidator(_named)] = Field(default="ctr", validate_default=True)
+    task: TaskConfig = Field(default="ctr", validate_default=True)
     """What is predicted and how it is judged."""
     backbones: tuple[BackboneEntry, ...] = Field(min_length=1)
     """The backbones. A mapping may carry ``train``: keys of the recipe that differ for it."""
@@ -81,15 +87,15 @@ class Suite(Settings):
     """The methods: a name, a mapping with ``name`` and settings, or a ``pipeline``; ``as`` labels a row."""
     budgets: tuple[Budget, ...] = ()
     """Bytes allowed: fractions of the fp32 table (``0.25``) or sizes (``64MB``). Methods that need none run once."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(_counted)] = Field(
-        (0,), min_length=1
-    )
+    seeds: Seeds = Field((0,), min_length=1)
     """Seeds, or how many (``3`` is 0, 1, 2)."""
     train: Recipe = Recipe()
     """The training recipe."""
     measure: MeasureSpec = MeasureSpec()
     """What is measured beside quality and bytes."""
-    executor: Annotated[LocalExecutor, BeforeValidator(_named)] = LocalExecutor()
+    executor: Annotated[
+        LocalExecutor, BeforeValidator(_named, json_schema_input_type=Literal["local"] | LocalExecutor)
+    ] = LocalExecutor()
     """Where runs run."""
     tracking: Tracking = Tracking()
     """Where MLflow records go."""

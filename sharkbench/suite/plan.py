@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path
 
 from sharkbench import registry
-from sharkbench.data.spec import DatasetSpec
 from sharkbench.errors import InputError, did_you_mean
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
@@ -21,9 +22,7 @@ FILTERS: dict[str, Callable[[RunSpec], tuple[str, ...]]] = {
 """What ``--only`` can ask for."""
 
 
-def plan(
-    suite: Suite, only: Sequence[str] = (), fingerprint: Callable[[DatasetSpec], str] | None = None
-) -> list[RunSpec]:
+def plan(suite: Suite, only: Sequence[str] = (), cache_dir: Path | None = None) -> list[RunSpec]:
     """Every cell of ``suite``, or those that ``only`` keeps.
 
     Runs that share a data set and a full-precision model stand together, the ones that take no budget (the full model
@@ -32,50 +31,45 @@ def plan(
     Args:
         only: ``key=pattern`` filters with ``*`` and ``?`` over :data:`FILTERS`; those with one key are alternatives,
             different keys must all match.
-        fingerprint: of a data set's source; that of the data room unless given.
+        cache_dir: of prepared data, where fingerprints are remembered too; the data room's own unless given.
 
     Raises:
         InputError: a filter that cannot be meant or keeps nothing, or data that is not there.
     """
     filters = _parsed(only)
-    if fingerprint is None:
-        from sharkbench.data.prepare import fingerprint as fingerprint_of_source
-
-        fingerprint = fingerprint_of_source
-    runs = [run for run in _cells(suite, fingerprint) if _kept(run, filters)]
+    runs = [run for run in _cells(suite, cache_dir) if _kept(run, filters)]
     if not runs:
-        raise InputError(
-            f"no run of '{suite.name}' matches {' '.join(f'--only {o!r}' for o in only)}; see 'sharkbench plan'"
-        )
+        raise InputError(f"no run of '{suite.name}' matches --only {' '.join(only)}; see 'sharkbench plan'")
     return runs
 
 
-def _cells(suite: Suite, fingerprint: Callable[[DatasetSpec], str]) -> Iterator[RunSpec]:
+def _cells(suite: Suite, cache_dir: Path | None) -> Iterator[RunSpec]:
+    from sharkbench.data.prepare import fingerprint
+
     methods = sorted(suite.methods, key=lambda entry: entry.spec.budgeted)
     versions = {entry.label: registry.version_of(entry.spec) for entry in methods}
     for dataset in suite.datasets:
-        source = fingerprint(dataset.spec)
-        for seed in suite.seeds:
-            for backbone in suite.backbones:
-                recipe = suite.recipe(dataset, backbone)
-                for entry in methods:
-                    for budget in suite.budgets if entry.spec.budgeted else (None,):
-                        yield RunSpec(
-                            suite=suite.name,
-                            dataset=dataset.spec,
-                            fingerprint=source,
-                            task=suite.task,
-                            backbone=backbone.spec,
-                            dimension=suite.dimension,
-                            method=entry.spec,
-                            method_label=entry.label,
-                            method_version=versions[entry.label],
-                            budget=budget,
-                            seed=seed,
-                            train=recipe,
-                            measure=suite.measure,
-                            timeout=suite.executor.timeout,
-                        )
+        source = fingerprint(dataset.spec, cache_dir)
+        for seed, backbone in product(suite.seeds, suite.backbones):
+            recipe = suite.recipe(dataset, backbone)
+            for entry in methods:
+                for budget in suite.budgets if entry.spec.budgeted else (None,):
+                    yield RunSpec(
+                        suite=suite.name,
+                        dataset=dataset.spec,
+                        fingerprint=source,
+                        task=suite.task,
+                        backbone=backbone.spec,
+                        dimension=suite.dimension,
+                        method=entry.spec,
+                        method_label=entry.label,
+                        method_version=versions[entry.label],
+                        budget=budget,
+                        seed=seed,
+                        train=recipe,
+                        measure=suite.measure,
+                        timeout=suite.executor.timeout,
+                    )
 
 
 def _parsed(only: Sequence[str]) -> dict[str, list[str]]:

@@ -1,0 +1,44 @@
+"""What a command's errors become: a line and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from sharkbench.errors import SharkbenchError
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+DEBUG = "SHARKBENCH_DEBUG"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """``command``, with errors that a user can cause as plain lines (2), Ctrl-C as 130, and bugs named as such (1)."""
+
+    @functools.wraps(command)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except SharkbenchError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get(DEBUG):
+                raise
+            said = " ".join(str(error).split())
+            print(f"{type(error).__name__}: {said} (this is a bug; {DEBUG}=1 shows where)", file=sys.stderr)
+            raise typer.Exit(FAILED) from None
+
+    return call

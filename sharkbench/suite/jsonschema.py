@@ -1,0 +1,106 @@
+"""The JSON Schema of suites, from which editors complete keys, method names and their settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from sharkbench import registry
+from sharkbench.budget import Budget
+from sharkbench.method import Method
+from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry
+from sharkbench.suite.model import Suite
+
+
+def suite_schema(methods: Mapping[str, type[Method]] | None = None) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a suite file.
+
+    Args:
+        methods: those to complete, by name; every one that can be imported unless given.
+    """
+    methods = registry.available() if methods is None else methods
+    keys, schema = models_json_schema([(model, "validation") for model in (Suite, *methods.values())])
+    definitions = schema["$defs"]
+    suite = definitions.pop(_name(keys[Suite, "validation"]))
+    _write_in_one_mapping(definitions, DatasetEntry.__name__)
+    _write_in_one_mapping(definitions, BackboneEntry.__name__)
+    references = {name: keys[method, "validation"] for name, method in methods.items()}
+    for name, reference in references.items():
+        _describe_method(definitions[_name(reference)], methods[name])
+    names = {"enum": sorted(references)}
+    definitions["Stage"] = {"anyOf": [names, *references.values()]}
+    definitions["Pipeline"] = {
+        "description": "Methods in a row, each on the model that the one before it returned.",
+        "type": "object",
+        "properties": {"pipeline": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Stage"}}, "as": _AS},
+        "required": ["pipeline"],
+        "additionalProperties": False,
+    }
+    definitions[MethodEntry.__name__] = {"anyOf": [names, *references.values(), {"$ref": "#/$defs/Pipeline"}]}
+    definitions.pop(Method.__name__)
+    definitions[Budget.__name__] = _BUDGET
+    suite["properties"]["extends"] = {
+        "type": "string",
+        "description": "Another suite to take over: a path from this file, or the name of a built-in suite. "
+        "Mappings merge, lists and values replace.",
+    }
+    needed = [key for key in suite.pop("required") if key != "name"]
+    suite["anyOf"] = [{"required": ["extends"]}, {"required": needed}]
+    return _tidy({"$schema": "https://json-schema.org/draft/2020-12/schema", **suite, "$defs": definitions})
+
+
+def rendered(methods: Mapping[str, type[Method]] | None = None) -> str:
+    """:func:`suite_schema` as text, the same on every machine."""
+    return json.dumps(suite_schema(methods), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+_AS = {"type": "string", "description": "What its row is called; made from its name and settings unless given."}
+_BUDGET = {
+    "description": " ".join((Budget.__doc__ or "").split()),
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([KMGTkmgt]?[iI]?[bB])\s*$"},
+    ],
+}
+
+
+def _name(reference: Mapping[str, Any]) -> str:
+    return str(reference["$ref"]).rsplit("/", 1)[-1]
+
+
+def _write_in_one_mapping(definitions: dict[str, Any], entry: str) -> None:
+    """In YAML ``train`` stands among the settings of the data set or backbone that it is about."""
+    spec, train = (definitions[entry]["properties"][key] for key in ("spec", "train"))
+    options = spec.get("anyOf") or spec["oneOf"]
+    for reference in (option for option in options if "$ref" in option):
+        definitions[_name(reference)]["properties"]["train"] = {
+            "$ref": "#/$defs/Recipe",
+            "description": train["description"],
+        }
+    bare = [{"enum": sorted(spec["discriminator"]["mapping"])}] if "discriminator" in spec else []
+    definitions[entry] = {"anyOf": [*bare, *options]}
+
+
+def _describe_method(definition: dict[str, Any], method: type[Method]) -> None:
+    definition["description"] = f"{method.title}. {method.paper}"
+    definition["required"] = sorted({"name", *definition.get("required", ())})
+    definition["properties"]["as"] = _AS
+    definition["properties"]["budget"] = {
+        "$ref": "#/$defs/Budget",
+        "description": "Within a pipeline: the budget of a stage that is not the last.",
+    }
+
+
+def _tidy(schema: Any) -> Any:
+    """Without the titles that pydantic makes up, and with descriptions on one line."""
+    if isinstance(schema, list):
+        return [_tidy(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tidy = {key: _tidy(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
+    if isinstance(tidy.get("description"), str):
+        tidy["description"] = " ".join(tidy["description"].split())
+    return tidy
