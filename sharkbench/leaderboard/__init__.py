@@ -1,1 +1,28 @@
-"""Tables from the store alone; no knowledge of how runs are made."""
+"""Tables of what is in a store, at any time: CSV for machines and papers, a compact table for the terminal.
+
+It knows the store and nothing of how runs are made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sharkbench.leaderboard.cells import cells_of
+from sharkbench.leaderboard.columns import LEADERBOARD, RUNS
+from sharkbench.leaderboard.csvfile import write_csv
+from sharkbench.store import Store
+
+__all__ = ["write"]
+
+
+def write(out: Path) -> tuple[Path, Path]:
+    """Write ``<out>/leaderboard.csv`` and ``<out>/runs.csv`` from what is in the store now; each appears in one rename.
+
+    Returns:
+        The two paths, in this order.
+    """
+    cells = cells_of(Store(out))
+    leaderboard, runs = out / "leaderboard.csv", out / "runs.csv"
+    write_csv(leaderboard, LEADERBOARD, cells)
+    write_csv(runs, RUNS, [(cell, run) for cell in cells for run in (*cell.runs, *cell.superseded)])
+    return leaderboard, runs

@@ -1,0 +1,203 @@
+"""Runs of a store, sorted into the cells of the leaderboard; one cell holds the seeds of one setting."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from sharkbench.store import Environment, Quality, Result, Speed, Store, TrainingCost
+
+CellStatus = Literal["ok", "partial", "infeasible", "failed"]
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """All that the store knows of one run."""
+
+    result: Result
+    environment: Environment | None
+    speed: Speed | None
+    setting: str
+    """Digest of all that decides the outcome but the seed; runs that differ in it are never averaged."""
+    comparison: str
+    """Digest of all that decides the outcome but seed, method and budget; only runs that share it are compared."""
+
+
+class CellName(NamedTuple):
+    """What a row of the leaderboard is about. ``label`` is empty where no run of the data set has told its labels."""
+
+    dataset: str
+    split: str
+    backbone: str
+    method: str
+    budget: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one cell by seed, and what they amount to; means are over the runs that are ok.
+
+    A metric that does not exist (the AUC of a single class) is NaN in a run, and left out of the means."""
+
+    name: CellName
+    runs: tuple[FinishedRun, ...]
+    superseded: tuple[FinishedRun, ...] = ()
+    """Runs of the same name whose recipe, data or method code differ from the newest run's; not in any figure."""
+    references: tuple[FinishedRun, ...] = ()
+    """Full-precision runs of the same data set, split and backbone."""
+
+    @cached_property
+    def ok(self) -> tuple[FinishedRun, ...]:
+        return tuple(run for run in self.runs if run.result.status == "ok")
+
+    @property
+    def n_failed(self) -> int:
+        """Runs that failed or were infeasible."""
+        return len(self.runs) - len(self.ok)
+
+    @property
+    def status(self) -> CellStatus:
+        if self.ok:
+            return "partial" if self.n_failed else "ok"
+        return "failed" if any(run.result.status == "failed" for run in self.runs) else "infeasible"
+
+    @property
+    def reason(self) -> str | None:
+        """Why runs failed; the same reason is said once."""
+        told = dict.fromkeys(why(run.result) for run in self.runs if run.result.status != "ok")
+        return "; ".join(told) or None
+
+    @property
+    def is_reference(self) -> bool:
+        return bool(self.ok) and all(is_reference(run.result) for run in self.ok)
+
+    def quality(self, run: FinishedRun) -> Quality | None:
+        return run.result.quality.get(self.name.label)
+
+    def mean(self, value: Callable[[Quality], float]) -> float | None:
+        return _mean(value(quality) for run in self.ok if (quality := self.quality(run)))
+
+    @cached_property
+    def auc_by_seed(self) -> dict[int, float]:
+        found = {run.result.seed: quality.auc for run in self.ok if (quality := self.quality(run))}
+        return {seed: auc for seed, auc in found.items() if not math.isnan(auc)}
+
+    @property
+    def auc_std(self) -> float | None:
+        """Sample standard deviation over seeds; ``None`` for fewer than two."""
+        return statistics.stdev(self.auc_by_seed.values()) if len(self.auc_by_seed) > 1 else None
+
+    @property
+    def auc_delta(self) -> float | None:
+        """Mean over seeds of AUC minus that of the full-precision run with the same seed, recipe and data."""
+        reference = {
+            (run.comparison, run.result.seed): quality.auc for run in self.references if (quality := self.quality(run))
+        }
+        pairs = ((self.quality(run), reference.get((run.comparison, run.result.seed))) for run in self.ok)
+        return _mean(own.auc - other for own, other in pairs if own is not None and other is not None)
+
+    def mean_of(self, value: Callable[[Result], float | None]) -> float | None:
+        """Mean of a figure of the result over the runs that are ok and have it."""
+        return _mean(number for run in self.ok if (number := value(run.result)) is not None)
+
+    def mean_cost(self, value: Callable[[TrainingCost], float]) -> float | None:
+        return self.mean_of(lambda result: value(result.training) if result.training else None)
+
+    def median_ratio(self, value: Callable[[Speed], float | None]) -> float | None:
+        """Median over seeds of a speed relative to another of the same measurement, which hardware cancels out of."""
+        found = [ratio for run in self.ok if run.speed and (ratio := value(run.speed)) is not None]
+        return statistics.median(found) if found else None
+
+    def median_rate(self, value: Callable[[Speed], float | None]) -> float | None:
+        """Median over seeds of something per second; ``None`` where the seeds were measured on different hardware."""
+        if len({run.speed.hardware for run in self.ok if run.speed}) > 1:
+            return None
+        return self.median_ratio(value)
+
+
+def is_reference(result: Result) -> bool:
+    """Whether the run is of the full-precision table: it has no budget to meet, and is no smaller than fp32."""
+    return (
+        result.status == "ok"
+        and result.budget is None
+        and result.bytes is not None
+        and result.fp32_bytes is not None
+        and result.bytes >= result.fp32_bytes
+    )
+
+
+def why(result: Result) -> str:
+    """One line: the kind of failure, where there is one, and the reason."""
+    reason = " ".join((result.reason or "no reason was recorded").split())
+    return f"{result.kind}: {reason}" if result.kind else reason
+
+
+def cells_of(store: Store) -> list[Cell]:
+    """The cells of all finished runs: by data set, split, backbone and label, the full-precision table first, then
+    what has no budget, then budgets from large to small and AUC from high to low."""
+    runs = [_finished(store, result) for result in store.results()]
+    labels: dict[str, dict[str, None]] = defaultdict(dict)
+    references: dict[tuple[str, str, str], list[FinishedRun]] = defaultdict(list)
+    for run in runs:
+        labels[run.result.dataset].update(dict.fromkeys(run.result.quality))
+        if is_reference(run.result):
+            references[run.result.dataset, run.result.split, run.result.backbone].append(run)
+
+    grouped: dict[CellName, list[FinishedRun]] = defaultdict(list)
+    for run in runs:
+        result = run.result
+        for label in labels[result.dataset] or {"": None}:
+            name = CellName(
+                result.dataset, result.split, result.backbone, result.method_label, result.budget or "", label
+            )
+            grouped[name].append(run)
+    cells = [_cell(name, group, references[name[:3]]) for name, group in grouped.items()]
+    label_order = {(dataset, label): n for dataset, own in labels.items() for n, label in enumerate(own)}
+    return sorted(cells, key=lambda cell: _order(cell, label_order.get((cell.name.dataset, cell.name.label), 0)))
+
+
+def _finished(store: Store, result: Result) -> FinishedRun:
+    spec = store.spec(result.key)
+    # A run whose method is not installed here any more has no readable spec: it is listed, and compared with nothing.
+    seedless = spec.model_copy(update={"seed": 0}) if spec else None
+    setting, comparison = (seedless.key, seedless.full_key) if seedless else ("", "")
+    return FinishedRun(result, store.environment(result.key), store.speed(result.key), setting, comparison)
+
+
+def _cell(name: CellName, group: Sequence[FinishedRun], references: Sequence[FinishedRun]) -> Cell:
+    newest = max(group, key=lambda run: run.result.started)
+    current: dict[int, FinishedRun] = {}
+    superseded = []
+    for run in sorted(group, key=lambda run: (run.result.started, run.result.key), reverse=True):
+        if run.setting == newest.setting and run.result.seed not in current:
+            current[run.result.seed] = run
+        else:
+            superseded.append(run)
+    ordered = tuple(current[seed] for seed in sorted(current))
+    return Cell(name, ordered, superseded=tuple(superseded), references=tuple(references))
+
+
+def _order(cell: Cell, label_rank: int) -> tuple[str, str, str, int, bool, float, float, str]:
+    budget = max((run.result.budget_bytes or 0 for run in cell.runs), default=0) if cell.name.budget else math.inf
+    auc = cell.mean(lambda quality: quality.auc)
+    return (
+        cell.name.dataset,
+        cell.name.split,
+        cell.name.backbone,
+        label_rank,
+        not cell.is_reference,
+        -budget,
+        -auc if auc is not None else math.inf,
+        cell.name.method,
+    )
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = [value for value in values if not math.isnan(value)]
+    return statistics.fmean(found) if found else None
