@@ -1,0 +1,38 @@
+# Every command sets up what it needs: a virtual environment with the versions of constraints.txt.
+
+VENV := .venv
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+    $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help quickstart test gpu docs clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+quickstart: $(INSTALLED) ## a benchmark of a few methods on generated data, in a few minutes
+	$(VENV)/bin/sharkbench run suites/quickstart.yaml
+
+test: $(INSTALLED) ## lint, types and tests
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+
+gpu: $(INSTALLED) ## smoke test on a GPU: the quickstart on cuda is as good as on the CPU
+	$(VENV)/bin/python benchmarks/gpu_smoke.py
+
+docs: $(INSTALLED) ## the parts of the docs that are made from the code
+	$(VENV)/bin/python docs/generate.py
+
+clean: ## remove the environment and what tools leave behind; results stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard setup.py sharkbench/formats/csrc/*)
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed; name one with make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing about 150 packages into $(VENV); the first time takes some minutes."
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@

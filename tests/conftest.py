@@ -1,0 +1,19 @@
+"""Fixtures that every room may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets: ``$SHARKBENCH_DATA``, else ``../shared/data``; skips where there is none."""
+    folder = Path(os.environ.get("SHARKBENCH_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; SHARKBENCH_DATA names another folder")
+    return folder
