@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Ledger:
-    """Every training stage of one run, in order, with its epochs and its cost; and the tables that methods note down."""
+    """Every training stage of one run, in order, with its epochs and cost; and the tables that methods note down."""
 
     history: list[Epoch] = field(default_factory=list)
     costs: list[TrainingCost] = field(default_factory=list)
@@ -135,6 +136,10 @@ class Workbench:
         """Random numbers for ``purpose``, the same for every run with this seed."""
         return generator(self.seed, purpose)
 
+    def seeded(self, purpose: str) -> AbstractContextManager[None]:
+        """Within it torch's global random numbers are those of ``purpose``, the same for every run with this seed."""
+        return seeded(self.seed, purpose)
+
     # What to do ----------------------------------------------------------------------------------------------------
 
     def model(self, embedding: EmbeddingLayer) -> Model:
@@ -145,12 +150,12 @@ class Workbench:
             num_dense=len(self.schema.dense),
             num_labels=len(self.schema.labels),
         )
-        with seeded(self.seed, "backbone"):
+        with self.seeded("backbone"):
             return Model(embedding, build(self.backbone, shape))
 
     def full_table(self) -> FullTable:
         """A fresh full-precision table; its rows depend on the seed alone."""
-        with seeded(self.seed, "table"):
+        with self.seeded("table"):
             return FullTable(self.schema, self.width, self.init_std, sparse=self.recipe.sparse)
 
     def train(

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from sharkbench.method import Family, Method, largest_fraction
+
+if TYPE_CHECKING:
+    from sharkbench.data.schema import Schema
+    from sharkbench.formats.index import Digit
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+
+class Hash(Method):
+    r"""The hashing trick (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009).
+
+    .. math:: e_f(i) = W_f[i \bmod m_f], \qquad W_f \in \mathbb{R}^{m_f \times D}
+
+    Ids that leave the same remainder share a row. Ids are ordered by falling training frequency, so the :math:`m_f`
+    most frequent ones never share among themselves; the signed variant of the paper is another method.
+
+    This project's own choices: one fraction :math:`r` for all fields, :math:`m_f = \max(1, \lfloor r n_f \rfloor)`, as
+    large as the budget allows; fields of at most ``threshold`` rows keep a row per id. Rows start with the standard
+    deviation of the full table's.
+    """
+
+    name: Literal["hash"] = "hash"
+    fraction: float | None = Field(default=None, gt=0, le=1)
+    """Share of each field's rows that is kept; solved from the budget unless given."""
+    threshold: int = Field(default=0, ge=0)
+    """Fields of at most so many rows are not hashed."""
+
+    title: ClassVar[str] = "ids share rows by remainder"
+    paper: ClassVar[str] = "Weinberger et al., ICML 2009, arXiv:0902.2206"
+    year: ClassVar[int] = 2009
+    family: ClassVar[Family] = "hashing"
+    saves_training_memory: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.fraction is None
+
+    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
+        from sharkbench.embeddings.composed import composed_nbytes
+
+        def nbytes(fraction: float) -> int:
+            return composed_nbytes(schema, width, self._functions(schema, fraction), "add")
+
+        return self.model_copy(update={"fraction": largest_fraction(nbytes, budget, what="hash")})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.composed import ComposedTable
+
+        assert self.fraction is not None
+        functions = self._functions(bench.schema, self.fraction)
+        with bench.seeded("table"):
+            table = ComposedTable(
+                bench.schema, bench.width, functions, "add", bench.init_std, sparse=bench.recipe.sparse
+            )
+        model = bench.model(table)
+        bench.train(model)
+        return model
+
+    def _functions(self, schema: Schema, fraction: float) -> list[list[Digit]]:
+        """The remainder of each field, none where it keeps a row per id."""
+        from sharkbench.formats.index import remainder
+
+        return [
+            [] if n <= self.threshold else [remainder(max(1, int(fraction * n)))]
+            for n in (field.cardinality for field in schema.fields)
+        ]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from math import ceil, isqrt, sqrt
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from sharkbench.method import Family, Method, largest_fraction
+
+if TYPE_CHECKING:
+    from sharkbench.data.schema import Schema
+    from sharkbench.formats.index import Digit
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+
+class QR(Method):
+    r"""Quotient-remainder trick (Shi et al., "Compositional Embeddings Using Complementary Partitions", KDD 2020).
+
+    .. math:: e_f(i) = Q_f[\lfloor i / m_f \rfloor] \circ R_f[i \bmod m_f], \qquad
+              R_f \in \mathbb{R}^{m_f \times D},\; Q_f \in \mathbb{R}^{\lceil n_f / m_f \rceil \times D}
+
+    with :math:`\circ` the elementwise product, the sum, or (of parts of :math:`D/2`) the concatenation. Every id has a
+    row of its own, composed of two that it shares.
+
+    This project's own choices: the rows left to a field are the same share for all fields, never fewer than the
+    :math:`2\sqrt{n_f}` that two tables need, and as many as the budget allows. Of the two ways to divide them the
+    larger remainder table is taken: with ids ordered by falling frequency, the most frequent ones then share no
+    remainder. The factors start zero-mean, scaled so that the *composed* rows have the full table's standard deviation
+    (the authors' code starts with positive factors, which costs accuracy in models of the factorization-machine kind).
+    A field keeps a row per id where that takes no more bytes, or where it has at most ``threshold`` rows.
+    """
+
+    name: Literal["qr"] = "qr"
+    operation: Literal["mult", "add", "concat"] = "mult"
+    """How quotient and remainder rows are combined."""
+    fraction: float | None = Field(default=None, gt=0, le=1)
+    """Share of each field's numbers that is kept; solved from the budget unless given."""
+    threshold: int = Field(default=0, ge=0)
+    """Fields of at most so many rows keep a row per id."""
+
+    title: ClassVar[str] = "rows composed of a quotient's and a remainder's"
+    paper: ClassVar[str] = "Shi et al., KDD 2020, arXiv:1909.02107"
+    year: ClassVar[int] = 2020
+    family: ClassVar[Family] = "hashing"
+    saves_training_memory: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.fraction is None
+
+    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
+        from sharkbench.embeddings.composed import composed_nbytes
+
+        def nbytes(fraction: float) -> int:
+            return composed_nbytes(schema, width, self._functions(schema, fraction), self.operation)
+
+        return self.model_copy(update={"fraction": largest_fraction(nbytes, budget, what=f"qr ({self.operation})")})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.composed import ComposedTable
+
+        assert self.fraction is not None
+        functions = self._functions(bench.schema, self.fraction)
+        with bench.seeded("table"):
+            table = ComposedTable(
+                bench.schema, bench.width, functions, self.operation, bench.init_std, sparse=bench.recipe.sparse
+            )
+        model = bench.model(table)
+        bench.train(model)
+        return model
+
+    def _functions(self, schema: Schema, fraction: float) -> list[list[Digit]]:
+        """Remainder and quotient of each field, none where it keeps a row per id."""
+        from sharkbench.formats.index import quotient, remainder
+
+        functions: list[list[Digit]] = []
+        for n in (field.cardinality for field in schema.fields):
+            m = self._remainders(n, fraction)
+            functions.append([] if m is None else [remainder(m), quotient(m, n)])
+        return functions
+
+    def _remainders(self, n: int, fraction: float) -> int | None:
+        """Rows of the remainder table of a field of ``n`` rows; ``None`` where it keeps a row per id."""
+        # Concatenated parts are half as wide, so the same numbers make twice as many rows.
+        halves = 2 if self.operation == "concat" else 1
+        rows = max(int(fraction * n * halves), _fewest_rows(n))
+        if n <= self.threshold or rows >= n * halves:
+            return None
+        # From the larger root of m + n/m = rows (or where the sum is least) down to where the rounded-up quotient fits.
+        m = int((rows + sqrt(max(rows * rows - 4 * n, 0))) / 2) + 1
+        while m + ceil(n / m) > rows:
+            m -= 1
+        return m
+
+
+def _fewest_rows(n: int) -> int:
+    """The least ``m + ceil(n / m)`` over all ``m``."""
+    m = isqrt(n)
+    return min(c + ceil(n / c) for c in (m, m + 1))

@@ -1,0 +1,91 @@
+"""hash and qr: every id finds its row, budgets are met as nearly as the tables allow, and rows start as they should."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sharkbench import registry
+from sharkbench.data.schema import Field, Schema
+from sharkbench.embeddings.composed import ComposedTable
+from sharkbench.errors import Infeasible
+
+SIZES = st.lists(st.integers(1, 3000), min_size=1, max_size=6)
+METHODS = ["hash", {"name": "hash", "threshold": 50}] + [
+    {"name": "qr", "operation": operation, "threshold": threshold}
+    for operation in ("mult", "add", "concat")
+    for threshold in (0, 50)
+]
+
+
+def schema_of(sizes: list[int]) -> Schema:
+    return Schema(tuple(Field(f"f{i}", n) for i, n in enumerate(sizes)), labels=("click",))
+
+
+def table_of(method: object, schema: Schema, width: int, init_std: float = 0.1) -> ComposedTable:
+    functions = method._functions(schema, method.fraction)  # type: ignore[attr-defined]
+    return ComposedTable(schema, width, functions, getattr(method, "operation", "add"), init_std)
+
+
+@pytest.mark.parametrize("said", METHODS, ids=str)
+@settings(deadline=None, max_examples=40)
+@given(sizes=SIZES, width=st.integers(2, 9), share=st.floats(0.01, 1))
+def test_never_over_the_budget_and_exact_about_it(said: object, sizes: list[int], width: int, share: float) -> None:
+    schema = schema_of(sizes)
+    budget = int(share * schema.num_rows * width * 4)
+    try:
+        method = registry.parse(said).config_for(budget, schema, width)
+    except Infeasible:
+        return  # that the reason is said is another test's business
+    packed = table_of(method, schema, width).pack()
+    assert packed.nbytes <= budget
+    every_id = torch.arange(schema.num_rows)
+    for field, start in zip(schema.fields, schema.offsets.tolist(), strict=False):
+        ids = torch.from_numpy(schema.offsets[:-1]).repeat(field.cardinality, 1)
+        column = schema.fields.index(field)
+        ids[:, column] = every_id[start : start + field.cardinality]
+        assert torch.isfinite(packed(ids)).all()
+
+
+@pytest.mark.parametrize("said", METHODS, ids=str)
+@pytest.mark.parametrize("share", [0.5, 0.25, 0.1])
+def test_lands_within_two_percent_under_the_budget(said: object, share: float) -> None:
+    schema = schema_of([25156, 6361, 5641, 6063, 300, 12, 3])
+    budget = int(share * schema.num_rows * 18 * 4)
+    packed = table_of(registry.parse(said).config_for(budget, schema, 18), schema, 18).pack()
+    assert 0.98 * budget <= packed.nbytes <= budget
+
+
+@pytest.mark.parametrize("operation", ["mult", "add", "concat"])
+def test_qr_gives_every_id_its_own_pair_of_rows(operation: str) -> None:
+    qr = registry.parse({"name": "qr", "operation": operation})
+    for n in [4, 10, 99, 1000]:
+        for fraction in (0.05, 0.3, 0.9):
+            m = qr._remainders(n, fraction)  # type: ignore[attr-defined]
+            if m is not None:
+                assert len({(i // m, i % m) for i in range(n)}) == n
+                assert m + ceil(n / m) <= max(int(fraction * n * (2 if operation == "concat" else 1)), 2 * n**0.5 + 1)
+
+
+def test_qr_reads_what_the_paper_says() -> None:
+    schema = schema_of([50])
+    table = table_of(registry.parse({"name": "qr", "fraction": 0.4}), schema, 4)
+    (m,) = (f.modulus for f in table.functions[0])
+    remainders, quotients = table.tables
+    for i in range(50):
+        expected = quotients[i // m] * remainders[i % m]
+        assert torch.equal(table.lookup(torch.tensor([[i]]))[0, 0], expected)
+
+
+@pytest.mark.parametrize("said", METHODS, ids=str)
+def test_rows_start_with_the_full_tables_deviation(said: object) -> None:
+    torch.manual_seed(0)
+    schema = schema_of([20000])
+    method = registry.parse(said).config_for(20000 * 16 * 4 // 4, schema, 16)
+    rows = table_of(method, schema, 16, init_std=0.01).lookup(torch.arange(20000)[:, None])
+    assert rows.std().item() == pytest.approx(0.01, rel=0.1)
+    assert abs(rows.mean().item()) < 0.001
