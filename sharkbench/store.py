@@ -8,6 +8,7 @@
     log.txt              all that the run's process printed
     packed.safetensors   the compressed table (only when the run is ok)
     backbone.safetensors the backbone that goes with it (only when the run is ok)
+    notes.json           tables that the method has noted down, by name (only where there are any)
     speed.json           a Speed, added in one rename by the measuring stage, which has the machine to itself
     speed-error.txt      instead of it: why the run could not be measured, in one line
 
@@ -38,7 +39,7 @@ Status = Literal["ok", "infeasible", "failed"]
 FailureKind = Literal["method", "out of memory", "timeout", "killed", "data", "diverged"]
 
 SPEC, ENVIRONMENT, RESULT, LOG, SPEED = "spec.json", "environment.json", "result.json", "log.txt", "speed.json"
-SPEED_ERROR = "speed-error.txt"
+SPEED_ERROR, NOTES = "speed-error.txt", "notes.json"
 
 
 class Record(BaseModel):
@@ -69,6 +70,15 @@ class TrainingCost(Record):
     epochs: int
 
 
+class AucBlocks(Record):
+    """What each block of rows contributes to an AUC. Blocks are of the same rows for every run on the same data."""
+
+    positives: tuple[float, ...]
+    """By block of positive rows: the share of negatives that they beat, mean over the block."""
+    negatives: tuple[float, ...]
+    """By block of negative rows: the share of positives that beat them, mean over the block."""
+
+
 class Quality(Record):
     """Quality of one label on one split."""
 
@@ -77,6 +87,8 @@ class Quality(Record):
     normalized_entropy: float
     ece: float
     gauc: float | None = None
+    auc_blocks: AucBlocks | None = None
+    """On the test split: what lets two runs be compared row by row."""
 
 
 class Result(Record):

@@ -1,0 +1,75 @@
+"""What a failure is called: its kind and its reason in one line, from an exception or from how a process ended."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from pathlib import Path
+
+from sharkbench.errors import DataError, Diverged, SharkbenchError
+from sharkbench.store import FailureKind
+
+REASON_LENGTH = 500
+_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_STORAGE_WORDS = ("no space left on device", "disk quota exceeded", "read-only file system")
+_MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "std::bad_alloc", "out of memory")
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP}
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says; its type too, unless it was written for users to read."""
+    said = " ".join(str(error).split())
+    if not isinstance(error, SharkbenchError):
+        said = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return said if len(said) <= REASON_LENGTH else said[: REASON_LENGTH - 3] + "..."
+
+
+def is_storage_error(error: BaseException) -> bool:
+    """Whether the disk is full or read-only: not the run's fault, and no later run would do better."""
+    if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
+        return True
+    said = str(error).lower()
+    return any(words in said for words in _STORAGE_WORDS)
+
+
+def kind_of(error: BaseException) -> FailureKind:
+    """The kind of failure that an exception stands for."""
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, DataError):
+        return "data"
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    # torch raises a RuntimeError where an allocation fails, on the CPU and on a GPU.
+    if isinstance(error, RuntimeError | OSError) and any(words in str(error).lower() for words in _MEMORY_WORDS):
+        return "out of memory"
+    return "method"
+
+
+def kind_of_exit(code: int, *, out_of_memory: bool, log: str) -> tuple[FailureKind, str]:
+    """Kind and reason of a process that ended without a result.
+
+    Args:
+        code: exit code; negative where a signal has ended it.
+        out_of_memory: whether the kernel has ended a process for lack of memory meanwhile.
+        log: the end of what the process printed.
+    """
+    if code >= 0:
+        return "method", f"the process ended with exit code {code} and without a result; see log.txt"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    if out_of_memory and -code == signal.SIGKILL:
+        return "out of memory", "the kernel ended the process because memory ran out"
+    if -code in _CRASHES:
+        if any(words in log.lower() for words in _MEMORY_WORDS):
+            return "out of memory", f"an allocation failed in native code ({name}); see log.txt"
+        return "method", f"crashed in native code ({name}); see log.txt"
+    return "killed", f"the process was ended from outside ({name})"
+
+
+def memory_kills() -> int:
+    """How many processes the kernel has ended for lack of memory since the machine started."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

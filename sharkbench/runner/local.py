@@ -1,0 +1,165 @@
+"""A whole plan on this machine: prepare the data, execute what is missing, measure, and refresh the tables."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sharkbench import leaderboard
+from sharkbench.data.prepare import prepare, prepared_path
+from sharkbench.errors import DataError, InputError
+from sharkbench.runner.events import Event, MeasureEnded, Message, RunEnded
+from sharkbench.runner.measuring import measure_all, unmeasured
+from sharkbench.runner.processes import Processes
+from sharkbench.runner.schedule import Job, Schedule
+from sharkbench.runner.tracked import Tracked
+from sharkbench.store import Result, Store
+from sharkbench.suite.model import Suite
+from sharkbench.suite.run import RunSpec
+
+EXECUTE, MEASURE = "sharkbench.runner.execute:execute", "sharkbench.runner.execute:measure"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How the runs of a plan ended. ``cached`` were stored before (whatever came out of them), the others now."""
+
+    done: int = 0
+    failed: int = 0
+    infeasible: int = 0
+    cached: int = 0
+    interrupted: bool = False
+
+
+def run_suite(
+    suite: Suite,
+    plan: Sequence[RunSpec],
+    out: Path | str,
+    *,
+    jobs: int = 1,
+    force: bool = False,
+    retry_failed: bool = False,
+    cache_dir: Path | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    execute: str = EXECUTE,
+    measure: str = MEASURE,
+) -> Summary:
+    """Do what is missing of ``plan``; afterwards everything that came out lies under ``out``.
+
+    Ctrl-C and SIGTERM end it cleanly: the summary says so, and the next call continues.
+
+    Args:
+        jobs: runs at a time.
+        force: do every run again.
+        retry_failed: do failed runs again. Runs that were ended from outside are done again anyway.
+        cache_dir: of prepared data.
+        on_event: called in this thread with each event.
+        execute: the function that executes a run, as ``module:function``.
+        measure: the function that times one.
+
+    Raises:
+        InputError: ``out`` cannot be written to, or data is not there.
+    """
+    store = Store(out)
+    try:
+        store.runs.mkdir(parents=True, exist_ok=True)
+        store.sweep()
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
+    invocation = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    specs = list({spec.key: spec for spec in plan}.values())
+    stored = {spec.key: store.get(spec.key) for spec in specs}
+    missing = [spec for spec in specs if force or _wanted(stored[spec.key], retry_failed)]
+
+    count: dict[str, int] = {"done": 0, "failed": 0, "infeasible": 0, "cached": 0}
+    interrupted = False
+    watch = on_event or (lambda event: None)
+    with _termination_as_interrupt():
+        tracked = Tracked(suite, store, specs, invocation, watch)
+
+        def tell(event: Event) -> None:
+            if isinstance(event, RunEnded):
+                outcome = "done" if event.result.status == "ok" else event.result.status
+                count["cached" if event.cached else outcome] += 1
+                if not event.cached:
+                    tracked.stored(event.result.key)
+            elif isinstance(event, MeasureEnded):
+                tracked.stored(event.key)
+            watch(event)
+
+        try:
+            with Processes(
+                preload=sorted({"sharkbench.runner.worker", *(name.partition(":")[0] for name in (execute, measure))})
+            ) as processes:
+                todo = {spec.key for spec in missing}
+                for spec in specs:
+                    if spec.key not in todo and (result := stored[spec.key]) is not None:
+                        tell(RunEnded(result, cached=True))
+                job = Job(store, invocation, execute, cache_dir, jobs)
+                schedule = Schedule(job, processes, stored, tell)
+                try:
+                    if missing:
+                        processes.prepare()
+                        schedule.run(_with_data(missing, schedule, cache_dir))
+                finally:
+                    count["failed"] += schedule.lost
+                if not schedule.lost and (slow := unmeasured(store, specs)):
+                    measure_all(store, slow, processes, tell, cache_dir=cache_dir, measure=measure)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            _refresh_leaderboard(store, watch)
+            tracked.close(interrupted=interrupted)
+    return Summary(**count, interrupted=interrupted)
+
+
+def _wanted(result: Result | None, retry_failed: bool) -> bool:
+    if result is None or result.kind == "killed":
+        return True
+    return retry_failed and result.status == "failed"
+
+
+def _with_data(specs: Sequence[RunSpec], schedule: Schedule, cache_dir: Path | None) -> list[RunSpec]:
+    """The runs whose data could be prepared; the others are stored as failed."""
+    failed: dict[str, str] = {}
+    for spec in {spec.fingerprint: spec for spec in specs}.values():
+        try:
+            if not prepared_path(spec.dataset, cache_dir).is_dir():
+                prepare(spec.dataset, cache_dir)
+        except DataError as error:
+            failed[spec.fingerprint] = " ".join(str(error).split())
+    for spec in specs:
+        if spec.fingerprint in failed:
+            schedule.fail(spec, "data", failed[spec.fingerprint])
+    return [spec for spec in specs if spec.fingerprint not in failed]
+
+
+def _refresh_leaderboard(store: Store, watch: Callable[[Event], None]) -> None:
+    try:
+        leaderboard.write(store.out)
+    except OSError as error:
+        watch(Message(f"{store.out}: the leaderboard cannot be written ({error.strerror}); the results are stored"))
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM like Ctrl-C, where this thread is the one that gets signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

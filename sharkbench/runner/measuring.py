@@ -1,0 +1,92 @@
+"""Lookups of finished runs, one run at a time: nothing else that this machine's runners do goes on meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sharkbench.data.cache import default_cache_dir
+from sharkbench.runner.events import Event, MeasureEnded, MeasureStarted, Message
+from sharkbench.runner.failures import kind_of_exit, memory_kills
+from sharkbench.runner.processes import Processes
+from sharkbench.store import LOG, Speed, Store
+from sharkbench.suite.run import RunSpec
+
+
+def unmeasured(store: Store, specs: Iterable[RunSpec]) -> list[RunSpec]:
+    """Runs that are ok, want to be timed, and have not been."""
+    return [spec for spec in specs if spec.measure.lookup and _lacks_speed(store, spec)]
+
+
+def measure_all(
+    store: Store,
+    specs: Iterable[RunSpec],
+    processes: Processes,
+    tell: Callable[[Event], None],
+    *,
+    cache_dir: Path | None,
+    measure: str,
+) -> None:
+    """Time every run of ``specs``. One that cannot be timed stays ok and keeps the reason.
+
+    Args:
+        measure: ``module:function``; see :func:`sharkbench.runner.execute.measure`.
+    """
+    folder = cache_dir or default_cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    machine = FileLock(folder / "measuring.lock")
+    try:
+        machine.acquire(timeout=0)
+    except Timeout:
+        tell(Message("waiting for another sharkbench on this machine to finish measuring"))
+        machine.acquire()
+    try:
+        for spec in specs:
+            lock = store.lock(spec.key)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue  # another process does this run again, and will measure it
+            try:
+                if _lacks_speed(store, spec):
+                    tell(MeasureStarted(spec.key))
+                    store.write_speed(spec.key, _measured(store, spec, processes, cache_dir, measure))
+                    tell(MeasureEnded(spec.key))
+            finally:
+                lock.release()
+    finally:
+        machine.release()
+
+
+def _lacks_speed(store: Store, spec: RunSpec) -> bool:
+    result = store.get(spec.key)
+    return result is not None and result.status == "ok" and store.speed(spec.key) is None
+
+
+def _measured(store: Store, spec: RunSpec, processes: Processes, cache_dir: Path | None, measure: str) -> Speed | str:
+    directory = store.directory(spec.key)
+    arguments = {
+        "directory": str(directory),
+        "cache_dir": str(cache_dir) if cache_dir else None,
+        "measure": measure,
+    }
+    kills, end = memory_kills(), time.monotonic() + spec.timeout if spec.timeout else None
+    worker = processes.start("sharkbench.runner.worker:measure", arguments, directory / LOG)
+    timed_out = False
+    while worker.exit_code is None:
+        processes.wait(1.0 if end is None else max(0.0, min(1.0, end - time.monotonic())))
+        if end is not None and not timed_out and time.monotonic() > end:
+            timed_out = True
+            processes.kill(worker)
+    for event in worker.take_events():
+        if "speed" in event:
+            return Speed.model_validate(event["speed"])
+        if "reason" in event:
+            return str(event["reason"])
+    if timed_out:
+        return f"stopped after the timeout of {spec.timeout:g} s"
+    _, reason = kind_of_exit(worker.exit_code, out_of_memory=memory_kills() > kills, log="")
+    return reason

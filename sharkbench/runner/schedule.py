@@ -1,0 +1,239 @@
+"""Runs of a plan, some at a time, each in a process of its own and stored the moment it ends."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted
+from sharkbench.runner.failures import is_storage_error, kind_of_exit, memory_kills, one_line
+from sharkbench.runner.outcome import failed
+from sharkbench.runner.processes import Processes, Worker
+from sharkbench.store import ENVIRONMENT, LOG, RESULT, SPEC, Epoch, FailureKind, Result, Store, write_text
+from sharkbench.suite.run import RunSpec
+
+_POLL_SECONDS = 0.5
+_ABORT_SECONDS = 3.0
+
+
+@dataclass
+class Job:
+    """What decides how runs are executed, beside the runs themselves.
+
+    ``execute`` is ``module:function``; see :func:`sharkbench.runner.execute.execute`.
+    """
+
+    store: Store
+    invocation: str
+    execute: str
+    cache_dir: Path | None = None
+    jobs: int = 1
+
+
+@dataclass
+class _Active:
+    spec: RunSpec
+    directory: Path
+    lock: FileLock
+    worker: Worker
+    began: float = field(default_factory=time.monotonic)
+    started: str = field(default_factory=lambda: now())
+    kills_before: int = field(default_factory=memory_kills)
+    aborted: float | None = None
+    storage: str | None = None
+
+
+def now() -> str:
+    """The time, as results state it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _may_use_full_model(spec: RunSpec) -> bool:
+    return spec.method.from_model or not spec.method.budgeted
+
+
+class Schedule:
+    """Executes runs. A run that another process works on is waited for and not done twice.
+
+    Args:
+        stored: what the store held when it was decided to do these runs.
+        tell: gets events.
+    """
+
+    def __init__(
+        self, job: Job, processes: Processes, stored: dict[str, Result | None], tell: Callable[[Event], None]
+    ) -> None:
+        self.job, self.processes, self.stored, self.tell = job, processes, stored, tell
+        self.active: dict[int, _Active] = {}
+        self.lost = 0
+        """Runs whose result could not be written. Nothing is started after the first."""
+        self._have_full_model: set[str] = set()
+
+    def run(self, specs: Iterable[RunSpec]) -> None:
+        """Execute all ``specs``; returns when the last one is stored, or nothing can be stored any more."""
+        waiting = deque(specs)
+        try:
+            while self.active or (waiting and not self.lost):
+                self._start_what_can_start(waiting)
+                if not self.active:
+                    time.sleep(_POLL_SECONDS if waiting else 0)
+                    continue
+                for worker in self.processes.wait(self._patience(bool(waiting))):
+                    self._attend(self.active[worker.number])
+                self._stop_what_takes_too_long()
+        finally:
+            if self.active:
+                self.processes.close()
+            for active in self.active.values():
+                self._discard(active)
+
+    def fail(self, spec: RunSpec, kind: FailureKind, reason: str) -> None:
+        """Store a run as failed that never got a process."""
+        with self.job.store.lock(spec.key):
+            directory = self._new_directory(spec)
+            (directory / LOG).write_text(reason + "\n", encoding="utf-8")
+            self._publish(failed(spec, kind, reason, started=now(), seconds=0.0), directory)
+
+    def _start_what_can_start(self, waiting: deque[RunSpec]) -> None:
+        for _ in range(len(waiting)):
+            if len(self.active) >= self.job.jobs or self.lost:
+                return
+            spec = waiting.popleft()
+            if self._needs_what_another_makes(spec):
+                waiting.append(spec)
+                continue
+            lock = self.job.store.lock(spec.key)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                waiting.append(spec)
+                continue
+            if not self._done_by_another(spec):
+                self._start(spec, lock)
+            else:
+                lock.release()
+
+    def _needs_what_another_makes(self, spec: RunSpec) -> bool:
+        """Whether it would only wait for the full-precision model that a run at work is training."""
+        if not _may_use_full_model(spec) or spec.full_key in self._have_full_model:
+            return False
+        return any(_may_use_full_model(a.spec) and a.spec.full_key == spec.full_key for a in self.active.values())
+
+    def _done_by_another(self, spec: RunSpec) -> bool:
+        result = self.job.store.get(spec.key)
+        if result is None or result == self.stored.get(spec.key):
+            return False
+        self.tell(RunEnded(result, cached=True))
+        return True
+
+    def _new_directory(self, spec: RunSpec) -> Path:
+        directory = self.job.store.begin(spec.key)
+        write_text(directory / SPEC, spec.model_dump_json(indent=1))
+        return directory
+
+    def _start(self, spec: RunSpec, lock: FileLock) -> None:
+        try:
+            directory = self._new_directory(spec)
+            arguments = {
+                "directory": str(directory),
+                "shared": str(self.job.store.shared),
+                "cache_dir": str(self.job.cache_dir) if self.job.cache_dir else None,
+                "invocation": self.job.invocation,
+                "execute": self.job.execute,
+            }
+            worker = self.processes.start("sharkbench.runner.worker:run", arguments, directory / LOG)
+        except OSError as error:
+            lock.release()
+            self._give_up(spec, error)
+            return
+        self.active[worker.number] = _Active(spec, directory, lock, worker)
+        self.tell(RunStarted(spec))
+
+    def _patience(self, more: bool) -> float:
+        """Seconds to wait for something to happen before looking at timeouts and at other processes' runs again."""
+        limits = [a.began + a.spec.timeout - time.monotonic() for a in self.active.values() if a.spec.timeout]
+        if more and len(self.active) < self.job.jobs:
+            limits.append(_POLL_SECONDS)
+        if any(a.aborted for a in self.active.values()):
+            limits.append(_POLL_SECONDS)
+        return max(0.0, min([*limits, 5.0]))
+
+    def _attend(self, active: _Active) -> None:
+        for event in active.worker.take_events():
+            if "epoch" in event:
+                self.tell(EpochEnded(active.spec.key, Epoch.model_validate(event["epoch"])))
+            active.storage = event.get("storage", active.storage)
+        if active.worker.exit_code is not None:
+            self._finish(active, active.worker.exit_code)
+
+    def _finish(self, active: _Active, code: int) -> None:
+        del self.active[active.worker.number]
+        if _may_use_full_model(active.spec):
+            self._have_full_model.add(active.spec.full_key)
+        try:
+            if active.storage is not None:
+                raise OSError(active.storage)
+            result = self._result_in(active.directory, active.spec) or self._failure_of(active, code)
+            self._publish(result, active.directory)
+        except OSError as error:
+            self._give_up(active.spec, error)
+        finally:
+            self._discard(active)
+
+    def _result_in(self, directory: Path, spec: RunSpec) -> Result | None:
+        try:
+            result = Result.model_validate_json((directory / RESULT).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        return result if result.key == spec.key else None
+
+    def _failure_of(self, active: _Active, code: int) -> Result:
+        kind: FailureKind
+        if active.aborted is not None:
+            kind, reason = "timeout", f"stopped after its timeout of {active.spec.timeout:g} s; see log.txt"
+        else:
+            log = active.directory / LOG
+            tail = log.read_bytes()[-4096:].decode(errors="replace") if log.exists() else ""
+            kind, reason = kind_of_exit(code, out_of_memory=memory_kills() > active.kills_before, log=tail)
+        seconds = time.monotonic() - active.began
+        return failed(active.spec, kind, reason, started=active.started, seconds=seconds)
+
+    def _publish(self, result: Result, directory: Path) -> None:
+        if result.status != "ok":
+            for file in directory.iterdir():
+                if file.name not in (SPEC, ENVIRONMENT, LOG):
+                    file.unlink()
+        write_text(directory / RESULT, result.model_dump_json(indent=1))
+        self.job.store.publish(directory, result.key)
+        self.tell(RunEnded(result, cached=False))
+
+    def _give_up(self, spec: RunSpec, error: OSError) -> None:
+        what = f"{spec.dataset.name} {spec.backbone.name} {spec.method_label} seed {spec.seed}"
+        advice = (
+            "make room or make it writable, and run again" if is_storage_error(error) else "see to it and run again"
+        )
+        self.lost += 1
+        self.tell(Message(f"{self.job.store.out}: the result of {what} cannot be stored ({one_line(error)}); {advice}"))
+
+    def _stop_what_takes_too_long(self) -> None:
+        for active in self.active.values():
+            timeout, time_now = active.spec.timeout, time.monotonic()
+            if active.aborted is not None and time_now > active.aborted + _ABORT_SECONDS:
+                self.processes.kill(active.worker)
+            elif active.aborted is None and timeout is not None and time_now > active.began + timeout:
+                # This signal first: it leaves a traceback in the log that says where the run was.
+                active.aborted = time_now
+                self.processes.kill(active.worker, signal.SIGABRT)
+
+    def _discard(self, active: _Active) -> None:
+        shutil.rmtree(active.directory, ignore_errors=True)
+        active.lock.release()

@@ -1,0 +1,84 @@
+"""What the process of a run does, with what its executor works out to be stored in the run's directory."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sharkbench.runner.failures import is_storage_error, kind_of, one_line
+from sharkbench.runner.outcome import failed
+from sharkbench.store import RESULT, SPEC, write_text
+from sharkbench.suite.run import RunSpec
+
+Send = Callable[[dict[str, Any]], None]
+
+
+def run(*, send: Send, directory: str, shared: str, cache_dir: str | None, invocation: str, execute: str) -> None:
+    """Execute the run whose ``spec.json`` is in ``directory``; leaves ``result.json`` there, whatever happens.
+
+    Sends ``{"epoch": ...}`` after each epoch, and ``{"storage": reason}`` where nothing can be written any more.
+
+    Args:
+        execute: ``module:function``, called like :func:`sharkbench.runner.execute.execute`.
+    """
+    place = Path(directory)
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    try:
+        spec = RunSpec.model_validate_json((place / SPEC).read_bytes())
+        _print(
+            f"{started} {spec.dataset.name} {spec.backbone.name} {spec.method_label} {spec.budget or ''} {spec.seed}"
+        )
+        try:
+            result = _function(execute)(
+                spec,
+                place,
+                shared=Path(shared),
+                invocation=invocation,
+                cache_dir=Path(cache_dir) if cache_dir else None,
+                on_epoch=lambda epoch: send({"epoch": epoch.model_dump(mode="json")}),
+            )
+        except Exception as error:
+            if is_storage_error(error):
+                raise
+            traceback.print_exc()
+            seconds = time.monotonic() - clock
+            result = failed(spec, kind_of(error), one_line(error), started=started, seconds=seconds)
+        write_text(place / RESULT, result.model_dump_json(indent=1))
+        _print(f"{result.status} after {result.seconds:.1f} s{f': {result.reason}' if result.reason else ''}")
+    except Exception as error:
+        if not is_storage_error(error):
+            raise
+        send({"storage": one_line(error)})
+
+
+def measure(*, send: Send, directory: str, cache_dir: str | None, measure: str) -> None:
+    """Time the finished run in ``directory``; sends ``{"speed": ...}`` or ``{"reason": ...}``.
+
+    Args:
+        measure: ``module:function``, called like :func:`sharkbench.runner.execute.measure`.
+    """
+    place = Path(directory)
+    try:
+        spec = RunSpec.model_validate_json((place / SPEC).read_bytes())
+        speed = _function(measure)(spec, place, cache_dir=Path(cache_dir) if cache_dir else None)
+    except Exception as error:
+        traceback.print_exc()
+        send({"reason": one_line(error)})
+    else:
+        send({"speed": speed.model_dump(mode="json")})
+
+
+def _function(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
