@@ -95,14 +95,13 @@ def fit(
     model.load_state_dict(keep_best.weights)
     model.cpu()
     seconds = time.perf_counter() - started
-    samples = min(trainer.global_step * recipe.batch_size, steps.epoch * len(train))
     cost = TrainingCost(
         seconds=seconds,
-        samples=samples,
-        samples_per_second=samples / seconds,
+        samples=module.samples,
+        samples_per_second=module.samples / seconds,
         peak_memory_bytes=torch.cuda.max_memory_allocated(recipe.device) if on_gpu else peak_resident_bytes(),
         peak_memory_kind="cuda allocated" if on_gpu else "resident",
-        epochs=steps.epoch,
+        epochs=-(-trainer.global_step // len(steps)),
     )
     return FitReport(history=module.history, cost=cost, best_epoch=keep_best.best_epoch)
 

@@ -35,6 +35,7 @@ class CtrModule(LightningModule):
         # Kept out of the registered modules: it holds the very parameters of model.backbone.
         self.run_backbone: Callable[[Tensor, Tensor], Tensor]
         self.__dict__["run_backbone"] = torch.compile(model.backbone) if recipe.compile else model.backbone
+        self.samples = 0
         self._unchecked: list[Tensor] = []
         self._steps_checked = 0
         self._loss_sum, self._loss_count = 0.0, 0
@@ -55,6 +56,7 @@ class CtrModule(LightningModule):
         extra = self.model.embedding.extra_loss()
         if extra is not None:
             loss = loss + extra
+        self.samples += len(batch.labels)
         self._unchecked.append(loss.detach())
         if len(self._unchecked) >= CHECK_EVERY:
             self._check_losses()
