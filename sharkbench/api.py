@@ -44,24 +44,20 @@ def run(
     Raises:
         InputError: the suite or an argument cannot be meant, or data is missing.
     """
-    from sharkbench import leaderboard
     from sharkbench.runner import run_suite
     from sharkbench.suite.model import Suite
 
     suite = suite if isinstance(suite, Suite) else load_suite(suite, settings)
-    out = output_directory(suite, out)
-    summary = run_suite(
+    return run_suite(
         suite,
         plan(suite, only, cache_dir),
-        out,
+        output_directory(suite, out),
         jobs=jobs or suite.executor.jobs,
         force=force,
         retry_failed=retry_failed,
         cache_dir=cache_dir,
         on_event=on_event,
     )
-    leaderboard.write(out)
-    return summary
 
 
 def output_directory(suite: Suite, out: Path | str | None = None) -> Path:

@@ -16,7 +16,9 @@ def complete_suite(incomplete: str) -> list[str]:
     from sharkbench.suite.load import built_in
 
     folder = Path(incomplete if incomplete.endswith("/") else Path(incomplete).parent)
-    files = [str(p) + ("/" if p.is_dir() else "") for p in folder.glob("*") if p.is_dir() or p.suffix in (".yaml", ".yml")]
+    files = [
+        str(p) + ("/" if p.is_dir() else "") for p in folder.glob("*") if p.is_dir() or p.suffix in (".yaml", ".yml")
+    ]
     return [word for word in [*built_in(), *sorted(files)] if word.startswith(incomplete)]
 
 
@@ -27,17 +29,25 @@ def complete_method(incomplete: str) -> list[str]:
 
 
 SuiteName = Annotated[
-    str, typer.Argument(metavar="SUITE", help="A suite's file, or the name of a built-in one.", autocompletion=complete_suite)
+    str,
+    typer.Argument(
+        metavar="SUITE", help="A suite's file, or the name of a built-in one.", autocompletion=complete_suite
+    ),
 ]
 MethodName = Annotated[str, typer.Argument(metavar="METHOD", help="A method's name.", autocompletion=complete_method)]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, like train.epochs=1. Repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, like train.epochs=1. Repeatable."),
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option(metavar="KEY=PATTERN", help="Only these runs, like 'method=qr*' (dataset, backbone, budget, seed). Repeatable."),
+    typer.Option(
+        metavar="KEY=PATTERN", help="Only these runs, like 'method=qr*' (dataset, backbone, budget, seed). Repeatable."
+    ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where all goes [default: results/SUITE].")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where all goes [default: results/SUITE].")
+]
 Cache = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Of prepared data [default: $SHARKBENCH_CACHE, else ~/.cache/sharkbench]."),

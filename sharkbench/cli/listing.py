@@ -1,0 +1,144 @@
+"""``list`` and ``info``: what there is, and what a method does with a budget."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, get_args
+
+import typer
+
+from sharkbench.cli.console import table
+from sharkbench.cli.guard import guarded
+from sharkbench.cli.options import MethodName
+
+if TYPE_CHECKING:
+    from sharkbench.method import Method
+
+listing = typer.Typer(help="List methods, datasets, backbones, formats or suites.", no_args_is_help=True)
+
+
+@listing.command()
+@guarded
+def methods() -> None:
+    """Every method that can be imported."""
+    from sharkbench import registry
+
+    rows = []
+    for name, method in registry.available().items():
+        notes = ["starts from the trained full model"] * method.from_model
+        notes += ["saves training memory"] * method.saves_training_memory
+        rows.append((name, method.family, method.year or "", method.title, ", ".join(notes)))
+    table(("method", "family", "year", "what it is", ""), rows)
+
+
+@listing.command()
+@guarded
+def datasets() -> None:
+    """Sources of data, as 'source' of a data set names them."""
+    from sharkbench.data.spec import DatasetSpec
+
+    sources = get_args(get_args(DatasetSpec)[0])
+    table(("source", "what it is"), [(s.model_fields["source"].default, _first_sentence(s)) for s in sources])
+
+
+@listing.command()
+@guarded
+def backbones() -> None:
+    """Models that read the embedding vectors."""
+    from sharkbench.backbones.config import BackboneConfig
+
+    kinds = get_args(get_args(BackboneConfig)[0])
+    table(("backbone", "what it is"), [(b.model_fields["name"].default, _first_sentence(b)) for b in kinds])
+
+
+@listing.command()
+@guarded
+def formats() -> None:
+    """Ways in which packed rows are stored and looked up, and the kernel that serves each here."""
+    from sharkbench.formats.kernels import in_use
+    from sharkbench.formats.registry import formats as known
+
+    kernels = in_use()
+    table(("format", "kernel", "what it is"), [(k, kernels.get(k, ""), _first_sentence(f)) for k, f in known().items()])
+
+
+@listing.command()
+@guarded
+def suites() -> None:
+    """Suites that come with the package."""
+    from sharkbench.suite.load import built_in, load
+
+    rows = []
+    for name in built_in():
+        suite = load(name)
+        rows.append((name, suite.description))
+    table(("suite", "what it is"), rows)
+
+
+def info(name: MethodName) -> None:
+    """Tell what a method is, and what budgets become."""
+    from sharkbench import registry
+
+    method = registry.get(name)
+    print(f"{name}: {method.title}")
+    print(f"{method.family}; {method.paper}")
+    print(f"\n{inspect.cleandoc(method.__doc__ or '')}\n")
+    fields = [(k, f) for k, f in method.model_fields.items() if k != "name"]
+    if fields:
+        rows = [(k, _type(f.annotation), _default(f), " ".join((f.description or "").split())) for k, f in fields]
+        table(("setting", "type", "default", "what it is"), rows)
+        print()
+    if any(f.is_required() for _, f in fields):
+        print("It has settings without a default, so what a budget becomes depends on them.")
+        return
+    default = method(name=name)
+    if not default.budgeted:
+        print("It takes no budget: its settings decide its size.")
+        return
+    _print_budgets(default)
+
+
+def _print_budgets(method: Method) -> None:
+    from sharkbench.errors import Infeasible
+
+    schema, width = _reference_table()
+    full = schema.num_rows * width * 4
+    rows = []
+    for fraction in (0.5, 0.25, 0.1, 0.05, 0.01, 0.001):
+        budget = int(fraction * full)
+        try:
+            sized = method.config_for(budget, schema, width).model_dump()
+            changes = {k: v for k, v in sized.items() if v != method.model_dump()[k]}
+            becomes = ", ".join(f"{k}: {v}" for k, v in changes.items()) or "the same settings"
+        except Infeasible as reason:
+            becomes = f"infeasible: {reason}"
+        rows.append((f"{fraction:g}", f"{budget:,}", becomes))
+    shown = ", ".join(f"{f.cardinality:,}" for f in schema.fields)
+    print(f"On a table of fields with {shown} rows and {width} numbers per row ({full:,} bytes):")
+    table(("budget", "bytes", "becomes"), rows, right=("bytes",))
+
+
+def _reference_table() -> tuple[Any, int]:
+    """Fields from small to large with Zipf-distributed ids, as CTR data have them."""
+    import numpy as np
+
+    from sharkbench.data.schema import Field, Schema
+
+    sizes = (1_000_000, 100_000, 10_000, 1_000, 100, 10)
+    counts = [1 + (10_000_000 / (np.arange(1, n + 1) * np.log(n + 1))).astype(np.int64) for n in sizes]
+    fields = tuple(Field(f"c{i}", n) for i, n in enumerate(sizes, 1))
+    return Schema(fields, labels=("click",), frequencies=np.concatenate(counts)), 16
+
+
+def _first_sentence(kind: Any) -> str:
+    text = " ".join((kind.__doc__ or "").split()).replace("``", "")
+    return text.split(". ")[0].rstrip(".")
+
+
+def _type(annotation: Any) -> str:
+    text = inspect.formatannotation(annotation)
+    return text.replace("typing.", "").removeprefix("Literal[").removesuffix("]") if "Literal[" in text else text
+
+
+def _default(field: Any) -> str:
+    return "required" if field.is_required() else str(field.get_default(call_default_factory=True))

@@ -1,0 +1,120 @@
+"""What is going on while a suite runs: a live display on a terminal, one line per finished run elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sharkbench.cli.console import console, duration
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from sharkbench.runner.events import Event
+    from sharkbench.store import Epoch, Result
+    from sharkbench.suite.run import RunSpec
+
+
+def run_name(spec: RunSpec) -> str:
+    budget = f" at {spec.budget}" if spec.budget else ""
+    return f"{spec.dataset.name}, {spec.backbone.name}, {spec.method_label}{budget}, seed {spec.seed}"
+
+
+class Progress:
+    """Give it to ``run_suite`` as ``on_event``, within ``with``. Writes to stderr."""
+
+    def __init__(self, runs: Sequence[RunSpec], jobs: int, to: Console | None = None) -> None:
+        from rich.live import Live
+
+        self.console = to or console(stderr=True)
+        self.names = {run.key: run_name(run) for run in runs}
+        self.jobs, self.ended, self.cached, self.failed, self.measured = jobs, 0, 0, 0, 0
+        self.seconds: list[float] = []
+        self.current: dict[str, tuple[float, str]] = {}
+        self.live = Live(
+            get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True
+        ) if self.console.is_terminal else None  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.live:
+            self.live.stop()
+
+    def __call__(self, event: Event) -> None:
+        from sharkbench.runner import events
+
+        match event:
+            case events.RunStarted(spec):
+                # Not before: the preparation of data has bars of its own.
+                if self.live and not self.live.is_started:
+                    self.live.start()
+                self.current[spec.key] = (time.monotonic(), "starting")
+            case events.EpochEnded(key, epoch):
+                started = self.current[key][0] if key in self.current else time.monotonic()
+                self.current[key] = (started, _epoch(epoch))
+            case events.RunEnded(result, cached):
+                self._ended(result, cached)
+            case events.MeasureStarted(key):
+                self.current[key] = (time.monotonic(), "timing lookups")
+            case events.MeasureEnded(key):
+                self.current.pop(key, None)
+                self.measured += 1
+            case events.Message(text):
+                self._print(text)
+
+    def time_left(self) -> float | None:
+        """Seconds, judged by the mean of the runs that ended."""
+        if not self.seconds:
+            return None
+        return (len(self.names) - self.ended) * sum(self.seconds) / len(self.seconds) / self.jobs
+
+    def _ended(self, result: Result, cached: bool) -> None:
+        self.ended += 1
+        self.failed += result.status == "failed"
+        if cached:
+            self.cached += 1
+            return
+        started, _ = self.current.pop(result.key, (None, ""))
+        self.seconds.append(time.monotonic() - started if started else result.seconds)
+        name = self.names.get(result.key, result.key)
+        self._print(f"[{self.ended}/{len(self.names)}] {name}: {_outcome(result)}, {duration(self.seconds[-1])}")
+
+    def _print(self, text: str) -> None:
+        from rich.text import Text
+
+        self.console.print(Text(text), soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        left = self.time_left()
+        facts = [f"{self.ended} of {len(self.names)} runs"]
+        facts += [f"{self.cached} done before"] * bool(self.cached) + [f"{self.failed} failed"] * bool(self.failed)
+        facts += [f"about {duration(left)} left"] if left else []
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(ProgressBar(total=max(len(self.names), 1), completed=self.ended, width=24), Text(", ".join(facts)))
+        lines = [f"  {self.names.get(key, key)}: {state}, {duration(time.monotonic() - started)}"
+                 for key, (started, state) in list(self.current.items())]  # fmt: skip
+        whole = Table.grid()
+        for row in (grid, *map(Text, lines)):
+            whole.add_row(row)
+        return whole
+
+
+def _epoch(epoch: Epoch) -> str:
+    aucs = ", ".join(f"{label} {auc:.4f}" for label, auc in epoch.valid_auc.items())
+    return f"{epoch.stage} epoch {epoch.epoch}, AUC {aucs}"
+
+
+def _outcome(result: Result) -> str:
+    if result.status != "ok":
+        kind = f" ({result.kind})" if result.kind else ""
+        return f"{result.status}{kind}: {result.reason}"
+    aucs = ", ".join(f"{label} {quality.auc:.4f}" for label, quality in result.quality.items())
+    return f"AUC {aucs}, {result.bytes_ratio:.3f} of fp32"

@@ -1,0 +1,92 @@
+"""``leaderboard``, ``track``, ``ui``: what came out, on the terminal and in MLflow."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sharkbench.cli.options import Out, Settings, SuiteName, opened
+from sharkbench.errors import InputError
+
+
+def leaderboard(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
+    """Print the leaderboard of what is done, and write it as CSV."""
+    from sharkbench import leaderboard as tables
+    from sharkbench.cli.console import console
+    from sharkbench.leaderboard.terminal import print_leaderboard
+
+    _, out_dir = opened(suite, settings, out)
+    _check_exists(out_dir, suite)
+    print_leaderboard(out_dir, console())
+    for path in tables.write(out_dir):
+        print(path)
+
+
+def track(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
+    """Record in MLflow what is stored and not recorded yet."""
+    from sharkbench import tracking
+
+    loaded, out_dir = opened(suite, settings, out)
+    _check_exists(out_dir, suite)
+    uri = tracking.without_secrets(tracking.tracking_uri(loaded, out_dir))
+    try:
+        added = tracking.track(loaded, out_dir)
+    except Exception as error:  # whatever MLflow and what lies below it raise
+        said = tracking.without_secrets(" ".join(str(error).split()))
+        raise InputError(f"tracking.uri: {uri} cannot be written to ({type(error).__name__}: {said})") from error
+    print(f"{added} runs recorded at {uri}")
+
+
+def ui(
+    suite: SuiteName,
+    settings: Settings = None,
+    out: Out = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000,
+) -> None:
+    """Serve the MLflow UI of a suite on this machine only."""
+    from sharkbench.tracking import tracking_uri
+
+    loaded, out_dir = opened(suite, settings, out)
+    uri = tracking_uri(loaded, out_dir)
+    if not loaded.tracking.uri and not (out_dir / "mlflow.db").exists():
+        raise InputError(
+            f"{out_dir} holds no MLflow records; 'sharkbench run {suite}' makes them, or name another --out"
+        )
+    if not uri.startswith("sqlite:"):
+        raise InputError("tracking.uri: the records lie on a server, which has a UI of its own; open that in a browser")
+    _check_free(port)
+    print(f"http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    ended = subprocess.run([*command, "--workers", "1"], check=False).returncode
+    if ended:
+        raise InputError(f"the MLflow UI ended with exit code {ended}; its messages are above")
+
+
+def _check_exists(out: Path, suite: str) -> None:
+    if not out.is_dir():
+        raise InputError(f"{out}: no such directory; 'sharkbench run {suite}' makes it, or name another --out")
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from None

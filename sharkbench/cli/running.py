@@ -1,0 +1,147 @@
+"""``run``, ``plan``, ``validate``, ``prepare``, ``status``: from a suite to its results."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sharkbench.cli.guard import BAD_INPUT, FAILED, INTERRUPTED
+from sharkbench.cli.options import Cache, Only, Out, Settings, SuiteName, opened
+
+
+def run(
+    suite: SuiteName,
+    settings: Settings = None,
+    only: Only = None,
+    out: Out = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Runs at a time.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do also what is done already.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do also what has failed.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan, what of it is done, and a guess of the cost.")
+    ] = False,
+    cache: Cache = None,
+) -> None:
+    """Run what is missing of a suite, then print its leaderboard."""
+    from sharkbench import api
+    from sharkbench.cli.console import console
+    from sharkbench.cli.plans import print_plan
+    from sharkbench.cli.progress import Progress
+    from sharkbench.leaderboard.terminal import print_leaderboard
+    from sharkbench.suite.plan import plan as planned
+
+    loaded, out_dir = opened(suite, settings, out)
+    runs = planned(loaded, only or (), cache)
+    jobs = jobs or loaded.executor.jobs
+    if dry_run:
+        print_plan(runs, out_dir, jobs=jobs, force=force, retry_failed=retry_failed)
+        return
+    with Progress(runs, jobs) as progress:
+        summary = api.run(
+            loaded, out=out_dir, only=only or (), jobs=jobs, force=force, retry_failed=retry_failed, cache_dir=cache,
+            on_event=progress,
+        )  # fmt: skip
+    print_leaderboard(out_dir, console())
+    print(f"\nLeaderboard: {out_dir / 'leaderboard.csv'}")
+    if loaded.tracking.enabled:
+        print(
+            f"MLflow UI:   {_own_command()} ui {shlex.quote(suite)}"
+            + (f" --out {shlex.quote(str(out))}" if out else "")
+        )
+    if summary.interrupted:
+        again = f"{_own_command()} {shlex.join(sys.argv[1:])}"
+        print(f"Interrupted; what is done is kept, and '{again}' goes on.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
+    if summary.failed:
+        print(f"{summary.failed} runs failed; 'sharkbench status {suite}' says why.", file=sys.stderr)
+        raise typer.Exit(FAILED)
+
+
+def plan(suite: SuiteName, settings: Settings = None, only: Only = None, out: Out = None, cache: Cache = None) -> None:
+    """Show the runs of a suite, done and to do."""
+    from sharkbench.cli.plans import print_plan
+    from sharkbench.suite.plan import plan as planned
+
+    loaded, out_dir = opened(suite, settings, out)
+    print_plan(planned(loaded, only or (), cache), out_dir, jobs=loaded.executor.jobs)
+
+
+def validate(
+    suites: Annotated[list[str], typer.Argument(metavar="SUITE...", help="Files, or names of built-in suites.")],
+    settings: Settings = None,
+) -> None:
+    """Check suites without running anything; data is not looked at."""
+    from sharkbench.errors import InputError
+    from sharkbench.suite.load import load
+
+    wrong = False
+    for name in suites:
+        try:
+            loaded = load(name, settings or ())
+        except InputError as error:
+            print(error, file=sys.stderr)
+            wrong = True
+            continue
+        cells = len(loaded.datasets) * len(loaded.backbones) * len(loaded.seeds)
+        runs = cells * sum(len(loaded.budgets) if m.spec.budgeted else 1 for m in loaded.methods)
+        print(f"{name}: good, {runs} runs")
+    if wrong:
+        raise typer.Exit(BAD_INPUT)
+
+
+def prepare(suite: SuiteName, settings: Settings = None, cache: Cache = None) -> None:
+    """Encode the data sets of a suite into the cache."""
+    from sharkbench.data.prepare import prepare as prepare_dataset
+
+    loaded, _ = opened(suite, settings, None)
+    for entry in loaded.datasets:
+        data = prepare_dataset(entry.spec, cache)
+        rows = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
+        print(f"{data.name}: {rows}; {data.schema.num_fields} fields, {data.schema.num_rows:,} ids; {data.path}")
+
+
+def status(
+    suite: SuiteName, settings: Settings = None, only: Only = None, out: Out = None, cache: Cache = None
+) -> None:
+    """Say how far a suite is, and why runs failed."""
+    from collections import Counter
+
+    from sharkbench.cli.console import table
+    from sharkbench.cli.progress import run_name
+    from sharkbench.store import Store
+    from sharkbench.suite.plan import plan as planned
+
+    loaded, out_dir = opened(suite, settings, out)
+    runs, store = planned(loaded, only or (), cache), Store(out_dir)
+    known = store.status(runs)
+    count = Counter(known[run.key] or "missing" for run in runs)
+    print(
+        f"{loaded.name}: {len(runs)} runs, "
+        + ", ".join(f"{count[s]} {s}" for s in ("ok", "infeasible", "failed", "missing"))
+    )
+    unmeasured = [r for r in runs if known[r.key] == "ok" and r.measure.lookup and store.speed(r.key) is None]
+    if unmeasured:
+        print(f"{len(unmeasured)} of the ok ones have no measured speed yet")
+    told = [
+        (run, result) for run in runs if known[run.key] in ("failed", "infeasible") and (result := store.get(run.key))
+    ]
+    if told:
+        rows = [
+            (r.status, r.kind or "", run_name(run), r.reason, store.directory(r.key) / "log.txt") for run, r in told
+        ]
+        table(("status", "kind", "run", "reason", "log"), rows)
+
+
+def _own_command() -> str:
+    """What to type to get this program: its name if the shell finds it, else its path."""
+    name = Path(sys.argv[0]).name
+    found = shutil.which(name)
+    if found and Path(found).resolve() == Path(sys.argv[0]).resolve():
+        return name
+    path = Path(sys.argv[0])
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
