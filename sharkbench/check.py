@@ -86,7 +86,7 @@ def _meets_budgets(method: type[Method]) -> str:
 def _refuses_the_impossible(method: type[Method]) -> str | None:
     if not _default(method).budgeted:
         return "takes no budget"
-    bench = _bench("dcn", None)
+    bench = tiny_bench("dcn", None)
     try:
         sized = _default(method).config_for(1, bench.schema, bench.width)
     except Infeasible as infeasible:
@@ -169,7 +169,7 @@ def _all_compressed(method: type[Method]) -> Iterator[tuple[Workbench, Model]]:
 
 @cache
 def _compressed(method: type[Method], backbone: str, budget: float | None) -> tuple[Workbench, Model] | Infeasible:
-    bench = _bench(backbone, budget)
+    bench = tiny_bench(backbone, budget)
     config = _default(method)
     try:
         if bench.budget is not None:
@@ -188,7 +188,8 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return _folders[-1]
 
 
-def _bench(backbone: str, budget: float | None) -> Workbench:
+def tiny_bench(backbone: str, budget: float | None) -> Workbench:
+    """A workbench of its own on :func:`tiny_dataset`: D = 6, one epoch, ``budget`` as a fraction."""
     from pydantic import TypeAdapter
 
     from sharkbench.backbones.config import BackboneConfig
@@ -197,7 +198,7 @@ def _bench(backbone: str, budget: float | None) -> Workbench:
     from sharkbench.workbench import Workbench
 
     bench = Workbench(
-        dataset=_tiny_dataset(),
+        dataset=tiny_dataset(),
         task=TypeAdapter(TaskConfig).validate_python({"name": "ctr"}),
         backbone=TypeAdapter(BackboneConfig).validate_python({"name": backbone, "hidden": [16]}),
         dimension=6,
@@ -211,7 +212,8 @@ def _bench(backbone: str, budget: float | None) -> Workbench:
 
 
 @cache
-def _tiny_dataset() -> PreparedDataset:
+def tiny_dataset() -> PreparedDataset:
+    """3,072 generated samples in memory: four fields, one of them multi-valued, a dense input, two labels."""
     import numpy as np
     import torch
 
