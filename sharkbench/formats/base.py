@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
+from sharkbench.formats.kernels import Columns, Program
 
 SHARED = "(shared)"
 """Stands in ``nbytes_by_field`` for what several fields share."""
@@ -51,7 +52,31 @@ class Format(nn.Module):
 
     @abstractmethod
     def lookup(self, ids: Tensor) -> Tensor:
-        """``[B, C]`` int32 or int64 global ids (none is padding) to ``[B, C, width]`` float32."""
+        """``[B, C]`` int32 or int64 global ids (none is padding) to ``[B, C, width]`` float32.
+
+        In plain torch, on any device: what the format means. Kernels give the same bits, faster.
+        """
+
+    def programs(self, columns: Columns) -> list[Program] | None:
+        """The same lookup for the compiled kernels; ``None`` where there is no kernel for it."""
+        return None
+
+    def program(self, kernel: int, columns: Columns, own: Sequence[int | Tensor], keep: Sequence[Tensor] = ()) -> Program:
+        """A program over the fields of this format; ``base`` of a column is its field's first row in row order."""
+        fields = [self.schema.fields[f] for f in self.fields]
+        per_field = [
+            self.schema.offsets[:-1][list(self.fields)],
+            self.cardinalities,
+            np.array([f.slots > 1 for f in fields]),
+            np.arange(len(fields)),
+            self.first_rows,
+        ]
+        return Program.of(kernel, self.width, columns, [row[self.column_fields] for row in per_field], own, keep)
+
+    @property
+    def first_rows(self) -> np.ndarray:
+        """``[len(fields)]`` int64: each field's first row where the rows of ``fields`` lie one after the other."""
+        return np.concatenate([[0], np.cumsum(self.cardinalities)[:-1]])
 
     @property
     def nbytes(self) -> int:

@@ -13,6 +13,7 @@ from sharkbench.errors import ArtifactError
 FloatName = Literal["fp32", "fp16", "bf16"]
 RowName = Literal["fp32", "fp16", "bf16", "int8", "int4", "int2", "int1"]
 FLOATS: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+CODES: dict[str, int] = {name: code for code, name in enumerate(("fp32", "fp16", "bf16", "int8", "int4", "int2", "int1"))}
 BITS: dict[str, int] = {"int8": 8, "int4": 4, "int2": 2, "int1": 1}
 CHUNK = 1 << 16
 """Rows that are coded or checked at a time, so that a pass over a table needs little memory beside it."""
@@ -62,6 +63,10 @@ class RowCodec(BaseModel):
             return width * FLOATS[self.dtype].itemsize
         return self.code_bytes(width) + 2 * self.tail + FLOATS[self.scale].itemsize * (1 if self.symmetric else 2)
 
+    def words(self, width: int) -> list[int]:
+        """The codec of rows of ``width`` numbers, as the kernels read it."""
+        return [CODES[self.dtype], FLOATS[self.scale].itemsize, self.symmetric, self.tail, self.row_bytes(width)]
+
     def encode(self, table: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
         """``[R, width]`` floats to stored rows, rounding to the nearest.
 
@@ -106,10 +111,10 @@ class RowCodec(BaseModel):
         parts = [pack_bits(codes, self.bits)]
         if self.tail:
             assert tail is not None
-            parts.append(tail.detach().to(torch.float16).contiguous().view(torch.uint8).view(len(codes), -1))
+            parts.append(bytes_of(tail, torch.float16))
         for value in (scale,) if self.symmetric else (scale, offset):
             assert value is not None
-            parts.append(value.detach().to(kept).contiguous().view(torch.uint8).view(len(codes), -1))
+            parts.append(bytes_of(value[:, None], kept))
         return torch.cat(parts, dim=1)
 
     def decode(self, stored: Tensor, width: int) -> Tensor:
@@ -159,7 +164,7 @@ def pack_bits(codes: Tensor, bits: int) -> Tensor:
     values = torch.zeros(len(codes), -(-codes.shape[1] // per) * per, dtype=torch.int32, device=codes.device)
     values[:, : codes.shape[1]] = codes.to(torch.int32)
     shifts = torch.arange(0, 8, bits, dtype=torch.int32, device=codes.device)
-    return (values.view(len(codes), -1, per) << shifts).sum(-1).to(torch.uint8)
+    return (values.unflatten(1, (-1, per)) << shifts).sum(-1).to(torch.uint8)
 
 
 def unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
@@ -168,12 +173,19 @@ def unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
         return packed
     shifts = torch.arange(0, 8, bits, dtype=torch.uint8, device=packed.device)
     codes = (packed.unsqueeze(-1) >> shifts) & ((1 << bits) - 1)
-    return codes.view(len(packed), -1)[:, :count]
+    return codes.flatten(1)[:, :count]
+
+
+def bytes_of(numbers: Tensor, dtype: torch.dtype) -> Tensor:
+    """``[N, k]`` numbers, rounded to ``dtype``, as ``[N, k * itemsize]`` bytes."""
+    return numbers.detach().to(dtype).contiguous().view(torch.uint8)
 
 
 def floats_of(stored: Tensor, dtype: torch.dtype) -> Tensor:
     """Bytes ``[N, k * itemsize]`` read as ``[N, k]`` numbers of ``dtype``, in float32."""
-    return stored.contiguous().view(-1).view(dtype).view(len(stored), -1).float()
+    # A copy, because a slice may begin at an odd address.
+    numbers = stored.clone(memory_format=torch.contiguous_format).view(-1).view(dtype)
+    return numbers.view(len(stored), stored.shape[1] // dtype.itemsize).float()
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -15,10 +15,12 @@ from sharkbench.data.schema import Schema
 from sharkbench.formats.base import SHARED, Format, replicated
 from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.index import MAX_ROWS, Digit, Hash
+from sharkbench.formats.kernels import COMPOSED, Columns, Program
 from sharkbench.formats.restoring import only, read_settings, require, take, take_exact
 from sharkbench.formats.tier_index import TierIndex
 
 Operation = Literal["add", "mult", "concat"]
+OPERATIONS: dict[str, int] = {"add": 0, "mult": 1, "concat": 2}
 Functions = Sequence[Sequence[Digit | Hash]]
 
 
@@ -96,8 +98,7 @@ class Composed(Format):
         self.chosen: nn.Module | None = chosen
         self.register_buffer("bases", torch.tensor(self._bases()), persistent=False)
         self.bases: Tensor
-        firsts = np.concatenate([[0], np.cumsum(self.cardinalities)[:-1]])
-        self.register_buffer("firsts", torch.from_numpy(firsts[self.column_fields]), persistent=False)
+        self.register_buffer("firsts", torch.from_numpy(self.first_rows[self.column_fields]), persistent=False)
         self.firsts: Tensor
 
     def _bases(self) -> list[list[int]]:
@@ -163,6 +164,20 @@ class Composed(Format):
         rows = [functions[f](local[:, c]) + bases[f] for c, f in enumerate(self.column_fields)]
         stored = getattr(self, f"table{j}").index_select(0, torch.stack(rows, 1).flatten())
         return self.codec.decode(stored, self.widths[j]).view(*local.shape, self.widths[j])
+
+    def programs(self, columns: Columns) -> list[Program]:
+        own: list[int | Tensor] = [len(self.widths), *self.codec.words(self.width), 0, 0, 0, 0, 0]
+        if self.head is not None and len(self.head):
+            assert isinstance(self.chosen, TierIndex)
+            index = self.chosen
+            own[6:] = [self.head, index.planes, index.bases, index.bases.itemsize, self.codec.row_bytes(self.width)]
+        functions = []
+        for j, (part, width) in enumerate(zip(self.functions, self.widths, strict=True)):
+            words = [f.words() + [base] for f, base in zip(part, self.bases[j].tolist(), strict=True)]
+            functions.append(torch.from_numpy(np.array(words, dtype=np.uint64).view(np.int64)))
+            operation = OPERATIONS[self.operations[j - 1]] if j else 0
+            own += [getattr(self, f"table{j}"), width, self.codec.row_bytes(width), operation, functions[j]]
+        return [self.program(COMPOSED, columns, own)]
 
     def nbytes_by_field(self) -> dict[str, int]:
         total: dict[str, int] = {}

@@ -25,6 +25,13 @@ class Digit(BaseModel):
         """Local ids to rows, both int64."""
         return torch.div(ids, self.divisor, rounding_mode="floor") % self.modulus
 
+    def words(self) -> list[int]:
+        """As the kernels read it: dividing is multiplying by a reciprocal, and dividing by one is nothing."""
+        reciprocals = [0 if d == 1 else -(-(1 << 64) // d) for d in (self.divisor, self.modulus)]
+        if self.modulus == 1:
+            return [1, 0, 0, 0, 1]  # a hash to the only row
+        return [0, *reciprocals, self.divisor, self.modulus]
+
     def replicate(self, times: int) -> Digit:
         return self.model_copy(update={"modulus": self.modulus * times})
 
@@ -53,6 +60,9 @@ class Hash(BaseModel):
         """A random member of the family."""
         a, b = torch.randint(0, 1 << 62, (2,), generator=generator).tolist()
         return cls(multiplier=a | 1, increment=b, modulus=modulus)
+
+    def words(self) -> list[int]:
+        return [1, self.multiplier, self.increment, 0, self.modulus]
 
     def replicate(self, times: int) -> Hash:
         return self.model_copy(update={"modulus": self.modulus * times})

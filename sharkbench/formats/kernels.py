@@ -1,10 +1,100 @@
-"""Which code looks rows up: the compiled kernels where they were built, plain torch otherwise."""
+"""Which code looks rows up: the compiled kernels where they were built, plain torch otherwise.
+
+A format that has a kernel describes its lookup as a :class:`Program`; :class:`~sharkbench.formats.layer.PackedLayer`
+runs the programs of all its parts in one call. The C sources lie in ``csrc/``.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ROWS, COMPOSED = range(2)
+"""Kernels by number, as in ``csrc/kernels.h``."""
+
+
+def _load() -> ModuleType | None:
+    try:
+        compiled = importlib.import_module("sharkbench.formats._kernels")
+    except ImportError:
+        return None
+    address = _openmp()
+    if address is not None:
+        compiled.use_threads(address)
+    return compiled
+
+
+def _openmp() -> int | None:
+    """Address of ``GOMP_parallel`` in the OpenMP runtime that torch has loaded, if it is one that has it."""
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text().splitlines() if maps.exists() else []
+    paths = {line.split(maxsplit=5)[5] for line in lines if "omp" in line.rpartition("/")[2] and ".so" in line}
+    for path in sorted(paths):
+        library = ctypes.CDLL(path)
+        if hasattr(library, "GOMP_parallel"):
+            return ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value
+    return None
+
+
+compiled: ModuleType | None = _load()
+"""The extension module, or ``None`` where it was not built."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a part's ids come from and where its vectors go, one entry per column (slot) of the part.
+
+    ``ids`` are columns of the id matrix, ``out`` offsets (in floats) into the output row of a sample.
+    """
+
+    ids: np.ndarray
+    out: np.ndarray
+
+
+@dataclass(frozen=True)
+class Program:
+    """A lookup as the kernels read it: ``words`` (numbers and addresses), and the tensors that the addresses are in."""
+
+    words: bytes
+    tensors: tuple[Tensor, ...]
+
+    @classmethod
+    def of(
+        cls,
+        kernel: int,
+        width: int,
+        columns: Columns,
+        rows: Sequence[np.ndarray],
+        own: Sequence[int | Tensor],
+        keep: Sequence[Tensor] = (),
+    ) -> Program:
+        """Args:
+        rows: start, cardinality, may-be-empty, field and base of each column.
+        own: the kernel's own words; a tensor stands for its address.
+        keep: tensors that words point into besides.
+        """
+        table = torch.from_numpy(np.stack([columns.ids, columns.out, *rows]).astype(np.int64))
+        words = [kernel, len(columns.ids), width, table, *own]
+        numbers = [w.data_ptr() if isinstance(w, Tensor) else w for w in words]
+        held = tuple(w for w in words if isinstance(w, Tensor))
+        return cls(np.array(numbers, dtype=np.int64).tobytes(), (*held, *keep))
+
 
 def in_use() -> dict[str, str]:
-    """Format kind to the kernel that serves it here."""
+    """Format kind to the kernel that serves it on this machine's CPU."""
+    from sharkbench.formats.base import Format
     from sharkbench.formats.registry import formats
 
-    return dict.fromkeys(formats(), "torch")
+    name = compiled.in_use() if compiled is not None else "torch"
+    return {
+        kind: name if format_class.programs is not Format.programs else "torch"
+        for kind, format_class in formats().items()
+    }

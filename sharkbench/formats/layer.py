@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from sharkbench.data.schema import PADDING, Schema
 from sharkbench.errors import InputError
+from sharkbench.formats import kernels
 from sharkbench.formats.base import Format, replicated
 
 Unknown = Literal["raise", "unseen"]
@@ -39,6 +42,34 @@ def pool_slots(vectors: Tensor, ids: Tensor, schema: Schema, fields: Sequence[in
     return torch.stack(pooled, dim=1)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """The compiled lookup of a layer: addresses, and the tensors that they are in, which must not move meanwhile."""
+
+    words: tuple[bytes, ...]
+    held: tuple[Tensor, ...]
+    slots: int
+    out_stride: int
+    rest: list[tuple[Format, Tensor]]
+    """Parts without a kernel, with their places among the kept slots."""
+
+    @classmethod
+    def of(cls, layer: PackedLayer) -> _Plan:
+        programs: list[kernels.Program] = []
+        rest: list[tuple[Format, Tensor]] = []
+        kept = layer._kept.numpy()
+        for i, part in enumerate(layer.formats):
+            places: Tensor = getattr(layer, f"_places{i}")
+            columns = kernels.Columns(kept[places.numpy()], places.numpy() * layer.width)
+            mine = part.programs(columns)
+            if mine is None:
+                rest.append((part, places))
+            else:
+                programs += mine
+        held = tuple(tensor for program in programs for tensor in program.tensors)
+        return cls(tuple(p.words for p in programs), held, layer.schema.num_slots, len(kept) * layer.width, rest)
+
+
 class PackedLayer(nn.Module):
     """Formats side by side: ids ``[B, S]`` to field vectors ``[B, F, width]`` float32, ``F`` counting kept fields only.
 
@@ -54,6 +85,7 @@ class PackedLayer(nn.Module):
         super().__init__()
         self.schema, self.width, self.unknown = schema, width, unknown
         self.parts = nn.ModuleList(parts)
+        self._plan: _Plan | None = None
         served = [f for part in parts for f in part.fields]
         if len(set(served)) != len(served):
             raise ValueError("a field is served by two formats")
@@ -76,6 +108,13 @@ class PackedLayer(nn.Module):
 
     def _buffer(self, name: str, values: np.ndarray) -> None:
         self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(values)), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._plan = None  # the tensors move
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_plan": None}  # a copy has tensors of its own
 
     @property
     def nbytes(self) -> int:
@@ -109,15 +148,42 @@ class PackedLayer(nn.Module):
         Raises:
             InputError: the shape is not that of the schema, or ``unknown`` is ``"raise"`` and an id is out of range.
         """
-        if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots:
-            raise InputError(f"ids have the shape {list(ids.shape)}, the table takes [batch, {self.schema.num_slots}]")
+        if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots or ids.dtype not in (torch.int32, torch.int64):
+            raise InputError(
+                f"ids are {ids.dtype} {list(ids.shape)}, the table takes int32 or int64 [batch, {self.schema.num_slots}]"
+            )
+        if kernels.compiled is not None and ids.device.type == "cpu":
+            return self._compiled(kernels.compiled, ids)
         kept = self._in_range(ids if self._takes_all else ids.index_select(1, self._kept))
-        if len(self.parts) == 1:
+        if len(self.parts) == 1 and self.formats[0].fields == self.fields:
             return self.formats[0].lookup(kept)
         out = torch.empty(*kept.shape, self.width, device=ids.device)
         for i, part in enumerate(self.formats):
             places = getattr(self, f"_places{i}")
             out[:, places] = part.lookup(kept.index_select(1, places))
+        return out
+
+    def _compiled(self, compiled: ModuleType, ids: Tensor) -> Tensor:
+        plan = self._plan
+        if plan is None:
+            plan = self._plan = _Plan.of(self)
+        ids = ids.contiguous()
+        samples = len(ids)
+        out = torch.empty(samples, len(self._kept), self.width, dtype=torch.float32)
+        outside = compiled.lookup(
+            plan.words,
+            ids.data_ptr(),
+            ids.itemsize,
+            plan.slots,
+            samples,
+            out.data_ptr(),
+            plan.out_stride,
+            torch.get_num_threads(),
+        )
+        if (outside and self.unknown == "raise") or plan.rest:
+            kept = self._in_range(ids if self._takes_all else ids.index_select(1, self._kept))
+            for part, places in plan.rest:
+                out[:, places] = part.lookup(kept.index_select(1, places))
         return out
 
     def forward(self, ids: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format, replicated
 from sharkbench.formats.codec import RowCodec
+from sharkbench.formats.kernels import ROWS, Columns, Program
 from sharkbench.formats.restoring import only, read_settings, take
 
 
@@ -33,15 +33,17 @@ class RowTable(Format):
         self.codec = codec
         self.register_buffer("table", table)
         self.table: Tensor
-        firsts = np.concatenate([[0], np.cumsum(self.cardinalities)[:-1]])
         # Global id minus shift is the row of the table.
-        shifts = self.starts.numpy() - firsts[self.column_fields]
+        shifts = self.starts.numpy() - self.first_rows[self.column_fields]
         self.register_buffer("shifts", torch.from_numpy(shifts), persistent=False)
         self.shifts: Tensor
 
     def lookup(self, ids: Tensor) -> Tensor:
         rows = (ids - self.shifts).flatten()
         return self.codec.decode(self.table.index_select(0, rows), self.width).view(*ids.shape, self.width)
+
+    def programs(self, columns: Columns) -> list[Program]:
+        return [self.program(ROWS, columns, [self.table, *self.codec.words(self.width)])]
 
     def nbytes_by_field(self) -> dict[str, int]:
         per_row = self.codec.row_bytes(self.width)

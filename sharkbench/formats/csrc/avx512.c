@@ -1,0 +1,18 @@
+/* AVX-512, chosen at run time where the processor has it. */
+#if defined(__x86_64__)
+#if defined(__clang__)
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2,popcnt"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2,popcnt")
+#endif
+#define ISA 3
+#define SET kernels_avx512
+#define SET_NAME "c avx512"
+#include "all.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif
