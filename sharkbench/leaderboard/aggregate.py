@@ -1,0 +1,184 @@
+"""One line per method over all data sets, backbones, labels and budgets; what failed counts as worst."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sharkbench.leaderboard.cells import Cell
+from sharkbench.leaderboard.speeds import own_size
+from sharkbench.leaderboard.standings import Section, Standing
+from sharkbench.store import Speed
+
+LOSSLESS = 0.001
+"""A relative fall of AUC up to this counts as none."""
+CHANCE = 0.5
+"""AUC of a model that knows nothing, and of one that there is not."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A method over all its cells. Figures that nothing supports are ``None``."""
+
+    method: str
+    cells: int
+    failed: int
+    """Cells without a single result."""
+    mean_rank: float | None
+    """Over the groups that have ranks; methods that share ranks 1 and 2 count 1.5 each, failures are last."""
+    ranked: int
+    """Groups that the mean rank is of."""
+    area: float | None
+    """Mean over sections of :func:`area`."""
+    smallest: float | None
+    """Geometric mean over sections of :func:`smallest`, the whole table where no cell qualifies."""
+    lossless: int
+    """Sections with a cell that qualifies."""
+    sections: int
+    """Sections that have a full-precision result to compare with."""
+    lookup_ratio: float | None
+    """Geometric mean over cells of lookups per second relative to fp32 in the same measurement."""
+
+
+def summaries(standings: Sequence[Standing]) -> list[Summary]:
+    """By mean rank, then area; full precision itself is what they are relative to, and not among them."""
+    sections: dict[Section, list[Standing]] = defaultdict(list)
+    for standing in standings:
+        sections[standing.section].append(standing)
+    ranks = _ranks(standings)
+    full = {section: auc for section, members in sections.items() if (auc := _full_auc(members)) is not None}
+    lowest = {section: _lowest(members) for section, members in sections.items()}
+    methods: dict[str, list[Standing]] = defaultdict(list)
+    for standing in standings:
+        if not standing.cell.is_reference:
+            methods[standing.cell.name.method].append(standing)
+    rows = [_summary(name, own, sections, full, lowest, ranks[name]) for name, own in methods.items()]
+    return sorted(rows, key=lambda row: (_last(row.mean_rank), -(row.area or 0), row.method))
+
+
+def _summary(
+    method: str,
+    own: Sequence[Standing],
+    sections: Mapping[Section, Sequence[Standing]],
+    full: Mapping[Section, float],
+    lowest: Mapping[Section, float],
+    ranks: Sequence[float],
+) -> Summary:
+    areas, smallests = [], []
+    for section in dict.fromkeys(standing.section for standing in own):
+        if section in full:
+            mine = [standing.cell for standing in own if standing.section == section]
+            points = [(size, _value(cell)) for cell in mine if (size := _size(cell, sections[section])) is not None]
+            areas.append(area(points, full[section], lowest[section]))
+            smallests.append(smallest(points, full[section]))
+    known = [value for value in areas if value is not None]
+    ratios = [ratio for standing in own if (ratio := standing.cell.median_ratio(_lookup_ratio)) is not None]
+    return Summary(
+        method=method,
+        cells=len(own),
+        failed=sum(not standing.cell.ok for standing in own),
+        mean_rank=statistics.fmean(ranks) if ranks else None,
+        ranked=len(ranks),
+        area=statistics.fmean(known) if known else None,
+        smallest=statistics.geometric_mean([1.0 if size is None else size for size in smallests])
+        if smallests
+        else None,
+        lossless=sum(size is not None for size in smallests),
+        sections=len(smallests),
+        lookup_ratio=statistics.geometric_mean(ratios) if ratios else None,
+    )
+
+
+def area(points: Iterable[tuple[float, float]], full: float, lowest: float) -> float | None:
+    """Share of full precision's AUC above chance that a method keeps, averaged over log bytes.
+
+    ``(AUC - 0.5) / (full - 0.5)`` is averaged over the logarithm of the bytes that one may spend, from ``lowest`` to
+    those of the fp32 table. With so many bytes one takes the method's largest point that fits; below its smallest
+    point there is nothing, which is worth chance. 1 is as good as full precision with the fewest bytes that anybody
+    was given.
+
+    Args:
+        points: ``(bytes_ratio, AUC)``; what failed stands at its budget with the AUC of chance.
+        full: AUC of full precision.
+        lowest: smallest bytes ratio of the comparison, the same for all methods.
+
+    Returns:
+        ``None`` where full precision knows nothing, or nothing is smaller than it.
+    """
+    if not 0 < lowest < 1 or full <= CHANCE:
+        return None
+    ordered = sorted((min(max(size, lowest), 1.0), auc) for size, auc in points)
+    total = 0.0
+    for (size, auc), (following, _) in pairwise([*ordered, (1.0, CHANCE)]):
+        total += (auc - CHANCE) / (full - CHANCE) * math.log(following / size)
+    return total / -math.log(lowest)
+
+
+def smallest(points: Iterable[tuple[float, float]], full: float) -> float | None:
+    """The smallest bytes ratio whose AUC is at most 0.1% (relative) below full precision's, if there is one."""
+    return min((size for size, auc in points if auc >= (1 - LOSSLESS) * full), default=None)
+
+
+def _value(cell: Cell) -> float:
+    auc = cell.mean(lambda quality: quality.auc)
+    return CHANCE if auc is None else auc
+
+
+def _full_auc(members: Sequence[Standing]) -> float | None:
+    found = [auc for s in members if s.cell.is_reference and (auc := s.cell.mean(lambda q: q.auc)) is not None]
+    return statistics.fmean(found) if found else None
+
+
+def _size(cell: Cell, section: Sequence[Standing]) -> float | None:
+    """Bytes relative to fp32: as measured, else as asked for, which a rival of the same budget may have to tell."""
+    measured = cell.mean_of(lambda result: result.bytes_ratio)
+    if measured is not None:
+        return measured
+    rivals = [standing.cell for standing in section if standing.cell.name.budget == cell.name.budget != ""]
+    return next(iter(_asked([cell, *rivals])), None)
+
+
+def _lowest(members: Sequence[Standing]) -> float:
+    """The smallest bytes that a comparison looks at: the smallest budget, or else the smallest result."""
+    compared = [standing.cell for standing in members if not standing.cell.is_reference]
+    sizes = _asked(compared) or [size for cell in compared if (size := _size(cell, members)) is not None]
+    return min(sizes, default=1.0)
+
+
+def _asked(cells: Iterable[Cell]) -> list[float]:
+    """Budgets relative to fp32, of the runs that know both."""
+    results = [run.result for cell in cells for run in cell.runs]
+    return [r.budget_bytes / r.fp32_bytes for r in results if r.budget_bytes and r.fp32_bytes]
+
+
+def _ranks(standings: Sequence[Standing]) -> dict[str, list[float]]:
+    """By method, one per group: tied methods share the mean of the places they take, failures those at the end."""
+    groups: dict[tuple[Section, str], list[Standing]] = defaultdict(list)
+    for standing in standings:
+        if standing.rivals:
+            groups[standing.section, standing.cell.name.budget].append(standing)
+    ranks: dict[str, list[float]] = defaultdict(list)
+    for members in groups.values():
+        placed = [(s.rank, s.cell.name.method) for s in members if s.rank is not None]
+        failed = [s.cell.name.method for s in members if s.worst]
+        if not placed:
+            continue
+        taken = [rank for rank, _ in placed]
+        for rank, method in placed:
+            ranks[method].append(rank + (taken.count(rank) - 1) / 2)
+        for method in failed:
+            ranks[method].append(len(placed) + (len(failed) + 1) / 2)
+    return ranks
+
+
+def _lookup_ratio(speed: Speed) -> float | None:
+    timing = own_size(speed)
+    return timing.ratio_fp32 if timing else None
+
+
+def _last(rank: float | None) -> float:
+    return math.inf if rank is None else rank

@@ -1,0 +1,42 @@
+"""What each block of test rows contributes to an AUC, kept with a run so that two runs can be compared row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharkbench.store import AucBlocks
+
+MAX_BLOCKS = 100
+
+
+def auc_blocks(scores: NDArray[np.floating], labels: NDArray[np.floating | np.integer]) -> AucBlocks:
+    """Structural components of the AUC (DeLong et al., Biometrics 1988), averaged over blocks of rows.
+
+    The rows of each class are dealt to the blocks in turn, in the order of the data, so that blocks depend on the
+    labels alone and hold the same rows for every model. A class has :data:`MAX_BLOCKS` blocks, or one per row where
+    it has fewer rows. Ties count half. Their mean, weighted by rows, is the AUC.
+
+    Args:
+        scores: ``[n]``.
+        labels: ``[n]`` zeros and ones, with both classes present.
+    """
+    scores = np.asarray(scores, dtype=np.float32)
+    positives, negatives = scores[labels > 0], scores[labels <= 0]
+    return AucBlocks(
+        positives=_by_block(_share_below(positives, negatives)),
+        negatives=_by_block(1 - _share_below(negatives, positives)),
+    )
+
+
+def _share_below(own: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
+    ordered = np.sort(others)
+    doubled = np.searchsorted(ordered, own, side="left") + np.searchsorted(ordered, own, side="right")
+    return doubled / (2 * len(others))
+
+
+def _by_block(values: NDArray[np.float64]) -> tuple[float, ...]:
+    blocks = min(MAX_BLOCKS, len(values))
+    block = np.arange(len(values)) % blocks
+    means = np.bincount(block, weights=values) / np.bincount(block)
+    return tuple(round(float(mean), 8) for mean in means)

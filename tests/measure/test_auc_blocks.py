@@ -1,0 +1,37 @@
+"""The parts of an AUC add up to it, and their rows do not depend on the scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from sharkbench.measure.auc_blocks import MAX_BLOCKS, auc_blocks
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 700), st.integers(1, 50))
+def test_blocks_add_up_to_the_auc(seed: int, rows: int, values: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, rows)
+    labels[:2] = 0, 1
+    scores = rng.integers(0, values, rows).astype(np.float32)  # few values: many ties
+    blocks = auc_blocks(scores, labels)
+    expected = roc_auc_score(labels, scores)
+    for means, count in ((blocks.positives, labels.sum()), (blocks.negatives, rows - labels.sum())):
+        assert len(means) == min(MAX_BLOCKS, count)
+        sizes = np.bincount(np.arange(count) % len(means))
+        assert np.average(means, weights=sizes) == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_row_contributes_to_the_same_block_whatever_it_scores() -> None:
+    labels = np.array([1, 0] * 300)
+    scores = np.zeros(600, dtype=np.float32)
+    before = auc_blocks(scores, labels)
+    scores[2 * 105] = 1  # the positive row 105 now beats every negative
+    after = auc_blocks(scores, labels)
+    changed = np.flatnonzero(np.subtract(after.positives, before.positives))
+    assert changed.tolist() == [105 % MAX_BLOCKS]
+    assert after.positives[5] == pytest.approx(0.5 + 0.5 / 3)
