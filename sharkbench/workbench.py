@@ -123,6 +123,11 @@ class Workbench:
         return width(self.backbone, self.dimension, len(self.schema.labels))
 
     @property
+    def first_order(self) -> int:
+        """How many of a row's last numbers are first-order weights."""
+        return self.width - width(self.backbone, self.dimension, 0)
+
+    @property
     def fp32_bytes(self) -> int:
         """Bytes of the full fp32 table, first-order weights included: what budgets are fractions of."""
         return self.schema.num_rows * self.width * 4

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+
+class FP16(Method):
+    r"""Post-training half precision: every number of the trained table rounded to fp16.
+
+    .. math:: \hat e_f(i) = \operatorname{fp16}(e_f(i))
+
+    A plain baseline at half the bytes; it takes no budget.
+    """
+
+    name: Literal["fp16"] = "fp16"
+
+    title: ClassVar[str] = "post-training rounding to half precision"
+    paper: ClassVar[str] = "-"
+    year: ClassVar[int] = 0
+    family: ClassVar[Family] = "quantization"
+    from_model: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return False
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.rounding import rounded
+        from sharkbench.formats.codec import RowCodec
+
+        return rounded(bench.start_model(), RowCodec(dtype="fp16"))

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+
+class Int4(Method):
+    r"""Post-training row-wise 4-bit integers between each row's minimum and maximum, rounded to the nearest.
+
+    .. math:: \hat e_i = l_i + s_i \operatorname{round}\!\Big(\frac{e_i - l_i}{s_i}\Big), \qquad
+              l_i = \min e_i,\; s_i = \frac{\max e_i - l_i}{2^{4} - 1}
+
+    A plain baseline; it takes no budget. This project's own choices: scale and offset are fp16, and the first-order
+    weights of backbones that have them stand beside the codes as fp16, because their range is not the vector's.
+    """
+
+    name: Literal["int4"] = "int4"
+
+    title: ClassVar[str] = "post-training row-wise 4-bit integers"
+    paper: ClassVar[str] = "-"
+    year: ClassVar[int] = 0
+    family: ClassVar[Family] = "quantization"
+    from_model: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return False
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.rounding import rounded
+        from sharkbench.formats.codec import RowCodec
+
+        return rounded(bench.start_model(), RowCodec(dtype="int4", tail=bench.first_order))
