@@ -1,0 +1,64 @@
+"""Measured against published: which of a suite's references the results reproduce."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sharkbench.leaderboard.cells import Cell
+from sharkbench.store import Quality
+from sharkbench.suite.references import Reference
+
+Verdict = Literal["reproduced", "better", "worse", "not measured"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A reference and what was measured for it."""
+
+    reference: Reference
+    measured: float | None
+    """Mean over seeds."""
+    n: int
+    """Seeds."""
+    verdict: Verdict
+
+    @property
+    def deviation(self) -> float | None:
+        """Measured minus published."""
+        return None if self.measured is None else self.measured - self.reference.value
+
+
+def compare_with_published(cells: Iterable[Cell], references: Sequence[Reference]) -> list[Comparison]:
+    """Every reference with its measurement, in the order of ``references``.
+
+    A reference that names no label is of the only label; where there are several it counts as not measured.
+    """
+    cells = list(cells)
+    return [_compare([cell for cell in cells if _is_of(cell, reference)], reference) for reference in references]
+
+
+def _is_of(cell: Cell, reference: Reference) -> bool:
+    name = cell.name
+    own = (name.dataset, name.backbone, name.method, name.budget)
+    wanted = (reference.dataset, reference.backbone, reference.method, reference.budget)
+    return own == wanted and reference.label in ("", name.label)
+
+
+def _compare(found: Sequence[Cell], reference: Reference) -> Comparison:
+    measured = found[0].mean(lambda quality: _metric(quality, reference)) if len(found) == 1 else None
+    if measured is None:
+        return Comparison(reference, None, 0, "not measured")
+    return Comparison(reference, measured, len(found[0].ok), _verdict(measured, reference))
+
+
+def _metric(quality: Quality, reference: Reference) -> float:
+    return quality.auc if reference.metric == "auc" else quality.logloss
+
+
+def _verdict(measured: float, reference: Reference) -> Verdict:
+    # Rounding of decimal fractions must not decide: .802 is within .001 of .801.
+    if abs(measured - reference.value) <= reference.tolerance * (1 + 1e-9):
+        return "reproduced"
+    return "better" if (measured > reference.value) == (reference.metric == "auc") else "worse"

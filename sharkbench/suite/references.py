@@ -1,0 +1,36 @@
+"""Published figures that a suite's results are held against. Pydantic only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _quoted_or_not(value: object) -> object:
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class Reference(BaseModel):
+    """One published value: where it was measured, and how near a result has to come to reproduce it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    dataset: str = Field(min_length=1)
+    """Name of the data set, as in ``datasets``."""
+    backbone: str = Field(min_length=1)
+    """Name of the backbone."""
+    method: str = Field("full", min_length=1)
+    """Label of the method's row."""
+    budget: Annotated[str, BeforeValidator(_quoted_or_not)] = ""
+    """Budget of the row, as in ``budgets``; empty for a method that takes none."""
+    label: str = ""
+    """What is predicted; may be left out where the data set has one label only."""
+    metric: Literal["auc", "logloss"] = "auc"
+    """What was published."""
+    value: float
+    """The published value, of the test split."""
+    tolerance: float = Field(0.001, gt=0)
+    """A mean over seeds that is off by less counts as reproduced."""
+    source: str = Field(min_length=1)
+    """Where it was published."""
