@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from sharkbench.field_selection.method import FieldSelection
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+
+class AutoField(FieldSelection):
+    r"""Fields ranked by a differentiable search: Gumbel gates learn from validation batches, weights from training ones.
+
+    .. math:: e_f \leftarrow g_f e_f, \qquad g_f = \operatorname{softmax}\bigl((\alpha_f + G) / \tau\bigr)_{\text{keep}},
+              \qquad \alpha_f \in \mathbb{R}^2, \; G \sim \text{Gumbel}
+
+    A model is trained from scratch with gates; every few steps the logits take an Adam step on a validation batch (first
+    order), and a field scores the logit of keeping it minus that of dropping it. Published: controller, gates, the
+    alternation. Ours: no noise in evaluation, the temperature falls with training steps only, the search on the fields
+    left is repeated in each round of pruning, and gates that move often enough to tell fields apart on small data.
+    """
+
+    name: Literal["autofield"] = "autofield"
+
+    search_epochs: PositiveInt = 1
+    """Epochs of the search."""
+    every: PositiveInt = 2
+    """Training steps between two steps of the gates (ours; public code takes 10)."""
+    gate_learning_rate: PositiveFloat = 0.01
+    """Of Adam on the gates (ours; public code takes 0.001)."""
+    cooling: NonNegativeFloat = 5e-5
+    """The temperature starts at 1 and falls by this at every step, to 0.01."""
+
+    title: ClassVar[str] = "fields pruned by differentiable gates"
+    paper: ClassVar[str] = "Wang et al., WWW 2022, arXiv:2204.09078 (AutoField)"
+    year: ClassVar[int] = 2022
+
+    def scores(self, bench: Workbench, model: Model) -> Tensor:
+        from sharkbench.embeddings.pruned import keep_fields
+        from sharkbench.field_selection.gates import searched_gates
+
+        return searched_gates(
+            bench,
+            keep_fields(bench.full_table(), model.embedding.fields),
+            epochs=self.search_epochs,
+            every=self.every,
+            learning_rate=self.gate_learning_rate,
+            cooling=self.cooling,
+        )

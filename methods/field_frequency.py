@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sharkbench.field_selection.method import FieldSelection
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+
+class FieldFrequency(FieldSelection):
+    r"""Fields ranked by how often they say anything: a field that hardly ever departs from one value tells little.
+
+    .. math:: I_f = 1 - \frac{\max_i c_i}{\sum_i c_i}, \qquad c_i \text{ occurrences of row } i \text{ of field } f
+
+    in the training split; a value that is nearly always missing counts as one value. Looks at no label and no model;
+    the form is ours.
+    """
+
+    name: Literal["field_frequency"] = "field_frequency"
+
+    title: ClassVar[str] = "fields pruned by how seldom they vary"
+    paper: ClassVar[str] = "-"
+    year: ClassVar[int] = 0
+
+    def scores(self, bench: Workbench, model: Model) -> Tensor:
+        import torch
+
+        schema = bench.schema
+        assert schema.frequencies is not None
+        counts = [schema.frequencies[schema.offsets[f] : schema.offsets[f + 1]] for f in model.embedding.fields]
+        return torch.tensor([1 - c.max() / max(c.sum(), 1) for c in counts])

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sharkbench.field_selection.method import FieldSelection
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+
+class LargestFirst(FieldSelection):
+    r"""The largest tables go first: the trivial rival, which needs neither labels nor a model.
+
+    .. math:: I_f = \frac{1}{n_f}, \qquad n_f \text{ rows of field } f
+    """
+
+    name: Literal["largest_first"] = "largest_first"
+
+    title: ClassVar[str] = "the largest fields pruned first"
+    paper: ClassVar[str] = "-"
+    year: ClassVar[int] = 0
+
+    def scores(self, bench: Workbench, model: Model) -> Tensor:
+        import torch
+
+        return torch.tensor([1 / bench.schema.fields[f].cardinality for f in model.embedding.fields])

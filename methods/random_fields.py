@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sharkbench.field_selection.method import FieldSelection
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+
+class RandomFields(FieldSelection):
+    r"""Fields ranked by chance: what any way of ranking has to beat.
+
+    .. math:: I_f \sim U(0, 1)
+
+    drawn anew in every round.
+    """
+
+    name: Literal["random_fields"] = "random_fields"
+
+    title: ClassVar[str] = "fields pruned at random"
+    paper: ClassVar[str] = "-"
+    year: ClassVar[int] = 0
+
+    def scores(self, bench: Workbench, model: Model) -> Tensor:
+        import torch
+
+        fields = model.embedding.fields
+        # By the number that are left, so that each round has a draw of its own.
+        return torch.rand(len(fields), generator=bench.generator(f"random fields, {len(fields)} left"))

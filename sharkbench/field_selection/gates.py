@@ -1,0 +1,152 @@
+"""Gates per field: a number that multiplies all that the field gives to the backbone, and two ways of learning it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from sharkbench.data.dataset import Batch, Split
+from sharkbench.data.loader import batches
+from sharkbench.embeddings.base import EmbeddingLayer
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.model import Model
+from sharkbench.seeds import derive
+from sharkbench.tasks.build import task_of
+from sharkbench.workbench import Workbench
+
+
+def endless(split: Split, batch_size: int, seed: int) -> Iterator[Batch]:
+    """Shuffled batches for ever; the order depends on ``seed`` alone."""
+    for epoch in count():
+        yield from batches(split, min(batch_size, len(split)), seed=seed, epoch=epoch)
+
+
+def lasso_gates(bench: Workbench, model: Model, *, steps: int, step_size: float, floor: float) -> Tensor:
+    """Proximal steps on ``L(g) + lambda ||g||_1`` over the gates ``g`` of a trained model that stays as it is.
+
+    ``lambda`` rises from ``floor`` times to the whole of the largest slope that any gate has at zero, where the last
+    one closes. Steps are Adam's, and the threshold of the proximal map is taken in the same metric.
+
+    Returns:
+        ``[F]``: each gate's magnitude, mean over the steps: the later it closes, the larger.
+    """
+    task, device = task_of(bench.task), next(model.parameters()).device
+    stream = endless(bench.dataset.splits["train"], bench.recipe.batch_size, derive(bench.seed, "lasso"))
+    model.eval()
+
+    def slope(gates: Tensor) -> Tensor:
+        batch = next(stream)
+        with torch.no_grad():
+            vectors = model.embedding(batch.ids.to(device))
+        gates = gates.clone().requires_grad_()
+        with torch.enable_grad():
+            logits = model.backbone(vectors * gates[:, None], batch.dense.to(device))
+            loss = task.loss(logits, batch.labels.to(device))
+        return torch.autograd.grad(loss, gates)[0]
+
+    fields = len(model.embedding.fields)
+    # Just above zero: products of closed gates have no slope at all.
+    largest = float(slope(torch.full((fields,), 0.1, device=device)).abs().max())
+    gates, total = torch.ones(fields, device=device), torch.zeros(fields, device=device)
+    mean, square = torch.zeros_like(gates), torch.zeros_like(gates)
+    for step in range(1, steps + 1):
+        weight = largest * floor ** (1 - step / steps)
+        gradient = slope(gates)
+        mean.lerp_(gradient, 0.1)
+        square.lerp_(gradient.square(), 0.01)
+        rate = step_size / ((square / (1 - 0.99**step)).sqrt() + 1e-8)
+        moved = gates - rate * mean / (1 - 0.9**step)
+        gates = moved.sign() * (moved.abs() - rate * weight).clamp(min=0)
+        total += gates.abs()
+    return total / steps
+
+
+class GatedFields(EmbeddingLayer):
+    """``g_f e_f``: each field of ``inner`` times a gate, drawn from a Gumbel-softmax over {drop, keep} in training.
+
+    ``logits`` ``[F, 2]`` is no parameter: the model's own optimizer leaves it alone. In evaluation the gate is the
+    softmax without noise. It serves a search only and cannot be packed.
+    """
+
+    def __init__(self, inner: EmbeddingLayer) -> None:
+        super().__init__(inner.schema, inner.width)
+        self.inner, self.fields, self.temperature = inner, inner.fields, 1.0
+        self.register_buffer("logits", torch.full((len(inner.fields), 2), 0.5))
+        self.logits: Tensor
+
+    def gates(self, logits: Tensor) -> Tensor:
+        """``[F, 2]`` logits to ``[F, 1]`` gates."""
+        if self.training:
+            noise = -torch.empty_like(logits).exponential_().log()
+            logits = (logits + noise) / self.temperature
+        return logits.softmax(1)[:, 1:]
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        return self.inner.lookup(ids)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.inner(ids) * self.gates(self.logits)
+
+    def pack(self) -> PackedLayer:
+        raise NotImplementedError("gates serve a search only")
+
+
+class GateSearch(Callback):
+    """Every few training steps, one Adam step on the gates of a :class:`GatedFields` by a validation batch."""
+
+    def __init__(self, bench: Workbench, *, every: int, learning_rate: float, cooling: float) -> None:
+        self.task, self.every, self.learning_rate, self.cooling = (
+            task_of(bench.task),
+            every,
+            learning_rate,
+            cooling,
+        )
+        seed = derive(bench.seed, "gates")
+        self.stream = endless(bench.dataset.splits["valid"], bench.recipe.batch_size, seed)
+        self.logits = nn.Parameter(torch.empty(0))
+        self.optimizer: torch.optim.Optimizer | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.logits = nn.Parameter(pl_module.model.embedding.logits.clone())
+        self.optimizer = torch.optim.Adam([self.logits], lr=self.learning_rate)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        model, device = pl_module.model, pl_module.device
+        layer: GatedFields = model.embedding
+        layer.temperature = max(layer.temperature - self.cooling, 0.01)
+        if (batch_idx + 1) % self.every:
+            return
+        assert self.optimizer is not None
+        held_out = next(self.stream)
+        # Batch statistics of the validation batch must not get into the model.
+        model.backbone.eval()
+        with torch.no_grad():
+            vectors = layer.inner(held_out.ids.to(device))
+        with torch.enable_grad():
+            logits = model.backbone(vectors * layer.gates(self.logits), held_out.dense.to(device))
+            loss = self.task.loss(logits, held_out.labels.to(device))
+        (self.logits.grad,) = torch.autograd.grad(loss, [self.logits])
+        self.optimizer.step()
+        layer.logits.copy_(self.logits.detach())
+        model.backbone.train()
+
+
+def searched_gates(
+    bench: Workbench, layer: EmbeddingLayer, *, epochs: int, every: int, learning_rate: float, cooling: float
+) -> Tensor:
+    """Train a fresh model with gates on ``layer``, and see which gates validation wants open.
+
+    Returns:
+        ``[F]``: the logit of keeping minus that of dropping, at the end of the search.
+    """
+    gated = GatedFields(layer)
+    search = GateSearch(bench, every=every, learning_rate=learning_rate, cooling=cooling)
+    bench.train(bench.model(gated), stage="gates", callbacks=[search], epochs=epochs)
+    return (search.logits[:, 1] - search.logits[:, 0]).detach().cpu()

@@ -1,0 +1,81 @@
+"""What all methods of field selection share: everything but the ranking."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from sharkbench.errors import Infeasible
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sharkbench.data.schema import Schema
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+
+class FieldSelection(Method):
+    """Prune whole fields of a trained model. A subclass says how fields are scored; the loop is this project's own.
+
+    Score, drop the fields ranked lowest, fine-tune, and again, until the byte budget is met, ``keep`` fields are left,
+    or the validation AUC has fallen by ``tolerance``. A dropped field leaves the model: table, lookup and backbone input.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    order: Literal["score", "score_per_byte"] = "score"
+    """Rank fields by their score, or by their score per byte of their table (ours)."""
+    combine: Literal["mean", "max"] = "mean"
+    """With several labels, a field's score is the mean or the largest of its scores per label (ours)."""
+    schedule: Literal["iterative", "one_shot"] = "iterative"
+    """``iterative`` drops some, fine-tunes and scores again; ``one_shot`` ranks once and retrains what is kept from
+    scratch."""
+    shrink: float = Field(default=0.6, gt=0, lt=1)
+    """A round leaves this share of the bytes, or of the fields where ``keep`` or ``tolerance`` decide (ours)."""
+    keep: PositiveInt | None = None
+    """Prune down to so many fields, whatever their bytes."""
+    tolerance: NonNegativeFloat | None = None
+    """Prune for as long as the validation AUC (mean over labels) falls by no more than this."""
+    epochs: NonNegativeInt = 1
+    """Epochs of fine-tuning after each round, at most (ours)."""
+    learning_rate_factor: PositiveFloat = 0.3
+    """Learning rates of fine-tuning relative to the recipe's (ours)."""
+    compare_shuffles: NonNegativeInt = 0
+    """Also compute exact permutation importance with so many shuffles, to note how well the scores agree with it."""
+
+    family: ClassVar[Family] = "field selection"
+    from_model: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> Self:
+        if self.keep is not None and self.tolerance is not None:
+            raise ValueError("state either keep or tolerance, not both")
+        if self.tolerance is not None and self.schedule == "one_shot":
+            raise ValueError("a tolerance is reached step by step; use schedule: iterative")
+        return self
+
+    @property
+    def budgeted(self) -> bool:
+        return self.keep is None and self.tolerance is None
+
+    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
+        smallest = min(field.cardinality for field in schema.fields) * width * 4
+        if smallest > budget:
+            raise Infeasible(f"the smallest field alone takes {smallest:,} bytes, the budget is {budget:,}")
+        return self
+
+    @abstractmethod
+    def scores(self, bench: Workbench, model: Model) -> Tensor:
+        """How much each field matters to the trained ``model``: ``[F]`` or, by label, ``[F, T]``; higher is better.
+
+        Fields in the order of ``model.embedding.fields``; ``model`` is where the recipe trains and must be left as is.
+        """
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.field_selection.pruning import prune
+
+        return prune(bench, self)

@@ -1,0 +1,211 @@
+"""The pruning loop that every way of ranking fields goes through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sharkbench.backbones.base import Backbone
+from sharkbench.embeddings.pruned import keep_fields
+from sharkbench.errors import Infeasible, InputError
+from sharkbench.field_selection.method import FieldSelection
+from sharkbench.field_selection.scores import permutation_scores, rank_correlation
+from sharkbench.formats.base import SHARED
+from sharkbench.model import Model
+from sharkbench.stages import counted, device_of, fine_tune, mean_auc
+from sharkbench.workbench import Workbench
+
+
+@dataclass
+class Trail:
+    """What the loop writes down: scores and ranks of every round, and the path of fields, bytes and AUC."""
+
+    bench: Workbench
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    path: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_step(self, model: Model, nbytes: int, dropped: Sequence[int], **facts: float) -> None:
+        quality = self.bench.evaluate(model)
+        names = [self.bench.schema.fields[f].name for f in dropped]
+        self.path.append(
+            {
+                "step": len(self.path),
+                "fields": len(model.embedding.fields),
+                "bytes": nbytes,
+                "bytes_ratio": nbytes / self.bench.fp32_bytes,
+                "auc": mean_auc(quality),
+                **{f"auc_{label}": q.auc for label, q in quality.items()},
+                **facts,
+                "dropped": " ".join(names),
+            }
+        )
+        self.bench.note("path", self.path)
+
+    def add_scores(
+        self, fields: Sequence[int], by_label: Tensor, value: Tensor, sizes: dict[int, int], seconds: float
+    ) -> None:
+        labels = self.bench.schema.labels
+        by_rank = value.argsort(descending=True, stable=True).tolist()
+        for rank, i in enumerate(by_rank, start=1):
+            self.scores.append(
+                {
+                    "round": len(self.path),
+                    "rank": rank,
+                    "field": self.bench.schema.fields[fields[i]].name,
+                    "score": value[i].item(),
+                    **{f"score_{name}": by_label[i, t].item() for t, name in enumerate(labels[: by_label.shape[1]])},
+                    "bytes": sizes[fields[i]],
+                    "seconds": seconds,
+                }
+            )
+        self.bench.note("scores", self.scores)
+
+
+def prune(bench: Workbench, method: FieldSelection) -> Model:
+    """Run the loop that :class:`FieldSelection` describes.
+
+    Raises:
+        Infeasible: no field of the model fits into the budget.
+    """
+    if method.schedule == "one_shot" and bench.start is not None:
+        raise InputError(f"{method.name}: one_shot retrains from scratch, so it can only be the first of a pipeline")
+    model = bench.start_model()
+    sizes, shared = _sizes(model)
+    trail = Trail(bench)
+    trail.add_step(model, _total(model, sizes, shared), ())
+    start_auc, at_once = trail.path[0]["auc"], None
+    while True:
+        fields = model.embedding.fields
+        room = None if bench.budget is None or not method.budgeted else bench.budget - shared
+        if _reached(method, fields, sizes, room):
+            return model
+        scores, seconds = _scored(bench, method, model, trail, sizes)
+        ranked = [
+            fields[i] for i in _value(method, scores, sizes, fields).argsort(descending=True, stable=True).tolist()
+        ]
+        kept = _kept(method, ranked, sizes, room, at_once)
+        started = time.perf_counter()
+        smaller = _retrained(bench, kept) if method.schedule == "one_shot" else without(model, kept)
+        cut_auc = mean_auc(bench.evaluate(smaller))
+        if method.schedule == "iterative":
+            stage = f"fine-tune {len(trail.path)}"
+            fine_tune(
+                bench, smaller, stage=stage, epochs=method.epochs, learning_rate_factor=method.learning_rate_factor
+            )
+        facts = {
+            "auc_before_tuning": cut_auc,
+            "scoring_seconds": seconds,
+            "training_seconds": time.perf_counter() - started,
+        }
+        dropped = [f for f in reversed(ranked) if f not in kept]
+        trail.add_step(smaller, _total(smaller, sizes, shared), dropped, **facts)
+        if method.tolerance is not None and trail.path[-1]["auc"] < start_auc - method.tolerance:
+            # Too far: back, and half as many at once; where one was too many, this is the end.
+            if len(dropped) == 1:
+                return model
+            at_once = len(dropped) // 2
+            continue
+        model = smaller
+
+
+def without(model: Model, kept: Sequence[int]) -> Model:
+    """``model`` with the fields ``kept`` only; what it has learned of them stays."""
+    assert isinstance(model.backbone, Backbone)
+    positions = [model.embedding.fields.index(f) for f in kept]
+    return Model(keep_fields(model.embedding, kept), model.backbone.drop_fields(positions))
+
+
+def _retrained(bench: Workbench, kept: Sequence[int]) -> Model:
+    model = bench.model(keep_fields(bench.full_table(), kept))
+    bench.train(model, stage="retrain")
+    return model
+
+
+def _sizes(model: Model) -> tuple[dict[int, int], int]:
+    """Packed bytes of each field, and of what fields share."""
+    by_name = model.pack().layer.nbytes_by_field()
+    sizes = {f: by_name.get(model.embedding.schema.fields[f].name, 0) for f in model.embedding.fields}
+    return sizes, by_name.get(SHARED, 0)
+
+
+def _total(model: Model, sizes: dict[int, int], shared: int) -> int:
+    return shared + sum(sizes[f] for f in model.embedding.fields)
+
+
+def _reached(method: FieldSelection, fields: Sequence[int], sizes: dict[int, int], room: int | None) -> bool:
+    if method.keep is not None:
+        return len(fields) <= method.keep
+    if method.tolerance is not None or room is None:
+        return len(fields) == 1
+    if min(sizes[f] for f in fields) > room:
+        raise Infeasible(f"no field of the model fits into {room:,} bytes")
+    return sum(sizes[f] for f in fields) <= room
+
+
+def _scored(
+    bench: Workbench, method: FieldSelection, model: Model, trail: Trail, sizes: dict[int, int]
+) -> tuple[Tensor, float]:
+    """Scores ``[F, T]`` and the seconds they took; notes them, and on the first round how they agree with permutation."""
+    valid, fields = bench.dataset.splits["valid"], model.embedding.fields
+    model.to(device_of(bench))
+    started = time.perf_counter()
+    with counted(bench, len(valid)):
+        scores = method.scores(bench, model).double().cpu()
+    seconds = time.perf_counter() - started
+    scores = scores if scores.dim() == 2 else scores[:, None]
+    trail.add_scores(fields, scores, _value(method, scores, sizes, fields), sizes, seconds)
+    if method.compare_shuffles and len(trail.path) == 1:
+        started = time.perf_counter()
+        generator = bench.generator("permutation")
+        loss, auc = permutation_scores(model, valid, bench.task, method.compare_shuffles, generator)
+        own = _combined(method, scores)
+        note = {
+            "fields": len(fields),
+            "spearman_loss": rank_correlation(own, _combined(method, loss)),
+            "spearman_auc": rank_correlation(own, _combined(method, auc)),
+            "seconds": seconds,
+            "permutation_seconds": time.perf_counter() - started,
+            "shuffles": method.compare_shuffles,
+        }
+        bench.note("agreement", [note])
+    model.cpu()
+    return scores, seconds
+
+
+def _combined(method: FieldSelection, scores: Tensor) -> Tensor:
+    return scores.mean(1) if method.combine == "mean" else scores.amax(1)
+
+
+def _value(method: FieldSelection, scores: Tensor, sizes: dict[int, int], fields: Sequence[int]) -> Tensor:
+    """``[F]``: what fields are ranked by."""
+    value = _combined(method, scores)
+    if method.order == "score":
+        return value
+    size = torch.tensor([sizes[f] for f in fields], dtype=torch.float64)
+    # A field that does harm is the worse the more bytes it takes.
+    return torch.where(value > 0, value / size, value * size)
+
+
+def _kept(
+    method: FieldSelection, ranked: Sequence[int], sizes: dict[int, int], room: int | None, at_once: int | None
+) -> tuple[int, ...]:
+    """The fields that this round leaves, ascending; ``ranked`` is best first.
+
+    By bytes: whatever still fits, best first, so that no byte of the budget is left unused while a field could use it.
+    """
+    share = method.shrink if method.schedule == "iterative" else 0.0
+    if room is None:
+        count = len(ranked) - at_once if at_once else int(share * len(ranked))
+        return tuple(sorted(ranked[: min(max(count, method.keep or 1), len(ranked) - 1)]))
+    room = max(room, int(share * sum(sizes[f] for f in ranked)), min(sizes.values()))
+    kept = []
+    for f in ranked:
+        if sizes[f] <= room:
+            kept.append(f)
+            room -= sizes[f]
+    return tuple(sorted(kept))

@@ -1,0 +1,131 @@
+"""Importance of a trained model's fields on held-out data. Every score is ``[F, T]``, a column per label, higher is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from sharkbench.data.dataset import Batch, Split
+from sharkbench.measure.quality import predict, quality
+from sharkbench.model import Model
+from sharkbench.store import Quality
+from sharkbench.tasks.build import task_of
+from sharkbench.tasks.config import TaskConfig
+
+BATCH = 8192
+
+
+def taylor_scores(model: Model, split: Split, task: TaskConfig, batch_size: int = BATCH) -> Tensor:
+    """The first-order estimate of what putting a field's mean vector in place of its vectors does to each loss.
+
+        I_f = mean over x of | sum_d (mu_f,d - e_f,d(x)) dL(x) / de_f,d(x) |
+
+    with ``mu_f`` the mean vector over the same samples. ``e_f`` is all that a field gives to the backbone, first-order
+    weights included. In evaluation mode samples do not interact, so the gradient of the summed loss holds every
+    sample's own: one backward pass per label and batch scores all fields.
+
+    Returns:
+        ``[F, T]`` float64 on the CPU; fields in the order of ``model.embedding.fields``.
+    """
+    with _evaluating(model):
+        mean = _mean_vectors(model, split, batch_size)
+        total: Tensor | float = 0.0
+        for vectors, gradients in _gradients(model, split, task, batch_size):
+            terms = ((mean - vectors) * gradients).sum(-1)
+            total = total + terms.abs().sum(1, dtype=torch.float64)
+    assert isinstance(total, Tensor)
+    return (total / len(split)).T.cpu()
+
+
+def gradient_norms(model: Model, split: Split, task: TaskConfig, batch_size: int = BATCH) -> Tensor:
+    """``I_f = mean over x of || dL(x) / de_f(x) ||_2``; ``[F, T]`` float64 on the CPU."""
+    with _evaluating(model):
+        total: Tensor | float = 0.0
+        for _, gradients in _gradients(model, split, task, batch_size):
+            total = total + gradients.norm(dim=-1).sum(1, dtype=torch.float64)
+    assert isinstance(total, Tensor)
+    return (total / len(split)).T.cpu()
+
+
+def permutation_scores(
+    model: Model, split: Split, task: TaskConfig, shuffles: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """What shuffling a field's values among the samples costs, the model as it is; mean over ``shuffles`` shuffles.
+
+    All slots of a multi-valued field move together. ``F * shuffles`` passes over the data.
+
+    Returns:
+        Rise of the log loss and fall of the AUC, each ``[F, T]`` float64 on the CPU.
+    """
+    schema, fields = model.embedding.schema, model.embedding.fields
+    before = _by_label(model, split, task)
+    loss, auc = (torch.zeros(len(fields), len(before), dtype=torch.float64) for _ in range(2))
+    for row, field in enumerate(fields):
+        columns = torch.from_numpy(schema.slot_columns([field]))
+        for _ in range(shuffles):
+            order = torch.randperm(len(split), generator=generator)
+            ids = split.ids.clone()
+            ids[:, columns] = ids[order][:, columns]
+            after = _by_label(model, Split(ids, split.dense, split.labels), task)
+            loss[row] += torch.tensor([b.logloss - a.logloss for a, b in zip(before, after, strict=True)])
+            auc[row] += torch.tensor([a.auc - b.auc for a, b in zip(before, after, strict=True)])
+    return loss / shuffles, auc / shuffles
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> float:
+    """Spearman's rho of two ``[F]`` scores; NaN where one of them is constant."""
+    from scipy.stats import spearmanr
+
+    if len(first) < 2 or bool((first == first[0]).all()) or bool((second == second[0]).all()):
+        return float("nan")
+    return float(spearmanr(first.numpy(), second.numpy()).statistic)
+
+
+def _by_label(model: Model, split: Split, task: TaskConfig) -> list[Quality]:
+    names = [str(t) for t in range(split.labels.shape[1])]
+    return list(quality(predict(model, split), split, names, task).values())
+
+
+@contextmanager
+def _evaluating(model: Model) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _batches(model: Model, split: Split, batch_size: int) -> Iterator[Batch]:
+    device = next(model.parameters()).device
+    for start in range(0, len(split), batch_size):
+        part = slice(start, start + batch_size)
+        yield Batch(split.ids[part].to(device), split.dense[part].to(device), split.labels[part].to(device))
+
+
+@torch.no_grad()
+def _mean_vectors(model: Model, split: Split, batch_size: int) -> Tensor:
+    """``[F, W]``: each field's vector, mean over the samples."""
+    sums = [model.embedding(batch.ids).sum(0, dtype=torch.float64) for batch in _batches(model, split, batch_size)]
+    return (torch.stack(sums).sum(0) / len(split)).float()
+
+
+def _gradients(model: Model, split: Split, task: TaskConfig, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Field vectors ``[B, F, W]`` and, per label, each sample's loss gradient with respect to them ``[T, B, F, W]``."""
+    loss_of = task_of(task).loss
+    for ids, dense, labels in _batches(model, split, batch_size):
+        with torch.no_grad():
+            vectors = model.embedding(ids)
+        vectors.requires_grad_()
+        with torch.enable_grad():
+            logits = model.backbone(vectors, dense)
+            # The task's loss is a mean over samples: times their number it is the sum.
+            losses = [len(ids) * loss_of(logits[:, t : t + 1], labels[:, t : t + 1]) for t in range(labels.shape[1])]
+        gradients = [
+            torch.autograd.grad(loss, vectors, retain_graph=t + 1 < len(losses), materialize_grads=True)[0]
+            for t, loss in enumerate(losses)
+        ]
+        yield vectors.detach(), torch.stack(gradients)

@@ -1,0 +1,88 @@
+"""What methods do to a trained model besides training it: scoring and counting, at a cost that is counted, and fine-tuning."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from sharkbench.model import Model
+from sharkbench.store import Quality, TrainingCost
+from sharkbench.training.memory import peak_resident_bytes
+from sharkbench.workbench import Workbench
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
+
+@contextmanager
+def counted(bench: Workbench, samples: int) -> Iterator[None]:
+    """What happens within it over ``samples`` samples is part of the run's training cost; training counts itself."""
+    on_gpu = device_of(bench).type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(bench.recipe.device)
+    known, started = len(bench.ledger.costs), time.perf_counter()
+    yield
+    seconds = time.perf_counter() - started - sum(cost.seconds for cost in bench.ledger.costs[known:])
+    bench.ledger.add(
+        [],
+        TrainingCost(
+            seconds=seconds,
+            samples=samples,
+            samples_per_second=samples / max(seconds, 1e-9),
+            peak_memory_bytes=torch.cuda.max_memory_allocated(bench.recipe.device) if on_gpu else peak_resident_bytes(),
+            peak_memory_kind="cuda allocated" if on_gpu else "resident",
+            epochs=0,
+        ),
+    )
+
+
+def device_of(bench: Workbench) -> torch.device:
+    """Where the recipe trains: a GPU if it says so or, left to itself, finds one."""
+    recipe = bench.recipe
+    on_gpu = recipe.accelerator == "gpu" or (recipe.accelerator == "auto" and torch.cuda.is_available())
+    return torch.device("cuda", recipe.device) if on_gpu else torch.device("cpu")
+
+
+def mean_auc(quality: dict[str, Quality]) -> float:
+    """AUC, the mean over labels."""
+    return sum(q.auc for q in quality.values()) / len(quality)
+
+
+def fine_tune(
+    bench: Workbench,
+    model: Model,
+    *,
+    stage: str,
+    epochs: int,
+    learning_rate_factor: float,
+    callbacks: Sequence[Callback] = (),
+) -> float:
+    """Train ``model`` further in place, gently; if no validation beats its start, it is left as it was.
+
+    Small data sets overfit within an epoch or two, so that training on can only hurt there: the start competes.
+
+    Args:
+        epochs: at most so many; none leaves the model alone.
+        learning_rate_factor: times the learning rates of the recipe.
+
+    Returns:
+        Validation AUC of the model as left, mean over labels.
+    """
+    before = mean_auc(bench.evaluate(model))
+    if epochs == 0:
+        return before
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    changes = {"epochs": epochs, "learning_rate": bench.recipe.learning_rate * learning_rate_factor}
+    if bench.recipe.embedding_learning_rate is not None:
+        changes["embedding_learning_rate"] = bench.recipe.embedding_learning_rate * learning_rate_factor
+    report = bench.train(model, stage=stage, callbacks=callbacks, **changes)
+    aucs = report.history[report.best_epoch - 1].valid_auc
+    after = sum(aucs.values()) / len(aucs)
+    if after > before:
+        return after
+    model.load_state_dict(start)
+    return before
