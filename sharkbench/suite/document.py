@@ -91,7 +91,8 @@ def read(path: Path) -> Node:
     if not isinstance(node.value, dict):
         what = "is empty" if node.value is None else "a suite is a mapping of keys to values"
         raise InputError(f"{path}: {what}; it starts with lines like 'datasets: [synthetic]'")
-    return node
+    # What is said of the suite as a whole has no line.
+    return Node(node.value, str(path))
 
 
 def parse(text: str, source: str, *, lines: bool = True) -> Node:
@@ -104,7 +105,8 @@ def parse(text: str, source: str, *, lines: bool = True) -> Node:
         return _Composer(text, source, lines).document()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{source}:{mark.line + 1}" if lines and mark else source
+        # What is missing at the end is missed on the line after the last.
+        place = f"{source}:{min(mark.line, text.rstrip().count(chr(10))) + 1}" if lines and mark else source
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
         context = getattr(error, "context", None)
         raise InputError(f"{place}: not YAML: {context + ', ' if context else ''}{problem}") from None

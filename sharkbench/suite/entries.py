@@ -19,6 +19,7 @@ from pydantic import (
 
 from sharkbench import registry
 from sharkbench.backbones.config import BackboneConfig
+from sharkbench.budget import Budget
 from sharkbench.data.spec import DatasetSpec
 from sharkbench.errors import InputError
 from sharkbench.method import Method
@@ -86,13 +87,14 @@ def _parse(entry: Any) -> Method:
 
 
 def _parse_stage(entry: Any) -> dict[str, Any]:
-    budget = entry.get("budget") if isinstance(entry, Mapping) else None
+    budget = _BUDGET.validate_python({"budget": entry.get("budget") if isinstance(entry, Mapping) else None})
     method = {k: v for k, v in entry.items() if k != "budget"} if isinstance(entry, Mapping) else entry
     if isinstance(method, Mapping) and set(method) == {"method"}:
         method = method["method"]
-    return {"method": _parse(method), "budget": budget}
+    return {"method": _parse(method), **budget}
 
 
+_BUDGET = TypeAdapter(dict[str, Budget | None])
 _STAGES = TypeAdapter(dict[Literal["pipeline"], list[Annotated[Any, BeforeValidator(_parse_stage)]]])
 
 

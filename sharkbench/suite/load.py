@@ -27,14 +27,14 @@ def load(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
         InputError: one line per mistake, each with file, line and key.
     """
     if isinstance(source, Mapping):
-        root, title = overrides.apply(_as_node(source), settings), "suite"
+        root = _as_node(source)
     else:
-        path = locate(source)
-        root, title = overrides.apply(_extended(path, ()), settings), str(path)
+        root = _extended(locate(source), ())
+    root = overrides.apply(root, settings)
     try:
         return Suite.model_validate(root.plain())
     except ValidationError as error:
-        raise InputError("\n".join(explain(error, root, title, Suite))) from None
+        raise InputError("\n".join(explain(error, root, Suite))) from None
 
 
 def locate(source: str | Path, start: Path = Path()) -> Path:

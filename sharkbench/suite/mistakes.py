@@ -15,27 +15,28 @@ from sharkbench.suite.places import Place, follow
 _MAX_LINES = 20
 
 
-def explain(error: ValidationError, root: Node, title: str, model: type[BaseModel]) -> list[str]:
+def explain(error: ValidationError, root: Node, model: type[BaseModel]) -> list[str]:
     """One line per mistake, in the order of the file.
 
     Args:
         root: what was validated.
-        title: names the whole suite where a mistake has no line of its own.
         model: what it was validated as.
     """
-    said: dict[tuple[str, str], list[str]] = {}
+    said: dict[tuple[str, str, str], list[str]] = {}
     for detail in error.errors(include_url=False):
-        at = follow(detail["loc"], root, model)
+        at = follow(detail["loc"], root, model, unknown=detail["type"] == "extra_forbidden")
         if detail["type"] == "too_short" and isinstance(at.node.value, list) and at.node.value:
             continue  # its entries are there, but refused themselves
         message = _message(dict(detail), at)
-        place = title if at.line == root.place else at.line
-        messages = said.setdefault((place, _spelled(at.path)), [])
+        # Errors about one value come from the members of a union, none of which took it.
+        own = message if detail["type"] in ("missing", "extra_forbidden") else ""
+        messages = said.setdefault((at.line, _spelled(at.path), own), [])
         if message not in messages:
             messages.append(message)
-    lines = [f"{place}: {path + ': ' if path else ''}{' or '.join(one)}" for (place, path), one in said.items()]
+    lines = [f"{place}: {path + ': ' if path else ''}{' or '.join(one)}" for (place, path, _), one in said.items()]
     lines.sort(key=_line_number)
-    return lines if len(lines) <= _MAX_LINES else [*lines[:_MAX_LINES], f"{title}: and {len(lines) - _MAX_LINES} more"]
+    more = len(lines) - _MAX_LINES
+    return lines if more <= 0 else [*lines[:_MAX_LINES], f"{root.place}: and {more} more"]
 
 
 def _line_number(line: str) -> tuple[str, int]:

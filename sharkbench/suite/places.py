@@ -42,15 +42,19 @@ class Place:
         }
 
 
-def follow(loc: Sequence[str | int], root: Node, model: type[BaseModel]) -> Place:
-    """Pydantic's ``loc`` also names branches of unions and fields that YAML does not spell; they are left out."""
+def follow(loc: Sequence[str | int], root: Node, model: type[BaseModel], *, unknown: bool) -> Place:
+    """Pydantic's ``loc`` also names branches of unions and fields that YAML does not spell; they are left out.
+
+    Args:
+        unknown: the last step is a key that should not be there.
+    """
     at = Place(root, root.place, [model])
     for number, step in enumerate(loc):
         below, expected, branch = at.node.get(step), _below(at, step), _branch(step, at)
         if below is None and expected and step in _SHARED and (shared := root.get(step)) is not None:
             at = Place(shared, shared.place, expected, [step])
         elif below is not None and (expected or not branch):
-            if number == len(loc) - 1 and not expected:
+            if unknown and number == len(loc) - 1:
                 at.line = below.place
             else:
                 at = Place(below, below.place, expected, [*at.path, step])
@@ -83,6 +87,8 @@ def _branch(step: str | int, at: Place) -> list[Any]:
 def _below(at: Place, step: str | int) -> list[Any]:
     """What could stand at ``step``."""
     found: list[Any] = []
+    if Method in at.expected and step == "pipeline":
+        return [list[Method]]
     for kind in _concrete(at.expected, at.node):
         origin, arguments = get_origin(kind), get_args(kind)
         if _is_model(kind) and isinstance(step, str):
