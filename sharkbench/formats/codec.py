@@ -81,14 +81,16 @@ class RowCodec(BaseModel):
             rows = slice(start, start + CHUNK)
             part = table[rows].detach().float()
             body = part[:, : part.shape[1] - self.tail]
-            scale, offset = self._range(body, None if low is None else low[rows], None if high is None else high[rows])
+            scale, offset = self.ranges(body, None if low is None else low[rows], None if high is None else high[rows])
             base = scale * -self.zero if offset is None else offset
             step = torch.where(scale > 0, scale, torch.ones_like(scale))
             codes = ((body - base[:, None]) / step[:, None]).round_().clamp_(0, (1 << self.bits) - 1)
             stored[rows] = self.assemble(codes, scale, offset, part[:, part.shape[1] - self.tail :])
         return stored
 
-    def _range(self, body: Tensor, low: Tensor | None, high: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def ranges(
+        self, body: Tensor, low: Tensor | None = None, high: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Scale and offset per row, as they will be stored (already rounded to the stored type), in float32."""
         kept = FLOATS[self.scale]
         if self.symmetric:
