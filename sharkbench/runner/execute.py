@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sharkbench import artifact
@@ -57,6 +59,10 @@ def execute(
     # One thread unless the recipe asks for more: sums come out differently with another number, and a result must not
     # depend on how many runs share the machine.
     torch.set_num_threads(spec.train.threads or 1)
+    # Methods take their random numbers from the bench; what escapes that is the same every time too.
+    random.seed(spec.seed)
+    np.random.seed(spec.seed)
+    torch.manual_seed(spec.seed)
     about = environment(threads=torch.get_num_threads(), kernels=kernels.in_use(), invocation=invocation)
     write_text(directory / ENVIRONMENT, about.model_dump_json(indent=1))
     dataset = open_dataset(spec, cache_dir)

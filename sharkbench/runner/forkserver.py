@@ -56,8 +56,8 @@ class _Server:
         self.wake_end = wake_end
 
     def serve(self) -> None:
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)  # it is the byte in the wake-up socket that counts
         signal.set_wakeup_fd(self.wake_end.fileno(), warn_on_full_buffer=False)
         selector = selectors.DefaultSelector()
         selector.register(self.channel, selectors.EVENT_READ)
@@ -66,9 +66,8 @@ class _Server:
             while True:
                 ready = [key.fileobj for key, _ in selector.select()]
                 if self.wake in ready:
-                    with contextlib.suppress(BlockingIOError):
-                        while self.wake.recv(4096):
-                            pass
+                    if signal.SIGTERM in self.wake.recv(4096):
+                        break
                     self.reap()
                 if self.channel in ready and not self.obey():
                     break

@@ -15,7 +15,7 @@ from typing import Any
 from sharkbench import leaderboard
 from sharkbench.data.prepare import prepare, prepared_path
 from sharkbench.errors import DataError, InputError
-from sharkbench.runner.events import Event, MeasureEnded, Message, RunEnded
+from sharkbench.runner.events import Event, Message, RunEnded
 from sharkbench.runner.measuring import measure_all, unmeasured
 from sharkbench.runner.processes import Processes
 from sharkbench.runner.schedule import Job, Schedule
@@ -82,7 +82,8 @@ def run_suite(
     interrupted = False
     watch = on_event or (lambda event: None)
     with _termination_as_interrupt():
-        tracked = Tracked(suite, store, specs, invocation, watch)
+        work = bool(missing) or bool(unmeasured(store, specs))
+        tracked = Tracked(suite, store, specs, invocation, watch, work=work)
 
         def tell(event: Event) -> None:
             if isinstance(event, RunEnded):
@@ -90,8 +91,6 @@ def run_suite(
                 count["cached" if event.cached else outcome] += 1
                 if not event.cached:
                     tracked.stored(event.result.key)
-            elif isinstance(event, MeasureEnded):
-                tracked.stored(event.key)
             watch(event)
 
         try:
@@ -111,6 +110,7 @@ def run_suite(
                 finally:
                     count["failed"] += schedule.lost
                 if not schedule.lost and (slow := unmeasured(store, specs)):
+                    tracked.drain()
                     measure_all(store, slow, processes, tell, cache_dir=cache_dir, measure=measure)
         except KeyboardInterrupt:
             interrupted = True

@@ -60,6 +60,7 @@ class Processes:
         self._channel: socket.socket | None = None
         self._said: Any = None
         self._selector = selectors.DefaultSelector()
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +128,10 @@ class Processes:
                 self._channel.send(json.dumps({"kill": worker.number, "signal": int(number)}).encode())
 
     def close(self) -> None:
-        """End every worker and the server."""
+        """End every worker and the server, for good."""
+        if self._closed:
+            return
+        self._closed = True
         if self._channel is not None:
             self._selector.unregister(self._channel)
             self._channel.close()
@@ -142,6 +146,7 @@ class Processes:
             self._said.close()
         for worker in list(self.workers.values()):
             self._forget(worker)
+        self._selector.close()
 
     def _start_server(self) -> socket.socket:
         mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -77,6 +77,7 @@ class Schedule:
         self.lost = 0
         """Runs whose result could not be written. Nothing is started after the first."""
         self._have_full_model: set[str] = set()
+        self._told_to_wait = False
 
     def run(self, specs: Iterable[RunSpec]) -> None:
         """Execute all ``specs``; returns when the last one is stored, or nothing can be stored any more."""
@@ -85,7 +86,8 @@ class Schedule:
             while self.active or (waiting and not self.lost):
                 self._start_what_can_start(waiting)
                 if not self.active:
-                    time.sleep(_POLL_SECONDS if waiting else 0)
+                    if waiting and not self.lost:
+                        self._wait_for_others(len(waiting))
                     continue
                 for worker in self.processes.wait(self._patience(bool(waiting))):
                     self._attend(self.active[worker.number])
@@ -121,6 +123,12 @@ class Schedule:
                 self._start(spec, lock)
             else:
                 lock.release()
+
+    def _wait_for_others(self, runs: int) -> None:
+        if not self._told_to_wait:
+            self.tell(Message(f"waiting for {runs} runs that another sharkbench is doing"))
+            self._told_to_wait = True
+        time.sleep(_POLL_SECONDS)
 
     def _needs_what_another_makes(self, spec: RunSpec) -> bool:
         """Whether it would only wait for the full-precision model that a run at work is training."""

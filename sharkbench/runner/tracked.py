@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,25 +18,45 @@ class Tracked:
     """Records what lands in the store. A failure is told at the end and costs nothing but the record.
 
     Args:
-        specs: the plan; what is stored of it and was never recorded, is recorded at the end.
+        specs: the plan. What is stored of it and was never recorded is recorded at the end.
+        work: whether anything will be stored. If not, records are made only where an earlier call left some out.
     """
 
     def __init__(
-        self, suite: Suite, store: Store, specs: Sequence[RunSpec], invocation: str, watch: Callable[[Event], None]
+        self,
+        suite: Suite,
+        store: Store,
+        specs: Sequence[RunSpec],
+        invocation: str,
+        watch: Callable[[Event], None],
+        *,
+        work: bool,
     ) -> None:
         self.suite, self.store, self.invocation, self.watch = suite, store, invocation, watch
         self.keys = [spec.key for spec in specs]
         self._tracker: Tracker | None = None
-        self._broken = not suite.tracking.enabled
+        self._broken = False
+        # Stays behind where this process dies or MLflow fails, and tells the next call that records are missing.
+        self._marker = store.out / ".untracked"
+        lost = not suite.tracking.uri and not (store.out / "mlflow.db").exists()
+        self._on = suite.tracking.enabled and (work or lost or self._marker.exists())
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tracking")
-        self._submit(self._open)
+        if self._on:
+            with contextlib.suppress(OSError):
+                self._marker.touch()
+            self._submit(self._open)
 
     def stored(self, key: str) -> None:
-        """A run or its speed has been stored."""
+        """A run has been stored."""
         self._submit(lambda: self._open().add(key))
 
+    def drain(self) -> None:
+        """Return when everything told so far is recorded: measuring wants the machine to itself."""
+        if self._on:
+            self._thread.submit(lambda: None).result()
+
     def close(self, *, interrupted: bool) -> None:
-        """Record what is missing and end the invocation's own record."""
+        """Record what is missing, speeds among it, and end the invocation's own record."""
 
         def finish() -> None:
             # Once more and all of it, even after a failure: what is recorded already is not recorded twice.
@@ -43,8 +64,9 @@ class Tracked:
             for key in self.keys:
                 tracker.add(key)
             tracker.close(interrupted=interrupted)
+            self._marker.unlink(missing_ok=True)
 
-        if self.suite.tracking.enabled:
+        if self._on:
             try:
                 self._thread.submit(finish).result()
             except Exception as error:
@@ -66,4 +88,5 @@ class Tracked:
                 except Exception:  # told at the end, if it still fails then
                     self._broken = True
 
-        self._thread.submit(attempt)
+        if self._on:
+            self._thread.submit(attempt)
