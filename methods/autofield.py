@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class AutoField(FieldSelection):
-    r"""Fields ranked by a differentiable search: Gumbel gates learn from validation batches, weights from training ones.
+    r"""Fields ranked by a differentiable search: gates learn from validation batches, weights from training ones.
 
-    .. math:: e_f \leftarrow g_f e_f, \qquad g_f = \operatorname{softmax}\bigl((\alpha_f + G) / \tau\bigr)_{\text{keep}},
-              \qquad \alpha_f \in \mathbb{R}^2, \; G \sim \text{Gumbel}
+    .. math:: e_f \leftarrow g_f e_f, \qquad g_f = \operatorname{softmax}((\alpha_f + G) / \tau)_{\text{keep}},
+              \quad \alpha_f \in \mathbb{R}^2, \; G \sim \text{Gumbel}
 
-    A model is trained from scratch with gates; every few steps the logits take an Adam step on a validation batch (first
-    order), and a field scores the logit of keeping it minus that of dropping it. Published: controller, gates, the
-    alternation. Ours: no noise in evaluation, the temperature falls with training steps only, the search on the fields
-    left is repeated in each round of pruning, and gates that move often enough to tell fields apart on small data.
+    A model is trained from scratch with gates; every few steps the logits take an Adam step on a validation batch
+    (first order), and a field scores the logit of keeping it minus that of dropping it. Published: controller, gates,
+    the alternation. Ours: no noise in evaluation, the temperature falls with training steps only, the search on the
+    fields left is repeated in each round of pruning, and gates move often enough to tell fields apart on small data.
     """
 
     name: Literal["autofield"] = "autofield"

@@ -22,8 +22,8 @@ class FPermutation(FieldSelection):
 
     on held-out samples, in evaluation mode. The absolute value is taken per sample: the signed sum vanishes for every
     field where the loss is stationary. Published: the first-order term instead of permutations, pruning the tables that
-    score lowest and fine-tuning in turns. Ours: scoring on the validation split, first-order (linear) weights as part of
-    a field's vector, the way to combine labels, the size of a round, and filling up the budget best first.
+    score lowest and fine-tuning in turns. Ours: scoring on the validation split, first-order (linear) weights as part
+    of a field's vector, the way to combine labels, the size of a round, and filling up the budget best first.
     """
 
     name: Literal["f_permutation"] = "f_permutation"

@@ -21,14 +21,14 @@ class GroupLasso(FieldSelection):
               u_f = g_f - \eta_f \, \partial_f L
 
     A gate stands for the group of all weights of its field. The model stays as it was trained and only the gates move:
-    were it trained along, it could undo the penalty by growing what the gate shrinks. :math:`\lambda` rises to where the
-    last gate closes, and a field scores the mean of its gate on the way. The penalty is that of the group lasso (Yuan
-    and Lin, 2006); gates on a frozen model and the rising penalty are ours.
+    were it trained along, it could undo the penalty by growing what the gate shrinks. :math:`\lambda` rises to where
+    the last gate closes, and a field scores the mean of its gate on the way. The penalty is that of the group lasso
+    (Yuan and Lin, 2006); gates on a frozen model and the rising penalty are ours.
     """
 
     name: Literal["group_lasso"] = "group_lasso"
 
-    steps: PositiveInt = 300
+    steps: PositiveInt = 200
     """Proximal steps, one training batch each (ours)."""
     step_size: PositiveFloat = 0.02
     """Of Adam on the gates (ours)."""

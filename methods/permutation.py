@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Permutation(FieldSelection):
     r"""Fields ranked by exact permutation importance: what shuffling a field's values does to the trained model.
 
-    .. math:: I_f = \frac{1}{T} \sum_{t=1}^{T} \bigl( L(x \text{ with field } f \text{ permuted by } \pi_t) - L(x) \bigr)
+    .. math:: I_f = \frac{1}{T} \sum_{t=1}^{T} \bigl( L(x \text{ with } x_f \text{ permuted by } \pi_t) - L(x) \bigr)
 
     on the validation split, by log loss or by the fall of AUC; :math:`F T` passes over it. The definition is Breiman's,
     for a model that is not retrained. Pruning and fine-tuning are those of every field selection here (ours).

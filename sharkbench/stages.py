@@ -1,4 +1,4 @@
-"""What methods do to a trained model besides training it: scoring and counting, at a cost that is counted, and fine-tuning."""
+"""What methods do to a trained model: passes over the data whose cost is counted, and fine-tuning."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ class FieldSelection(Method):
     """Prune whole fields of a trained model. A subclass says how fields are scored; the loop is this project's own.
 
     Score, drop the fields ranked lowest, fine-tune, and again, until the byte budget is met, ``keep`` fields are left,
-    or the validation AUC has fallen by ``tolerance``. A dropped field leaves the model: table, lookup and backbone input.
+    or the validation AUC has fallen by ``tolerance``. A dropped field leaves the model:
+    its table, its lookup and its input to the backbone.
     """
 
     model_config = ConfigDict(use_attribute_docstrings=True)

@@ -150,7 +150,7 @@ def _reached(method: FieldSelection, fields: Sequence[int], sizes: dict[int, int
 def _scored(
     bench: Workbench, method: FieldSelection, model: Model, trail: Trail, sizes: dict[int, int]
 ) -> tuple[Tensor, float]:
-    """Scores ``[F, T]`` and the seconds they took; notes them, and on the first round how they agree with permutation."""
+    """Scores ``[F, T]`` and the seconds they took; the first round notes how they agree with permutation."""
     valid, fields = bench.dataset.splits["valid"], model.embedding.fields
     model.to(device_of(bench))
     started = time.perf_counter()

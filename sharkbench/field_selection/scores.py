@@ -1,4 +1,4 @@
-"""Importance of a trained model's fields on held-out data. Every score is ``[F, T]``, a column per label, higher is better."""
+"""Importance of a trained model's fields on held-out data: ``[F, T]``, a column per label, higher is better."""
 
 from __future__ import annotations
 
