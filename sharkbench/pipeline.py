@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, model_validator
 
 from sharkbench.budget import Budget
 from sharkbench.method import Family, Method
 
 if TYPE_CHECKING:
+    from sharkbench.data.schema import Schema
     from sharkbench.model import Model
     from sharkbench.workbench import Workbench
 
@@ -63,7 +67,9 @@ class Pipeline(Method):
             own = bench.for_stage(f"{number}:{stage.method.name}", budget=budget, start=model)
             method = stage.method
             if method.budgeted and budget is not None:
-                method = method.config_for(budget, bench.schema, bench.width)
+                # A stage is sized for the fields that are left when its turn comes.
+                schema = bench.schema if model is None else with_fields(bench.schema, model.embedding.fields)
+                method = method.config_for(budget, schema, bench.width)
             model = method.compress(own)
         assert model is not None
         return model
@@ -71,3 +77,11 @@ class Pipeline(Method):
     @classmethod
     def search_space(cls, trial: Any) -> dict[str, Any]:
         return {}
+
+
+def with_fields(schema: Schema, fields: Sequence[int]) -> Schema:
+    """``schema`` with some of its fields only, their frequencies included."""
+    counts = schema.frequencies
+    if counts is not None:
+        counts = np.concatenate([counts[schema.offsets[f] : schema.offsets[f + 1]] for f in fields])
+    return replace(schema, fields=tuple(schema.fields[f] for f in fields), frequencies=counts)
