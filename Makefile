@@ -20,7 +20,7 @@ test: $(INSTALLED) ## lint, types and tests
 	$(VENV)/bin/mypy
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
 
-gpu: $(INSTALLED) ## smoke test on a GPU: the quickstart on cuda is as good as on the CPU
+gpu: $(INSTALLED) ## smoke test on a GPU: the quickstart on cuda is as good as on the CPU (exits 2 where there is none)
 	$(VENV)/bin/python benchmarks/gpu_smoke.py
 
 docs: $(INSTALLED) ## the parts of the docs that are made from the code

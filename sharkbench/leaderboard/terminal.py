@@ -51,7 +51,8 @@ def _table(cells: list[Cell], *, wide: bool) -> Table:
     table.add_column("method", overflow="fold", min_width=12)
     figures = _FIGURES if wide else _FIGURES[:5]
     for heading, _ in figures:
-        table.add_column(heading, justify="right", no_wrap=True)
+        # Left, so that an AUC without a spread stands under those that have one.
+        table.add_column(heading, justify="left" if heading == "AUC" else "right", no_wrap=True)
     for _, group in groupby(cells, key=lambda cell: cell.name.budget):
         rows = list(group)
         best = _best(rows)
@@ -74,7 +75,7 @@ def _auc(cell: Cell) -> str:
     auc, spread = cell.mean(lambda quality: quality.auc), cell.auc_std
     if auc is None:
         return cell.status
-    return f"{auc:.4f} " + (f"±{spread:.4f}" if spread is not None else " " * 7)
+    return f"{auc:.4f}" + (f" ±{spread:.4f}" if spread is not None else "")
 
 
 def _seeds(cell: Cell) -> str:

@@ -1,0 +1,75 @@
+"""Write the tables of these pages that are made from the code. With ``--check``: only say whether they are current.
+
+A table stands between ``<!-- NAME: generated -->`` and ``<!-- end -->`` in its page.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from sharkbench import registry
+from sharkbench.leaderboard.columns import LEADERBOARD, RUNS, Column
+
+HERE = Path(__file__).resolve().parent
+
+
+def methods() -> str:
+    rows = []
+    for name, method in registry.available().items():
+        paper = "-" if method.paper == "-" else method.paper
+        start = "the full-precision model" if method.from_model else "scratch"
+        training = "yes" if method.saves_training_memory else "no"
+        source = f"[`{name}`](../methods/{name}.py)"
+        rows.append((source, method.title, method.family, paper, start, training))
+    return table(("method", "what it is", "family", "paper", "starts from", "small in training too"), rows)
+
+
+def columns(of: Sequence[Column]) -> Callable[[], str]:  # type: ignore[type-arg]
+    return lambda: table(("column", "meaning"), ((f"`{column.name}`", column.meaning) for column in of))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+TABLES: dict[tuple[str, str], Callable[[], str]] = {
+    ("methods.md", "methods"): methods,
+    ("leaderboard.md", "leaderboard.csv"): columns(LEADERBOARD),
+    ("leaderboard.md", "runs.csv"): columns(RUNS),
+}
+
+
+def with_table(text: str, name: str, made: str) -> str:
+    """``text`` with ``made`` between the marks of ``name``.
+
+    Raises:
+        ValueError: the marks are not there exactly once.
+    """
+    start, end = f"<!-- {name}: generated -->", "<!-- end -->"
+    new, count = re.subn(f"({re.escape(start)}\n).*?({end})", lambda m: f"{m[1]}{made}\n{m[2]}", text, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"'{start}' with '{end}' after it must stand once, it stands {count} times")
+    return new
+
+
+def main(check: bool) -> None:
+    stale = []
+    for (page, name), make in TABLES.items():
+        path = HERE / page
+        text = path.read_text(encoding="utf-8")
+        new = with_table(text, name, make())
+        if new != text and check:
+            stale.append(page)
+        elif new != text:
+            path.write_text(new, encoding="utf-8")
+            print(f"{page}: table '{name}' renewed")
+    if stale:
+        sys.exit(f"not current: {', '.join(dict.fromkeys(stale))}; run 'make docs'")
+
+
+if __name__ == "__main__":
+    main(check="--check" in sys.argv[1:])

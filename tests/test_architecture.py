@@ -1,0 +1,231 @@
+"""The layout keeps its promises: imports point down, nothing names a method, and what should be light is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from sharkbench import registry
+from sharkbench.formats.codec import CODES
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# From top to bottom. A room or module imports only what stands below it, or on its own line.
+LAYERS = """
+    cli
+    api
+    search
+    runner
+    tracking
+    leaderboard
+    doctor check template
+    environment
+    suite
+    methods
+    field_selection
+    stages
+    workbench
+    measure
+    artifact
+    registry
+    pipeline
+    method
+    training
+    backbones
+    tasks
+    embeddings model
+    formats
+    store
+    seeds
+    data
+    budget
+    errors
+""".strip().splitlines()
+RANK = {room: rank for rank, line in enumerate(LAYERS) for room in line.split()}
+
+# The one arrow up: the store reads back the resolved spec that the runner wrote, and imports its shape when asked.
+UPWARD = {("store", "suite")}
+
+HEAVY = ("torch", "lightning", "mlflow", "datasets", "pyarrow", "polars", "scipy", "optuna")
+
+
+@cache
+def syntax_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+def core_files() -> list[Path]:
+    return sorted((ROOT / "sharkbench").rglob("*.py"))
+
+
+def method_files() -> list[Path]:
+    return sorted(file for file in (ROOT / "methods").glob("*.py") if file.stem != "__init__")
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def room_of_file(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] != "sharkbench" else parts[1]
+
+
+def imports(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and module of every import of this package that is carried out, at the top or in a function."""
+    for_types_only = {
+        inner
+        for node in ast.walk(syntax_of(file))
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(syntax_of(file)):
+        if node in for_types_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module == "sharkbench":
+            yield from ((node.lineno, f"sharkbench.{alias.name}") for alias in node.names if alias.name[0] != "_")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sharkbench."):
+            yield node.lineno, node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names if alias.name.startswith("sharkbench."))
+
+
+def test_imports_point_down() -> None:
+    wrong = []
+    for file in [*core_files(), *method_files()]:
+        own = room_of_file(file)
+        if own == "__init__":
+            continue  # it forwards `run` and `load` when they are asked for
+        for line, module in imports(file):
+            other = room_of(module)
+            assert {own, other} <= RANK.keys(), f"{own} or {other} is new: say in LAYERS where it stands"
+            if RANK[own] > RANK[other] and (own, other) not in UPWARD:
+                wrong.append(f"{file.relative_to(ROOT)}:{line} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("room", ["tracking", "leaderboard"])
+def test_views_know_the_store_and_nothing_of_the_run(room: str) -> None:
+    allowed = {room, "store", "suite", "errors"}
+    files = [file for file in core_files() if room_of_file(file) == room]
+
+    assert files
+    assert {room_of(module) for file in files for _, module in imports(file)} <= allowed
+
+
+def test_methods_know_the_contract_and_no_plumbing() -> None:
+    plumbing = {"registry", "measure", "store"}
+    wrong = [
+        f"{file.name}:{line} imports {module}"
+        for file in method_files()
+        for line, module in imports(file)
+        if room_of(module) in plumbing
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_methods_take_nothing_from_each_other_but_the_methods() -> None:
+    wrong = [
+        f"{file.name}:{node.lineno} imports {alias.name}"
+        for file in method_files()
+        for node in ast.walk(syntax_of(file))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sharkbench.methods.")
+        for alias in node.names
+        if alias.name != registry.get((node.module or "").rpartition(".")[2]).__name__
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_imports_a_method_by_name() -> None:
+    wrong = [file for file in core_files() for _, module in imports(file) if module.startswith("sharkbench.methods")]
+    assert not wrong
+
+
+COLLECTIONS = ast.Tuple | ast.List | ast.Set
+
+
+def decisions(tree: ast.Module, names: set[str]) -> Iterator[ast.Constant]:
+    """Where ``names`` decide something: what is compared with one, matched, or is a table or list of nothing else."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare(left=left, comparators=comparators):
+                listed = [entry for one in comparators if isinstance(one, COLLECTIONS) for entry in one.elts]
+                found = list(named(names, left, *comparators, *listed))
+            case ast.MatchValue(value=value):
+                found = list(named(names, value))
+            case ast.List(elts=entries) | ast.Tuple(elts=entries) | ast.Set(elts=entries) | ast.Dict(keys=entries):
+                found = list(named(names, *entries))
+                found = found if len(found) == len(entries) else []
+            case _:
+                continue
+        yield from found
+
+
+def named(names: set[str], *nodes: ast.expr | None) -> Iterator[ast.Constant]:
+    yield from (node for node in nodes if isinstance(node, ast.Constant) and node.value in names)
+
+
+def test_core_code_decides_nothing_by_the_name_of_a_method() -> None:
+    names = set(registry.names()) - set(CODES)  # some methods are named like the number format that they store
+    wrong = [
+        f"{file.relative_to(ROOT)}:{text.lineno} names '{text.value}'"
+        for file in core_files()
+        for text in decisions(syntax_of(file), names)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_decisions_by_name_are_found() -> None:
+    code = """
+a == 'qr'
+b in ('hash', 'x')
+names = ['full']
+sizes = {'qr': 2, 'hash': 3}
+stage, record = 'qr', {'full': 1, 'other': 2}
+match c:
+    case 'hash':
+        pass
+"""
+    found = {text.lineno for text in decisions(ast.parse(code), {"qr", "hash", "full"})}
+
+    assert found == {2, 3, 4, 5, 8}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sharkbench",
+        "import sharkbench.suite.load, sharkbench.suite.jsonschema, sharkbench.data.spec",
+        "import sys; sys.argv = ['sharkbench', '--help']; from sharkbench.cli import main; main()",
+        "from sharkbench import registry; registry.names()",
+    ],
+)
+def test_what_should_be_light_is_light(code: str) -> None:
+    program = f"import atexit, sys\natexit.register(lambda: print('loaded', *sys.modules))\n{code}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    loaded = set(done.stdout.rsplit("loaded ", 1)[1].split())
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_methods_are_light_to_import() -> None:
+    program = "import sys\nfrom sharkbench import registry\nregistry.available()\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert set(done.stdout.split()).isdisjoint(HEAVY)
+
+
+def test_files_stay_short() -> None:
+    limit = 350
+    long = {
+        str(file.relative_to(ROOT)): lines
+        for file in [*core_files(), *method_files()]
+        if (lines := len(file.read_text(encoding="utf-8").splitlines())) > limit
+    }
+    assert not long

@@ -1,0 +1,72 @@
+"""What a user installs and what the lock pins hold together."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = {
+    canonicalize_name(line.split("==")[0]): line.split("==")[1]
+    for line in (ROOT / "constraints.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+}
+
+
+@pytest.mark.parametrize("wanted", [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]])
+def test_the_lock_pins_what_the_project_needs_within_its_ranges(wanted: str) -> None:
+    requirement = Requirement(wanted)
+
+    assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
+
+
+def test_the_lock_pins_plain_versions() -> None:
+    assert PINS["torch"] == "2.13.0", "a range or a local version pulls other builds, or none"
+    assert all(Version(version).local is None for version in PINS.values())
+
+
+def test_the_lock_is_closed() -> None:
+    """Everything that a pinned package needs here is pinned as well."""
+    unpinned = {
+        f"{name} needs {requirement.name}"
+        for name in PINS
+        for text in requires(name)
+        if (requirement := Requirement(text)).marker is None or requirement.marker.evaluate({"extra": ""})
+        if canonicalize_name(requirement.name) not in PINS
+    }
+    assert not unpinned
+
+
+def requires(name: str) -> list[str]:
+    try:
+        return importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []  # pinned for other machines
+
+
+def test_every_folder_of_code_is_a_package() -> None:
+    folders = {file.parent for top in ("sharkbench", "methods", "suites") for file in (ROOT / top).rglob("*.py")}
+
+    assert not [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_nothing_generic_is_installed() -> None:
+    files = importlib.metadata.files("sharkbench") or []
+
+    assert files
+    tops = {re.split(r"[/\\]", str(file))[0] for file in files}
+    assert tops.isdisjoint({"methods", "suites", "tests", "benchmarks", "docs"})
+
+
+def test_versions_agree() -> None:
+    import sharkbench
+
+    assert PROJECT["version"] == sharkbench.__version__
