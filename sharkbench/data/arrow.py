@@ -21,8 +21,8 @@ from sharkbench.data.dataset import Split
 class SplitWriter:
     """Writes a split whose size is known, front to back in constant memory.
 
-    The file is laid out once, with zeros, and then filled in place: Arrow wants a record batch in one piece, and one batch is
-    what makes every column a single tensor.
+    The file is laid out once, with zeros, and then filled in place: Arrow wants a record batch in one piece, and one
+    batch is what makes every column a single tensor.
     """
 
     def __init__(self, path: Path, rows: int, slots: int, dense: int, labels: int, group: bool) -> None:
@@ -49,7 +49,8 @@ class SplitWriter:
         self._file = os.open(path, os.O_WRONLY)
 
     def append(self, **columns: np.ndarray) -> None:
-        """The next rows: ``ids`` ``[b, S]`` int32, ``dense`` ``[b, K]`` and ``labels`` ``[b, T]`` float32, ``group`` ``[b]`` int32."""
+        """The next rows: ``ids`` ``[b, S]`` int32, ``dense`` ``[b, K]`` and ``labels`` ``[b, T]`` float32, ``group``
+        ``[b]`` int32."""
         for name, values in columns.items():
             if name in self._ends and values.size:
                 data = memoryview(np.ascontiguousarray(values).data).cast("B")
@@ -108,7 +109,7 @@ def _read_only_tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def write_vocabulary(path: Path, fields: list[tuple[pl.Series, np.ndarray]]) -> None:
-    """One row per row of the shared id space: ``value`` (null for id 0 of a field) and ``frequency`` in the training split."""
+    """One row per row of the shared id space: ``value`` (null for id 0 of a field) and training ``frequency``."""
     values = [pl.Series([None], dtype=pl.String).append(v) for v, _ in fields]
     table = pa.table(
         {

@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sharkbench.data.spec import BarsSpec, Columns, HubSpec
+from sharkbench.data.columns import Columns
+from sharkbench.data.spec import BarsSpec, HubSpec
 
 ENCODER_VERSION = 1
 """Part of every fingerprint; goes up whenever the same input would be encoded differently."""

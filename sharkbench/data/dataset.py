@@ -16,8 +16,8 @@ SplitName = Literal["train", "valid", "test"]
 
 
 class Batch(NamedTuple):
-    """``ids`` ``[B, S]`` int32 global ids (:data:`~sharkbench.data.schema.PADDING` in empty slots), ``dense`` ``[B, K]``
-    float32, ``labels`` ``[B, T]`` float32."""
+    """``ids`` ``[B, S]`` int32 global ids (:data:`~sharkbench.data.schema.PADDING` in empty slots), ``dense``
+    ``[B, K]`` float32, ``labels`` ``[B, T]`` float32."""
 
     ids: torch.Tensor
     dense: torch.Tensor
@@ -53,8 +53,8 @@ class PreparedDataset:
     splits: dict[SplitName, Split]
 
     def vocabulary(self, field: str) -> list[str | None]:
-        """Raw values of a field by local id; entry 0 is ``None``, the id of unseen and missing values. A numeric field's
-        values are the names of its buckets (see :attr:`columns` for their edges).
+        """Raw values of a field by local id; entry 0 is ``None``, the id of unseen and missing values. A numeric
+        field's values are the names of its buckets (see :attr:`columns` for their edges).
 
         Raises:
             InputError: there is no such field.

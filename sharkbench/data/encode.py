@@ -1,4 +1,4 @@
-"""Second and third pass: count the training values of each column, then write ids, dense inputs and labels per split."""
+"""Second and third pass: count the training values of each column, then write every split."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 
 from sharkbench.data.arrow import SplitWriter, write_vocabulary
+from sharkbench.data.columns import Columns
 from sharkbench.data.encoders import Encoder, FieldEncoder, fit
 from sharkbench.data.options import Numeric
-from sharkbench.data.scan import PARTS, Scan
+from sharkbench.data.row_checks import PARTS
+from sharkbench.data.scan import Scan
 from sharkbench.data.schema import PADDING, Schema
-from sharkbench.data.spec import Columns
 from sharkbench.data.vocabulary import Counter, Vocabulary
 
 
@@ -56,7 +57,7 @@ def encode(
     folder: Path,
     progress: Callable[[float], None],
 ) -> dict[str, Any]:
-    """Write ``train.arrow``, ``valid.arrow``, ``test.arrow`` and ``vocabulary.arrow``; returns what ``dataset.json`` says."""
+    """Write the three splits and ``vocabulary.arrow`` into ``folder``; returns what ``dataset.json`` says."""
     fields = [e for e in encoders if isinstance(e, FieldEncoder)]
     dense = [e for e in encoders if not isinstance(e, FieldEncoder)]
     schema = Schema(tuple(e.field for e in fields), tuple(labels), tuple(e.name for e in dense))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,7 +24,8 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, values: pl.Series) -> np.ndarray:
-        """``[U + 1, slots]`` int32 local ids (or ``[U + 1, 1]`` float32) of ``values`` ``[U]``; the last row is for missing."""
+        """``[U + 1, slots]`` int32 local ids (or ``[U + 1, 1]`` float32) of ``values`` ``[U]``; the last row is that
+        of a missing value."""
 
     def describe(self) -> dict[str, Any]:
         """What a server needs besides the vocabulary, as JSON values."""
@@ -64,9 +66,10 @@ class Multi(FieldEncoder):
     def __init__(self, name: str, counts: pl.DataFrame, min_count: int, use: MultiValued) -> None:
         super().__init__(name)
         self.slots, self.pooling, self.separator = use.slots, use.pooling, use.separator
-        tokens = counts.select(self._split(counts["value"]), "count").explode(
-            "value", empty_as_null=True, keep_nulls=True
-        )
+        lists = counts.select(self._split(counts["value"]), "count")
+        filled = pl.col("value").list.len().fill_null(0) > 0
+        nothing = pl.DataFrame({"value": [None], "count": [lists.filter(~filled)["count"].sum()]}, schema=counts.schema)
+        tokens = pl.concat([lists.filter(filled).explode("value"), nothing])
         self.vocabulary = Vocabulary(tokens.group_by("value").agg(pl.col("count").sum()), min_count)
 
     def _split(self, values: pl.Series) -> pl.Series:
@@ -124,7 +127,7 @@ class Log2(Bucketed):
 
 
 class Quantiles(Bucketed):
-    """Buckets with equally many training rows each; ``edges`` are their inclusive upper ends, the last bucket has none."""
+    """Buckets with equally many training rows each; ``edges`` are their inclusive upper ends, the last has none."""
 
     how = "quantiles"
 
@@ -142,11 +145,8 @@ class Quantiles(Bucketed):
 
     def buckets(self, numbers: np.ndarray) -> pl.Series:
         ends = [f"{edge:.17g}" for edge in self.edges]
-        names = (
-            [f"<={ends[0]}", *(f"({a}, {b}]" for a, b in zip(ends, ends[1:], strict=False)), f">{ends[-1]}"]
-            if ends
-            else ["any"]
-        )
+        between = [f"({low}, {high}]" for low, high in pairwise(ends)]
+        names = [f"<={ends[0]}", *between, f">{ends[-1]}"] if ends else ["any"]
         at = np.searchsorted(self.edges, numbers)
         named = pl.Series(names).gather(at.clip(max=len(names) - 1))
         return named.set(pl.Series(np.isnan(numbers)), None)

@@ -1,4 +1,4 @@
-"""The options that every source of data shares: labels, splits and the roles of columns. Pydantic and the standard library only."""
+"""The options that every source of data shares: labels, splits, the roles of columns. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LabelValue = Annotated[str | int | float, BeforeValidator(_no_yaml_bool)]
 
 
 class Label(Options):
-    """What is predicted. Raw values are 0 and 1 unless one of ``positive``, ``negative``, ``at_least`` says otherwise."""
+    """What is predicted. Raw values are 0 and 1 unless ``positive``, ``negative`` or ``at_least`` says otherwise."""
 
     column: str
     """Column that holds the label."""
@@ -51,22 +51,14 @@ class Label(Options):
         return self
 
 
-def _fractions_sum_to_one(value: tuple[float, float, float]) -> tuple[float, float, float]:
-    if min(value) <= 0 or abs(sum(value) - 1) > 1e-6:
-        raise ValueError(f"must be three positive numbers that sum to 1, not {list(value)}")
-    return value
-
-
-Fractions = Annotated[tuple[float, float, float], Field(description="Shares of train, valid and test.")]
-
-
 class _Shares(Options):
-    fractions: Fractions = (0.8, 0.1, 0.1)
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of train, valid and test; they sum to 1."""
 
     @model_validator(mode="after")
     def _check_fractions(self) -> Self:
-        _fractions_sum_to_one(self.fractions)
+        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(f"fractions must be three positive numbers that sum to 1, not {list(self.fractions)}")
         return self
 
 

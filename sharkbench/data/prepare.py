@@ -1,6 +1,7 @@
 """Raw data in, encoded data set out: once per fingerprint, atomically, whoever else is at it.
 
-Three passes: read and code every value into a scratch file, count the training values, encode. See :mod:`sharkbench.data.scan`.
+Three passes: read and code every value into a scratch file, count the training values, encode (see
+:mod:`sharkbench.data.scan` and :mod:`sharkbench.data.encode`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sharkbench.data.cache import default_cache_dir, fingerprint
-from sharkbench.data.spec import Columns
+from sharkbench.data.columns import Columns
 from sharkbench.errors import ArtifactError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
+from sharkbench.data.columns import Columns
 from sharkbench.data.options import GivenSplit, MultiValued, Numeric
-from sharkbench.data.spec import Columns
 from sharkbench.errors import DataError, did_you_mean
 
 T = TypeVar("T")
@@ -43,30 +43,26 @@ def resolve(spec: Columns, columns: Sequence[str], place: str) -> Roles:
     order = spec.order_column()
     split = spec.split.column if isinstance(spec.split, GivenSplit) else ""
     for role, names in (("labels", labels), ("split", [order, split]), ("time", [spec.time]), ("group", [spec.group])):
-        required = role != "time" or "time" in spec.model_fields_set
+        required = role not in ("time", "group") or spec.states(role)
         for name in names:
             if name and name not in columns and required:
                 raise DataError(f"{place}: column '{name}' (named by {role}) is missing{did_you_mean(name, columns)}")
-    defaults = {
-        role for role in ("categorical", "numeric", "multivalued", "ignore") if role not in spec.model_fields_set
-    }
 
     def expand(role: str, values: Mapping[str, T]) -> dict[str, T]:
-        return _expand(values, columns, "" if role in defaults else role, place)
+        return _expand(values, columns, role if spec.states(role) else "", place)
 
     use: dict[str, Numeric | MultiValued | str] = {}
     use.update(expand("numeric", spec.numeric))
     use.update(expand("multivalued", spec.multivalued))
     use.update(expand("categorical", dict.fromkeys(spec.categorical, "categorical")))
     ignored = set(expand("ignore", dict.fromkeys(spec.ignore, True)))
-    named = {
-        c for role in ("numeric", "multivalued", "categorical") if role not in defaults for c in getattr(spec, role)
-    }
+    roles = ("numeric", "multivalued", "categorical")
+    named = {column for role in roles if spec.states(role) for column in getattr(spec, role)}
     not_inputs = labels | {order, split, spec.time} | ignored | (set(spec.never_inputs) - named)
     inputs = {column: use.get(column) for column in columns if column not in not_inputs}
     if not inputs:
         raise DataError(f"{place}: no column is left as an input; check ignore and labels")
-    return Roles(inputs, order, spec.group, split)
+    return Roles(inputs, order, spec.group if spec.group in columns else "", split)
 
 
 def _expand(values: Mapping[str, T], columns: Iterable[str], role: str, place: str) -> dict[str, T]:

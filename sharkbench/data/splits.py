@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from sharkbench.data.columns import Columns
 from sharkbench.data.options import GivenSplit, RandomSplit
-from sharkbench.data.scan import PARTS, Scan
-from sharkbench.data.spec import Columns
+from sharkbench.data.row_checks import PARTS
+from sharkbench.data.scan import Scan
 from sharkbench.errors import DataError
 
 
@@ -42,7 +43,7 @@ def _at_random(rows: int, fractions: tuple[float, float, float], seed: int) -> n
 
 
 def _by_order(order: np.ndarray, fractions: tuple[float, float, float]) -> np.ndarray:
-    """Cut where the shares fall; rows at the time of a cut go to the later split, so that train lies strictly before."""
+    """Cut where the shares fall; rows at the time of a cut go to the later split, so train lies strictly before."""
     ranked = np.sort(order)
     cuts = [
         ranked[min(round(len(order) * share), len(order) - 1)] for share in (fractions[0], fractions[0] + fractions[1])
@@ -61,6 +62,6 @@ def _check(spec: Columns, scan: Scan, parts: np.ndarray) -> None:
         for label, rate in zip(spec.labels, labels.mean(axis=0), strict=True):
             if rate in (0.0, 1.0):
                 raise DataError(
-                    f"{spec.name}: label '{label.name}' is {int(rate)} in all {len(labels):,} rows of the {name} split, "
-                    "so nothing can be learned or judged; choose another split or label"
+                    f"{spec.name}: label '{label.name}' is {int(rate)} in all {len(labels):,} rows of the {name} "
+                    "split, so nothing can be learned or judged; choose another split or label"
                 )

@@ -3,7 +3,9 @@
 Every value v of field f has latent numbers t_j(v) ~ N(0, 1), j = 1..4, and every field an importance w_f, sum of w = 1.
 With s_j = sum_f sqrt(w_f) t_j(v_f), which is N(0, 1) for values drawn alike, the logit is
 
-    b + a1 s_1 + a2 (sum over pairs f < g of sqrt(w_f w_g) <(t_2, t_3)(v_f), (t_2, t_3)(v_g)>) / norm + a3 sqrt(2) sin(1.6 s_4)
+    b + a1 s_1 + a2 p / norm + a3 sqrt(2) sin(1.6 s_4),
+    p = sum over pairs f < g of sqrt(w_f w_g) (t_2(v_f) t_2(v_g) + t_3(v_f) t_3(v_g)):
+
 
 a linear model learns the first part, dot products of pairs (an fm) the second, and only a model with a nonlinear
 network over all fields the third. Fields of importance 0 enter nowhere.
@@ -25,17 +27,17 @@ from sharkbench.data.spec import SyntheticSpec
 CHUNK = 65_536
 """Rows generated at once; part of the truth, since every chunk has a random stream of its own."""
 WAVE = 1.6
-"""Angular frequency of the wave: low enough for a network to find it, high enough that no line or parabola follows it."""
+"""Angular frequency of the wave: low enough for a network to find it, too high for a line or a parabola to follow."""
 SHARED = 0.8
 """Share of the variance of a label's value effects that all labels have in common."""
 
 
 def planted_importances(spec: SyntheticSpec) -> np.ndarray:
-    """``[F]`` float64, sums to 1: what was asked for, or by default every fourth field noise and the rest in a mixed order."""
+    """``[F]`` float64, sums to 1: what was asked for, or the default pattern with a quarter of the fields noise."""
     if spec.importances:
         weights = np.asarray(spec.importances, dtype=np.float64)
     else:
-        pattern = np.array([1.0, 0.6, 0.8, 0.0, 0.9, 0.5, 0.7, 0.0])
+        pattern = np.array([1.0, 0.0, 0.8, 0.6, 0.9, 0.0, 0.7, 0.5])
         weights = np.resize(pattern, len(spec.cardinalities))
     return weights / weights.sum()
 
@@ -55,7 +57,7 @@ class Truth:
     """``[T]``."""
 
     def logits(self, ranks: Sequence[np.ndarray], strength: tuple[float, float, float]) -> np.ndarray:
-        """``[T, B]`` logits without the bias of rows whose field f has the value of popularity rank ``ranks[f]`` ``[B]``."""
+        """``[T, B]`` logits, without the bias, of rows whose field f has the value of popularity rank ``ranks[f]``."""
         sums: np.ndarray | float = 0.0
         squares: np.ndarray | float = 0.0
         for weight, latent, rank in zip(self.importances, self.latents, ranks, strict=True):
@@ -65,7 +67,7 @@ class Truth:
                 squares = squares + values[..., 1:3] ** 2
         assert isinstance(sums, np.ndarray)
         linear, pair_sum, last = sums[..., 0], sums[..., 1:3], sums[..., 3]
-        pairs = (pair_sum**2 - squares).sum(-1) / (2.0 * np.sqrt(1.0 - (self.importances**2).sum()))
+        pairs = (pair_sum**2 - squares).sum(-1) / (2.0 * np.sqrt(max(1.0 - (self.importances**2).sum(), 1e-9)))
         wave = np.sqrt(2.0) * np.sin(WAVE * last)
         a1, a2, a3 = strength
         return a1 * linear + a2 * pairs + a3 * wave
@@ -123,7 +125,7 @@ def generate(spec: SyntheticSpec, truth: Truth) -> Iterator[tuple[list[np.ndarra
 
 
 class SyntheticSource(Source):
-    """Generated rows: one integer column per field (``f00``, ``f01`` ...), the labels, and ``time``, the row's number."""
+    """Generated rows: one integer column per field (``f00``, ``f01`` ...), the labels, and ``time``, the row number."""
 
     def __init__(self, spec: SyntheticSpec) -> None:
         self.spec = spec

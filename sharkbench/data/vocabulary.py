@@ -37,7 +37,8 @@ class Counter:
 class Vocabulary:
     """The ids of a field: 0 for unseen, missing and rare values, then the values by falling count, ties in text order.
 
-    ``counts`` has columns ``value`` and ``count``; ``frequencies`` ``[cardinality]`` int64 says how often each id occurs.
+    ``counts`` has columns ``value`` and ``count``; ``frequencies`` ``[cardinality]`` int64 says how
+    often each id occurs.
     """
 
     def __init__(self, counts: pl.DataFrame, min_count: int) -> None:

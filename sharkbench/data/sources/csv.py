@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
@@ -101,7 +102,8 @@ class CsvSource(Source):
                 expected = expected or len(values)
                 if len(values) != expected:
                     return DataError(
-                        f"{file}, line {line}: {len(values)} values instead of {expected}; correct the row, or the separator"
+                        f"{file}, line {line}: {len(values)} values instead of {expected}; "
+                        "correct the row, or the separator"
                     )
         except EOFError:
             return DataError(
@@ -119,11 +121,11 @@ class CsvSource(Source):
         """``(line number from 1, values)`` of every row, blank lines left out; with the header's line if asked."""
         with _text(file) as stream:
             reader = csv.reader(stream, delimiter=self.separator)
-            skip = self.header and not header
+            if self.header and not header:
+                next(reader, None)
             for values in reader:
-                if values and not skip:
+                if values:
                     yield reader.line_num, values
-                skip = skip and not values
 
 
 def _is_gzip(file: Path) -> bool:
@@ -133,13 +135,13 @@ def _is_gzip(file: Path) -> bool:
 
 @contextmanager
 def _text(file: Path) -> Iterator[IO[str]]:
-    opened = (
-        gzip.open(file, "rt", newline="", encoding="utf-8")
-        if _is_gzip(file)
-        else file.open(newline="", encoding="utf-8")
-    )
-    with opened as stream:
-        yield stream
+    # a byte order mark is no part of the first name; Arrow skips it too
+    if _is_gzip(file):
+        with gzip.open(file, "rt", newline="", encoding="utf-8-sig") as packed:
+            yield packed
+    else:
+        with file.open(newline="", encoding="utf-8-sig") as plain:
+            yield plain
 
 
 class AvazuSource(CsvSource):
@@ -152,8 +154,6 @@ class AvazuSource(CsvSource):
 
 def split_hour(table: pa.Table) -> pa.Table:
     """``hour`` = 14102100 becomes ``hour`` = 00, ``weekday`` = 2 (Monday is 1) and ``time`` = 14102100."""
-    import polars as pl
-
     frame = pl.DataFrame(pl.from_arrow(table))
     if "hour" not in frame.columns or not frame["hour"].str.len_chars().eq(8).all():
         return table

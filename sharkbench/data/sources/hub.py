@@ -9,10 +9,11 @@ from typing import Any
 
 import datasets
 
+from sharkbench.data.columns import expand, matching_files
 from sharkbench.data.options import GivenSplit
 from sharkbench.data.sources.base import Chunk, Source
 from sharkbench.data.sources.csv import CsvSource
-from sharkbench.data.spec import BarsSpec, HubSpec, expand, matching_files
+from sharkbench.data.spec import BarsSpec, HubSpec
 from sharkbench.errors import DataError, did_you_mean
 
 ROWS = 65_536
