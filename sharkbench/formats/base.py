@@ -61,7 +61,9 @@ class Format(nn.Module):
         """The same lookup for the compiled kernels; ``None`` where there is no kernel for it."""
         return None
 
-    def program(self, kernel: int, columns: Columns, own: Sequence[int | Tensor], keep: Sequence[Tensor] = ()) -> Program:
+    def program(
+        self, kernel: int, columns: Columns, own: Sequence[int | Tensor], keep: Sequence[Tensor] = ()
+    ) -> Program:
         """A program over the fields of this format; ``base`` of a column is its field's first row in row order."""
         fields = [self.schema.fields[f] for f in self.fields]
         per_field = [

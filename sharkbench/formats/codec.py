@@ -13,7 +13,9 @@ from sharkbench.errors import ArtifactError
 FloatName = Literal["fp32", "fp16", "bf16"]
 RowName = Literal["fp32", "fp16", "bf16", "int8", "int4", "int2", "int1"]
 FLOATS: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-CODES: dict[str, int] = {name: code for code, name in enumerate(("fp32", "fp16", "bf16", "int8", "int4", "int2", "int1"))}
+CODES: dict[str, int] = {
+    name: code for code, name in enumerate(("fp32", "fp16", "bf16", "int8", "int4", "int2", "int1"))
+}
 BITS: dict[str, int] = {"int8": 8, "int4": 4, "int2": 2, "int1": 1}
 CHUNK = 1 << 16
 """Rows that are coded or checked at a time, so that a pass over a table needs little memory beside it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, Self
 
@@ -16,6 +16,7 @@ from sharkbench.errors import InputError
 from sharkbench.formats import kernels
 from sharkbench.formats.base import Format, replicated
 
+ID_BYTES = {torch.int32: 4, torch.int64: 8}
 Unknown = Literal["raise", "unseen"]
 
 
@@ -46,15 +47,19 @@ def pool_slots(vectors: Tensor, ids: Tensor, schema: Schema, fields: Sequence[in
 class _Plan:
     """The compiled lookup of a layer: addresses, and the tensors that they are in, which must not move meanwhile."""
 
+    serve: Callable[..., bool]
     words: tuple[bytes, ...]
     held: tuple[Tensor, ...]
     slots: int
-    out_stride: int
+    kept: int
+    stride: int
     rest: list[tuple[Format, Tensor]]
     """Parts without a kernel, with their places among the kept slots."""
+    id_bytes: dict[torch.dtype, int] = field(default_factory=lambda: ID_BYTES)
+    threads: Callable[[], int] = torch.get_num_threads
 
     @classmethod
-    def of(cls, layer: PackedLayer) -> _Plan:
+    def of(cls, layer: PackedLayer, compiled: ModuleType) -> _Plan:
         programs: list[kernels.Program] = []
         rest: list[tuple[Format, Tensor]] = []
         kept = layer._kept.numpy()
@@ -67,7 +72,8 @@ class _Plan:
             else:
                 programs += mine
         held = tuple(tensor for program in programs for tensor in program.tensors)
-        return cls(tuple(p.words for p in programs), held, layer.schema.num_slots, len(kept) * layer.width, rest)
+        words, slots = tuple(p.words for p in programs), layer.schema.num_slots
+        return cls(compiled.lookup, words, held, slots, len(kept), len(kept) * layer.width, rest)
 
 
 class PackedLayer(nn.Module):
@@ -148,51 +154,54 @@ class PackedLayer(nn.Module):
         Raises:
             InputError: the shape is not that of the schema, or ``unknown`` is ``"raise"`` and an id is out of range.
         """
-        if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots or ids.dtype not in (torch.int32, torch.int64):
-            raise InputError(
-                f"ids are {ids.dtype} {list(ids.shape)}, the table takes int32 or int64 [batch, {self.schema.num_slots}]"
-            )
-        if kernels.compiled is not None and ids.device.type == "cpu":
-            return self._compiled(kernels.compiled, ids)
-        kept = self._in_range(ids if self._takes_all else ids.index_select(1, self._kept))
+        plan = self._plan
+        if not ids.is_cpu or (plan is None and kernels.compiled is None):
+            return self._plain(ids)
+        if plan is None:
+            plan = self._plan = _Plan.of(self, kernels.compiled)
+        shape = ids.shape
+        id_bytes = plan.id_bytes.get(ids.dtype)
+        if len(shape) != 2 or shape[1] != plan.slots or id_bytes is None:
+            raise self._misshapen(ids)
+        samples = shape[0]
+        ids = ids.contiguous()
+        out = torch.empty(samples, plan.kept, self.width, dtype=torch.float32)
+        outside = plan.serve(
+            plan.words, ids.data_ptr(), id_bytes, plan.slots, samples, out.data_ptr(), plan.stride, plan.threads()
+        )
+        if (outside and self.unknown == "raise") or plan.rest:
+            kept = self._in_range(self._keep(ids))
+            for part, places in plan.rest:
+                out[:, places] = part.lookup(kept.index_select(1, places))
+        return out
+
+    def _plain(self, ids: Tensor) -> Tensor:
+        """The lookup in plain torch, on any device."""
+        if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots or ids.dtype not in ID_BYTES:
+            raise self._misshapen(ids)
+        kept = self._in_range(self._keep(ids))
         if len(self.parts) == 1 and self.formats[0].fields == self.fields:
             return self.formats[0].lookup(kept)
-        out = torch.empty(*kept.shape, self.width, device=ids.device)
+        out = torch.empty(*kept.shape, self.width, dtype=torch.float32, device=ids.device)
         for i, part in enumerate(self.formats):
             places = getattr(self, f"_places{i}")
             out[:, places] = part.lookup(kept.index_select(1, places))
         return out
 
-    def _compiled(self, compiled: ModuleType, ids: Tensor) -> Tensor:
-        plan = self._plan
-        if plan is None:
-            plan = self._plan = _Plan.of(self)
-        ids = ids.contiguous()
-        samples = len(ids)
-        out = torch.empty(samples, len(self._kept), self.width, dtype=torch.float32)
-        outside = compiled.lookup(
-            plan.words,
-            ids.data_ptr(),
-            ids.itemsize,
-            plan.slots,
-            samples,
-            out.data_ptr(),
-            plan.out_stride,
-            torch.get_num_threads(),
-        )
-        if (outside and self.unknown == "raise") or plan.rest:
-            kept = self._in_range(ids if self._takes_all else ids.index_select(1, self._kept))
-            for part, places in plan.rest:
-                out[:, places] = part.lookup(kept.index_select(1, places))
-        return out
+    def _keep(self, ids: Tensor) -> Tensor:
+        """The columns of fields that are kept."""
+        return ids if self._takes_all else ids.index_select(1, self._kept)
+
+    def _misshapen(self, ids: Tensor) -> InputError:
+        slots = self.schema.num_slots
+        return InputError(f"ids are {ids.dtype} {list(ids.shape)}, the table takes int32 or int64 [batch, {slots}]")
 
     def forward(self, ids: Tensor) -> Tensor:
         """``[B, S]`` ids to ``[B, F, width]`` field vectors."""
         vectors = self.lookup(ids)
         if not self._multivalued:
             return vectors
-        kept = ids if self._takes_all else ids.index_select(1, self._kept)
-        return pool_slots(vectors, kept, self.schema, self.fields)
+        return pool_slots(vectors, self._keep(ids), self.schema, self.fields)
 
     def _in_range(self, ids: Tensor) -> Tensor:
         """Kept ids, all of them rows: an empty slot reads any row (pooling drops it), an unknown id the unseen one."""

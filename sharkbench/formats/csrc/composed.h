@@ -34,17 +34,16 @@ INLINE int64_t rank_of(const int64_t *own, int64_t row) {
     return before + __builtin_popcountll(word & (bit - 1));
 }
 
-INLINE void combine(float *out, const float *part, int64_t width, int64_t part_width, int64_t operation) {
-    if (part_width == 1) {
-        const float value = part[0];
-        if (operation == 0)
-            for (int64_t k = 0; k < width; k++) out[k] += value;
-        else
-            for (int64_t k = 0; k < width; k++) out[k] *= value;
-    } else if (operation == 0) {
-        for (int64_t k = 0; k < width; k++) out[k] += part[k];
-    } else {
-        for (int64_t k = 0; k < width; k++) out[k] *= part[k];
+/* out = left op right, element by element; right may be one number for all (`one`). */
+INLINE void combine(const float *left, const float *right, int one, float *out, int64_t width, int64_t operation) {
+    int64_t k = 0;
+    for (; k + LANES <= width; k += LANES) {
+        const Vector x = load_vector(left + k), y = one ? broadcast(*right) : load_vector(right + k);
+        store_vector(out + k, operation == 0 ? x + y : x * y);
+    }
+    for (; k < width; k++) {
+        const float x = left[k], y = one ? *right : right[k];
+        out[k] = operation == 0 ? x + y : x * y;
     }
 }
 
@@ -61,13 +60,6 @@ INLINE void decode_any(const Codec *codec, int64_t width, const uint8_t *row, fl
 }
 
 /* Two fp32 tables of full width, added or multiplied: QR, FDH, double hashing. */
-INLINE void combine_two(const float *left, const float *right, float *out, int64_t width, int64_t operation) {
-    if (operation == 0)
-        for (int64_t k = 0; k < width; k++) out[k] = left[k] + right[k];
-    else
-        for (int64_t k = 0; k < width; k++) out[k] = left[k] * right[k];
-}
-
 INLINE int composed_pair(const Job *job, int64_t begin, int64_t end, int64_t width) {
     const int64_t *program = job->program, *first = program + FIRST_PART, *second = first + PART_WORDS;
     const int64_t columns = program[COLUMNS], *field = (const int64_t *)program[COLUMN_TABLE] + FIELD * columns;
@@ -86,7 +78,7 @@ INLINE int composed_pair(const Job *job, int64_t begin, int64_t end, int64_t wid
             __builtin_prefetch(sources[1][i]);
         }
         for (int i = 0; i < count; i++)
-            combine_two(sources[0][i], sources[1][i], spots[i].target, width, operation);
+            combine(sources[0][i], sources[1][i], 0, spots[i].target, width, operation);
     }
     return walk.outside;
 }
@@ -102,7 +94,7 @@ INLINE void composed_row(const int64_t *program, const uint8_t *const *sources, 
             width += part[1];
         } else {
             decode_any(codec, part[1], sources[j], scratch);
-            combine(out, scratch, width, part[1], part[3]);
+            combine(out, scratch, part[1] == 1, out, width, part[3]);
         }
     }
 }

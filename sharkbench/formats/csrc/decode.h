@@ -8,6 +8,15 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* As many floats as one register of the instruction set holds, at any address. */
+enum { LANES = ISA == 3 ? 16 : ISA == 2 ? 8 : 4 };
+typedef float Vector __attribute__((vector_size(4 * LANES)));
+typedef Vector LooseVector __attribute__((aligned(4), may_alias));
+
+INLINE Vector load_vector(const float *at) { return *(const LooseVector *)at; }
+INLINE void store_vector(float *at, Vector vector) { *(LooseVector *)at = vector; }
+INLINE Vector broadcast(float value) { return value - (Vector){0}; }
+
 enum dtype { FP32, FP16, BF16, INT8, INT4, INT2, INT1 };
 
 /* How the rows of one table are stored; filled from CODEC_WORDS words of a program. */

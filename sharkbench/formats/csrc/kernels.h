@@ -58,7 +58,7 @@ static inline Walk walk_over(const Job *job, int64_t begin, int64_t end) {
 }
 
 /* The next `most` ids, or as many as are left. */
-static inline int walk_on(Walk *walk, Spot *spots, int most) {
+static inline __attribute__((always_inline)) int walk_typed(Walk *walk, Spot *spots, int most, int id_bytes) {
     const Job *job = walk->job;
     const int64_t columns = job->program[COLUMNS];
     const int64_t *table = (const int64_t *)job->program[COLUMN_TABLE];
@@ -67,13 +67,12 @@ static inline int walk_on(Walk *walk, Spot *spots, int most) {
     int64_t sample = walk->sample, column = walk->column;
     int count = 0, outside = 0;
     while (sample < walk->end && count < most) {
-        const int64_t row = sample * job->id_stride;
+        const char *ids = (const char *)job->ids + sample * job->id_stride * id_bytes;
         float *target = job->out + sample * job->out_stride;
         int64_t last = column + (most - count);
         if (last > columns) last = columns;
         for (int64_t c = column; c < last; c++, count++) {
-            const int64_t id = job->id_bytes == 4 ? ((const int32_t *)job->ids)[row + in[c]]
-                                                  : ((const int64_t *)job->ids)[row + in[c]];
+            const int64_t id = id_bytes == 4 ? ((const int32_t *)ids)[in[c]] : ((const int64_t *)ids)[in[c]];
             int64_t local = (int64_t)((uint64_t)id - (uint64_t)start[c]);
             if (__builtin_expect((uint64_t)local >= (uint64_t)cardinality[c], 0)) {
                 outside |= !(id == -1 && may_be_empty[c]);
@@ -88,6 +87,10 @@ static inline int walk_on(Walk *walk, Spot *spots, int most) {
     }
     walk->sample = sample, walk->column = column, walk->outside |= outside;
     return count;
+}
+
+static inline int walk_on(Walk *walk, Spot *spots, int most) {
+    return walk->job->id_bytes == 4 ? walk_typed(walk, spots, most, 4) : walk_typed(walk, spots, most, 8);
 }
 
 static inline void prefetch_row(const uint8_t *row, int64_t bytes) {
