@@ -134,11 +134,13 @@ def _full_auc(members: Sequence[Standing]) -> float | None:
 
 
 def _size(cell: Cell, section: Sequence[Standing]) -> float | None:
-    """Bytes relative to fp32: as measured, else as asked for, which a rival of the same budget may have to tell."""
     measured = cell.mean_of(lambda result: result.bytes_ratio)
-    if measured is not None:
-        return measured
-    rivals = [standing.cell for standing in section if standing.cell.name.budget == cell.name.budget != ""]
+    return measured if measured is not None else asked_ratio(cell, [standing.cell for standing in section])
+
+
+def asked_ratio(cell: Cell, section: Sequence[Cell]) -> float | None:
+    """Bytes asked for relative to fp32; where a failed run does not know, a rival of the same budget does."""
+    rivals = [rival for rival in section if rival.name.budget == cell.name.budget != ""]
     return next(iter(_asked([cell, *rivals])), None)
 
 

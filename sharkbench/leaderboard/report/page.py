@@ -1,0 +1,157 @@
+"""The report as one HTML file that needs no network.
+
+Everything that somebody chose (names, labels, reasons, settings) is data: the template escapes it, the numbers behind
+the plots are JSON that cannot close its element, and the page's own policy runs no script but the two that were put
+into it here, fetches nothing, and submits nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from typing import Any
+
+import jinja2
+import vl_convert
+from markupsafe import Markup
+
+from sharkbench.leaderboard import figures
+from sharkbench.leaderboard.aggregate import summaries
+from sharkbench.leaderboard.published import Comparison
+from sharkbench.leaderboard.report import charts, content, series
+from sharkbench.leaderboard.report.rows import HEADINGS, WIDTH, drawn, position
+from sharkbench.leaderboard.standings import Standing
+
+_ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+
+
+def render(
+    title: str,
+    description: str,
+    standings: Sequence[Standing],
+    pages: Sequence[content.MethodPage],
+    published: Sequence[Comparison],
+) -> str:
+    """The HTML of the whole report."""
+    assets = resources.files(__package__) / "assets"
+    bundle = vl_convert.javascript_bundle(vl_version=charts.VERSION)
+    script = (assets / "report.js").read_text(encoding="utf-8")
+    runs = content.runs_of(standing.cell for standing in standings)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"arxiv": link_arxiv, "plain": plain}
+    template = environment.from_string((assets / "report.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        title=title,
+        description=description,
+        policy=_policy([bundle, script]),
+        style=Markup((assets / "report.css").read_text(encoding="utf-8")),
+        bundle=Markup(bundle),
+        script=Markup(script),
+        data=embedded(_data(standings, pages)),
+        facts=[(term, values) for term, values in content.facts(runs) if values],
+        warnings=content.warnings(runs),
+        headings=HEADINGS,
+        rows=[([heading.entry(s) for heading in HEADINGS], drawn(s), s) for s in standings],
+        anchors={page.label: page.anchor for page in pages},
+        choices=[
+            (i, h.text, _values(h.entry(s).text for s in standings)) for i, h in enumerate(HEADINGS) if h.filtered
+        ],
+        ticks=[
+            (position(value), text)
+            for value, text in (
+                (-0.1, "-.1"),
+                (-0.01, "-.01"),
+                (-0.001, ""),
+                (0, "0"),
+                (0.001, ""),
+                (0.01, "+.01"),
+                (0.1, "+.1"),
+            )
+        ],
+        interval_width=WIDTH,
+        summaries=summaries(standings),
+        sections=[(i, series.section_title(section)) for i, section in enumerate(series.by_section(standings))],
+        published=published,
+        failures=content.failures(runs),
+        pages=pages,
+        figures=figures,
+    )
+
+
+def _values(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _data(standings: Sequence[Standing], pages: Sequence[content.MethodPage]) -> dict[str, Any]:
+    methods = sorted({standing.cell.name.method for standing in standings})
+    sections = []
+    for members in series.by_section(standings).values():
+        records, fields = series.places(members)
+        full = series.full_auc(members)
+        sections.append(
+            {
+                "cells": series.points(members),
+                "full": [] if full is None else [{"auc": full}],
+                "places": records,
+                "charts": {"bytes_by_field": charts.bytes_by_field(fields)},
+            }
+        )
+    return {
+        "sections": sections,
+        "charts": {
+            "auc_bytes": charts.auc_bytes(methods),
+            "auc_lookups": charts.auc_lookups(methods),
+            "training_time": charts.training_time(),
+            "training_memory": charts.training_memory(),
+            "path": charts.path(),
+            "tiers": charts.tiers(),
+        },
+        "notes": {
+            f"{page.anchor}-note-{i}": {"chart": note.chart, "rows": note.rows}
+            for page in pages
+            for i, note in enumerate(page.notes)
+            if note.chart
+        },
+    }
+
+
+def embedded(data: Any) -> Markup:
+    """JSON for a ``<script type="application/json">``, which no text in it can end; what is not finite is null."""
+    text = json.dumps(_finite(data), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {str(key): _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def link_arxiv(text: str) -> Markup:
+    """The text of a paper, with arXiv numbers as links."""
+    escaped = str(Markup.escape(text))
+    return Markup(_ARXIV.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', escaped))
+
+
+def plain(value: Any) -> str:
+    """A value of a noted table."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,186 @@
+"""The rows of the report's leaderboard, as text and as values to sort by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from sharkbench.leaderboard.figures import duration, number, p_value, percent, size, times
+from sharkbench.leaderboard.speeds import own_size
+from sharkbench.leaderboard.standings import Standing
+from sharkbench.store import Speed
+
+
+class Entry(NamedTuple):
+    """One cell of a table: what is shown, and the number it is sorted by and copied as (the text where ``None``)."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column of the report's leaderboard."""
+
+    name: str
+    text: str
+    meaning: str
+    entry: Callable[[Standing], Entry]
+    style: Literal["", "n", "n detail", "detail", "text"] = "n"
+    """``n``: a number; ``text``: of any length; ``detail``: left out on small screens."""
+    filtered: bool = False
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An interval as it is drawn, in pixels of a picture :data:`WIDTH` wide; ``hollow`` where it contains 0."""
+
+    low: float | None
+    high: float | None
+    mean: float
+    hollow: bool
+
+
+WIDTH = 150
+_LINEAR, _EDGE = 0.001, 0.3
+
+
+def position(difference: float) -> float:
+    """Where a difference is drawn: linear up to about 0.001, logarithmic beyond, 0 in the middle."""
+    clipped = max(-_EDGE, min(_EDGE, difference))
+    return round(WIDTH / 2 * (1 + 0.96 * math.asinh(clipped / _LINEAR) / math.asinh(_EDGE / _LINEAR)), 1)
+
+
+def drawn(standing: Standing) -> Drawn | None:
+    difference = standing.difference
+    if difference is None:
+        return None
+    interval = difference.interval
+    low, high = (position(interval.low), position(interval.high)) if interval else (None, None)
+    return Drawn(low, high, position(difference.mean), hollow=not difference.resolved)
+
+
+def _name(value: str) -> Entry:
+    return Entry(value)
+
+
+def _auc(standing: Standing) -> Entry:
+    mean, spread = standing.cell.mean(lambda quality: quality.auc), standing.cell.auc_std
+    if mean is None:
+        return Entry(standing.cell.status)
+    return Entry(f"{mean:.4f}" + (f" ± {spread:.4f}" if spread is not None else ""), mean)
+
+
+def _difference(standing: Standing) -> Entry:
+    difference = standing.difference
+    return Entry("") if difference is None else Entry(f"{difference.mean:+.4f}", difference.mean)
+
+
+def _interval(standing: Standing) -> Entry:
+    interval = standing.difference.interval if standing.difference else None
+    return Entry("") if interval is None else Entry(f"[{interval.low:+.4f}, {interval.high:+.4f}]", interval.low)
+
+
+def _rank(standing: Standing) -> Entry:
+    if standing.rank is not None:
+        return Entry(f"{standing.rank} of {standing.rivals}", standing.rank)
+    return Entry("last", standing.rivals) if standing.worst and standing.rivals else Entry("")
+
+
+def _figure(value: float | None, show: Callable[[float | None], str]) -> Entry:
+    return Entry(show(value), value)
+
+
+def lookup_ratio(speed: Speed) -> float | None:
+    """Lookups per second of the data's own ids relative to the fp32 table in the same measurement."""
+    timing = own_size(speed)
+    return timing.ratio_fp32 if timing else None
+
+
+def _seeds(standing: Standing) -> Entry:
+    cell = standing.cell
+    return Entry(f"{len(cell.ok)}/{len(cell.runs)}" if cell.n_failed else str(len(cell.ok)), len(cell.ok))
+
+
+def _remarks(standing: Standing) -> Entry:
+    cell = standing.cell
+    failure = [] if cell.status == "ok" else [f"{cell.status}: {cell.reason}"]
+    return Entry("; ".join([*failure, *standing.remarks]))
+
+
+def _budget(standing: Standing) -> Entry:
+    name = standing.cell.name.budget
+    try:
+        return Entry(name, float(name))
+    except ValueError:
+        return Entry(name)
+
+
+HEADINGS: Sequence[Heading] = (
+    Heading("dataset", "data set", "data set", lambda s: _name(s.cell.name.dataset), style="", filtered=True),
+    Heading("split", "split", "how it was split", lambda s: _name(s.cell.name.split), style="detail"),
+    Heading("backbone", "backbone", "backbone", lambda s: _name(s.cell.name.backbone), style="", filtered=True),
+    Heading("label", "label", "what is predicted", lambda s: _name(s.cell.name.label), style="", filtered=True),
+    Heading(
+        "budget",
+        "budget",
+        "bytes asked for, as a fraction of the fp32 table or a size; empty: the method takes none",
+        _budget,
+        filtered=True,
+    ),
+    Heading("method", "method", "method, as labelled in the suite", lambda s: _name(s.cell.name.method), style=""),
+    Heading(
+        "rank",
+        "rank",
+        "among the methods of the same budget; shared where seeds cannot tell them apart; none for fewer than 3 seeds",
+        _rank,
+    ),
+    Heading("auc", "AUC", "test AUC through the packed table, mean and standard deviation over seeds", _auc),
+    Heading("difference", "to fp32", "AUC minus that of the fp32 table with the same seed, mean", _difference),
+    Heading("interval", "95% interval", "of that difference over seeds, Student's t", _interval),
+    Heading(
+        "p_holm",
+        "p",
+        "paired t-test of no difference, corrected (Holm) for the methods of the same budget",
+        lambda s: _figure(s.p_holm, p_value),
+        style="n detail",
+    ),
+    Heading(
+        "resolution",
+        "rows show",
+        "the smallest difference to fp32 that the rows of the test split can show (DeLong)",
+        lambda s: _figure(s.resolution, lambda v: number(v, ".4f")),
+        style="n detail",
+    ),
+    Heading("bytes", "bytes", "of the packed table", lambda s: _figure(s.cell.mean_of(lambda r: r.bytes), size)),
+    Heading(
+        "bytes_ratio",
+        "of fp32",
+        "bytes relative to the fp32 table",
+        lambda s: _figure(s.cell.mean_of(lambda r: r.bytes_ratio), percent),
+    ),
+    Heading(
+        "lookups",
+        "lookups",
+        "lookups per second relative to the fp32 table in the same measurement",
+        lambda s: _figure(s.cell.median_ratio(lookup_ratio), times),
+    ),
+    Heading(
+        "model",
+        "model",
+        "samples per second of the whole model relative to the same with the fp32 table",
+        lambda s: _figure(s.cell.median_ratio(lambda speed: speed.model_ratio_fp32), times),
+        style="n detail",
+    ),
+    Heading(
+        "train",
+        "training",
+        "time of every training stage, the shared full-precision model included",
+        lambda s: _figure(s.cell.mean_cost(lambda cost: cost.seconds), duration),
+        style="n detail",
+    ),
+    Heading("seeds", "seeds", "seeds that are ok, of those that were run", _seeds),
+    Heading("remarks", "remarks", "failures, and what makes a row less comparable", _remarks, style="text"),
+)

@@ -1,0 +1,106 @@
+"""The numbers behind the plots: plain records by section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from sharkbench.leaderboard.aggregate import asked_ratio
+from sharkbench.leaderboard.cells import Cell
+from sharkbench.leaderboard.figures import size
+from sharkbench.leaderboard.report.charts import OTHER
+from sharkbench.leaderboard.report.rows import lookup_ratio
+from sharkbench.leaderboard.standings import Section, Standing
+
+Record = dict[str, Any]
+NAMED_FIELDS = 7
+
+
+def section_title(section: Section) -> str:
+    label = f", {section.label}" if section.label else ""
+    return f"{section.dataset} ({section.split} split), {section.backbone}{label}"
+
+
+def by_section(standings: Iterable[Standing]) -> dict[Section, list[Standing]]:
+    """In the order of the leaderboard, which keeps sections together."""
+    return {section: list(group) for section, group in groupby(standings, key=lambda standing: standing.section)}
+
+
+def full_auc(members: Iterable[Standing]) -> float | None:
+    """Mean AUC of the full-precision table of a section."""
+    return next((auc for s in members if s.cell.is_reference and (auc := _auc(s.cell)) is not None), None)
+
+
+def points(members: Sequence[Standing]) -> list[Record]:
+    """A record per cell; those on the front have more AUC than everything with as few bytes or fewer."""
+    full = full_auc(members)
+    records = [_point(standing, members, full) for standing in members]
+    best = 0.0
+    reached = [r for r in records if r["auc"] is not None and r["bytes_ratio"] is not None]
+    for record in sorted(reached, key=lambda r: (r["bytes_ratio"], -r["auc"])):
+        record["front"] = record["auc"] > best
+        best = max(best, record["auc"])
+    return records
+
+
+def _point(standing: Standing, members: Sequence[Standing], full: float | None) -> Record:
+    cell, difference = standing.cell, standing.difference
+    interval = difference.interval if difference else None
+    measured = cell.mean_of(lambda result: result.bytes_ratio)
+    shown = f"{difference.mean:+.4f}" if difference else ""
+    if interval:
+        shown += f" [{interval.low:+.4f}, {interval.high:+.4f}]"
+    return {
+        "method": cell.name.method,
+        "budget": cell.name.budget,
+        "status": cell.status,
+        "bytes_ratio": _round(measured if measured is not None else asked_ratio(cell, [s.cell for s in members])),
+        "size": size(cell.mean_of(lambda result: result.bytes)),
+        "auc": _round(_auc(cell)),
+        "low": _round(full + interval.low if full is not None and interval else None),
+        "high": _round(full + interval.high if full is not None and interval else None),
+        "difference": shown,
+        "lookups": _round(cell.median_ratio(lookup_ratio)),
+        "front": False,
+    }
+
+
+def places(members: Sequence[Standing]) -> tuple[list[Record], list[str]]:
+    """Bytes by field, training time and memory of each cell, and the fields that are named; the rest is summed up."""
+    cells = [standing.cell for standing in members if standing.cell.ok]
+    totals: dict[str, int] = {}
+    for cell in cells:
+        for field, nbytes in cell.ok[0].result.bytes_by_field.items():
+            totals[field] = max(totals.get(field, 0), nbytes)
+    largest = sorted(totals, key=lambda field: -totals[field])
+    named = largest if len(largest) <= NAMED_FIELDS + 1 else largest[:NAMED_FIELDS]
+    records = [record for cell in cells for record in _place(cell, named)]
+    return records, named if len(named) == len(largest) else [*named, OTHER]
+
+
+def _place(cell: Cell, named: Sequence[str]) -> Iterable[Record]:
+    row = f"{cell.name.method} @ {cell.name.budget}" if cell.name.budget else cell.name.method
+    first = cell.ok[0].result
+    spent = {field: nbytes for field, nbytes in first.bytes_by_field.items() if field in named}
+    if rest := sum(first.bytes_by_field.values()) - sum(spent.values()):
+        spent[OTHER] = rest
+    yield {
+        "row": row,
+        "seconds": _round(cell.mean_cost(lambda cost: cost.seconds)),
+        "peak": _round(cell.mean_cost(lambda cost: cost.peak_memory_bytes)),
+    }
+    for order, (field, nbytes) in enumerate(sorted(spent.items(), key=lambda item: _place_of(item[0], named))):
+        yield {"row": row, "field": field, "bytes": nbytes, "order": order, "formats": ", ".join(first.formats)}
+
+
+def _place_of(field: str, named: Sequence[str]) -> int:
+    return named.index(field) if field in named else len(named)
+
+
+def _auc(cell: Cell) -> float | None:
+    return cell.mean(lambda quality: quality.auc)
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
