@@ -123,9 +123,15 @@ def _sources() -> dict[str, Callable[[], type[Method]]]:
         for file in sorted(folder.glob("*.py")):
             if not file.stem.startswith("_"):
                 add(file.stem, lambda file=file: _only_method(_import_file(file)), str(file))  # type: ignore[misc]
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+    for point in _entry_points():
         add(point.name, point.load, f"entry point {point.value}")
     return sources
+
+
+@cache
+def _entry_points() -> tuple[importlib.metadata.EntryPoint, ...]:
+    """Cached: looking through all that is installed takes some 40 ms, and every stored run asks."""
+    return tuple(importlib.metadata.entry_points(group=ENTRY_POINTS))
 
 
 @cache
