@@ -17,9 +17,12 @@ def new(
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the file goes.")] = Path("methods"),
 ) -> None:
     """Write a template of a method that keeps the contract."""
+    from sharkbench import registry
     from sharkbench.template import write_template
 
     print(write_template(name, folder))
+    where = "" if name in registry.names() else f"{registry.FOLDERS}={folder} "
+    print(f"{where}sharkbench check {name}")
 
 
 def check(name: MethodName) -> None:

@@ -30,39 +30,32 @@ class Progress:
 
         self.console = to or console(stderr=True)
         self.names = {run.key: run_name(run) for run in runs}
-        self.jobs, self.ended, self.cached, self.failed, self.measured = jobs, 0, 0, 0, 0
+        self.jobs, self.ended, self.cached, self.failed = jobs, 0, 0, 0
         self.seconds: list[float] = []
         self.current: dict[str, tuple[float, str]] = {}
-        self.live = Live(
-            get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True
-        ) if self.console.is_terminal else None  # fmt: skip
+        self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self.live:
-            self.live.stop()
+        self.live.stop()
 
     def __call__(self, event: Event) -> None:
         from sharkbench.runner import events
 
         match event:
             case events.RunStarted(spec):
-                # Not before: the preparation of data has bars of its own.
-                if self.live and not self.live.is_started:
-                    self.live.start()
-                self.current[spec.key] = (time.monotonic(), "starting")
+                self._begin(spec.key, "starting")
             case events.EpochEnded(key, epoch):
                 started = self.current[key][0] if key in self.current else time.monotonic()
                 self.current[key] = (started, _epoch(epoch))
             case events.RunEnded(result, cached):
                 self._ended(result, cached)
             case events.MeasureStarted(key):
-                self.current[key] = (time.monotonic(), "timing lookups")
+                self._begin(key, "timing lookups")
             case events.MeasureEnded(key):
                 self.current.pop(key, None)
-                self.measured += 1
             case events.Message(text):
                 self._print(text)
 
@@ -71,6 +64,12 @@ class Progress:
         if not self.seconds:
             return None
         return (len(self.names) - self.ended) * sum(self.seconds) / len(self.seconds) / self.jobs
+
+    def _begin(self, key: str, state: str) -> None:
+        # The display starts no earlier than the first run: the preparation of data has bars of its own.
+        if self.console.is_terminal and not self.live.is_started:
+            self.live.start()
+        self.current[key] = (time.monotonic(), state)
 
     def _ended(self, result: Result, cached: bool) -> None:
         self.ended += 1
@@ -89,6 +88,7 @@ class Progress:
         self.console.print(Text(text), soft_wrap=True)
 
     def _render(self) -> RenderableType:
+        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -97,14 +97,13 @@ class Progress:
         facts = [f"{self.ended} of {len(self.names)} runs"]
         facts += [f"{self.cached} done before"] * bool(self.cached) + [f"{self.failed} failed"] * bool(self.failed)
         facts += [f"about {duration(left)} left"] if left else []
-        grid = Table.grid(padding=(0, 1))
-        grid.add_row(ProgressBar(total=max(len(self.names), 1), completed=self.ended, width=24), Text(", ".join(facts)))
-        lines = [f"  {self.names.get(key, key)}: {state}, {duration(time.monotonic() - started)}"
-                 for key, (started, state) in list(self.current.items())]  # fmt: skip
-        whole = Table.grid()
-        for row in (grid, *map(Text, lines)):
-            whole.add_row(row)
-        return whole
+        head = Table.grid(padding=(0, 1))
+        head.add_row(ProgressBar(total=max(len(self.names), 1), completed=self.ended, width=24), Text(", ".join(facts)))
+        lines = [
+            Text(f"  {self.names.get(key, key)}: {state}, {duration(time.monotonic() - started)}")
+            for key, (started, state) in list(self.current.items())
+        ]
+        return Group(head, *lines)
 
 
 def _epoch(epoch: Epoch) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from sharkbench import registry
@@ -22,7 +23,8 @@ def suite_schema(methods: Mapping[str, type[Method]] | None = None) -> dict[str,
         methods: those to complete, by name; every one that can be imported unless given.
     """
     methods = registry.available() if methods is None else methods
-    keys, schema = models_json_schema([(model, "validation") for model in (Suite, *methods.values())])
+    models: list[type[BaseModel]] = [Suite, *methods.values()]
+    keys, schema = models_json_schema([(model, "validation") for model in models])
     definitions = schema["$defs"]
     suite = definitions.pop(_name(keys[Suite, "validation"]))
     _write_in_one_mapping(definitions, DatasetEntry.__name__)

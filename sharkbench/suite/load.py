@@ -26,10 +26,7 @@ def load(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
     Raises:
         InputError: one line per mistake, each with file, line and key.
     """
-    if isinstance(source, Mapping):
-        root = _as_node(source)
-    else:
-        root = _extended(locate(source), ())
+    root = _as_node(source) if isinstance(source, Mapping) else _extended(locate(source), ())
     root = overrides.apply(root, settings)
     try:
         return Suite.model_validate(root.plain())

@@ -72,7 +72,10 @@ def test_aliases_repeat_what_they_stand_for() -> None:
     [
         ("a: 1\nb: 2\na: 3", "s.yaml:3: the key 'a' stands here for the second time (first: s.yaml:1)"),
         ("a: 1\n---\nb: 2", "s.yaml:2: a second document starts here; a suite is one"),
-        ("a: !!python/object/apply:os.system [x]", "s.yaml:1: the tag 'tag:yaml.org,2002:python/object/apply:os.system'"),
+        (
+            "a: !!python/object/apply:os.system [x]",
+            "s.yaml:1: the tag 'tag:yaml.org,2002:python/object/apply:os.system'",
+        ),
         ("a: !env X", "s.yaml:1: the tag '!env' is not allowed"),
         ("x: &a {b: 1}\ny:\n  <<: *a", "s.yaml:3: the merge key '<<' is not allowed"),
         ("a: *b", "s.yaml:1: "),

@@ -97,7 +97,9 @@ def test_extends_that_lead_nowhere(base: Path, text: str, message: str) -> None:
 def test_a_longer_circle_is_found_too(base: Path) -> None:
     child(base, "extends: c.yaml\n", "b.yaml")
     child(base, "extends: b.yaml\n", "c.yaml")
-    with pytest.raises(InputError, match=r"b\.yaml:1: extends: 'c\.yaml' leads back|c\.yaml:1: extends: 'b\.yaml' leads back"):
+    with pytest.raises(
+        InputError, match=r"b\.yaml:1: extends: 'c\.yaml' leads back|c\.yaml:1: extends: 'b\.yaml' leads back"
+    ):
         load(base.parent / "b.yaml")
 
 
@@ -158,6 +160,9 @@ def test_paths_of_data_stay_as_written(base: Path) -> None:
 
 def test_loading_stays_light() -> None:
     heavy = ("torch", "lightning", "mlflow", "datasets", "pyarrow", "polars", "pandas", "rich", "typer")
-    program = f"import sys\nfrom sharkbench.suite.load import load\nload('quickstart')\nprint(*(m for m in {heavy} if m in sys.modules))"
+    program = (
+        "import sys\nfrom sharkbench.suite.load import load\nload('quickstart')\n"
+        f"print(*(m for m in {heavy} if m in sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

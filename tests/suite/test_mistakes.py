@@ -95,9 +95,14 @@ CASES = [
     (
         "methods",
         "[qr, {name: hash, as: qr}]",
-        "methods: methods[0] and methods[1] would both be called 'qr'; remove one, or tell them apart with 'as: some label'",
+        "methods: methods[0] and methods[1] would both be called 'qr'; "
+        "remove one, or tell them apart with 'as: some label'",
     ),
-    ("budgets", "[0.5, 2]", "budgets[1]: a budget is a fraction above 0 and up to 1, or a size with a unit like 64MB; got 2"),
+    (
+        "budgets",
+        "[0.5, 2]",
+        "budgets[1]: a budget is a fraction above 0 and up to 1, or a size with a unit like 64MB; got 2",
+    ),
     ("budgets", "[0.5, 0.50]", "budgets: 0.5 stands in the list more than once"),
     ("budgets", "[]", "'budgets' is missing, and 'hash' needs them; add a line like 'budgets: [0.5, 0.1]'"),
     ("seeds", "[0, 0]", "seeds: 0 stands in the list more than once"),
@@ -164,8 +169,12 @@ def test_a_mistake_in_an_extended_suite_names_that_file(tmp_path: Path) -> None:
 
 def test_a_mistake_in_an_override_names_the_override(tmp_path: Path) -> None:
     file = written(tmp_path)
-    assert complaints(file, "train.epoch=1") == ["--set train.epoch: train: unknown key 'epoch'; did you mean 'epochs'?"]
-    assert complaints(file, "train.epochs=few") == ["--set train.epochs: train.epochs: must be a valid integer, got 'few'"]
+    assert complaints(file, "train.epoch=1") == [
+        "--set train.epoch: train: unknown key 'epoch'; did you mean 'epochs'?"
+    ]
+    assert complaints(file, "train.epochs=few") == [
+        "--set train.epochs: train.epochs: must be a valid integer, got 'few'"
+    ]
 
 
 def test_very_many_mistakes_are_cut_short(tmp_path: Path) -> None:
@@ -185,18 +194,23 @@ def test_a_method_file_that_cannot_be_imported_is_named(tmp_path: Path, monkeypa
     ]
 
 
-_words = st.sampled_from(
-    "name source kind train split labels path rows hidden epochs operation pipeline budget synthetic csv kuairand "
-    "criteo bars dnn deepfm full hash qr random temporal given local ctr column numeric how log2 categorical as".split()
-)
+WORDS = """
+name source kind train split labels path rows hidden epochs operation pipeline budget synthetic csv kuairand criteo
+bars dnn deepfm full hash qr random temporal given local ctr column numeric how log2 categorical as
+"""
+_words = st.sampled_from(WORDS.split())
 _scalars = st.one_of(_words, st.none(), st.booleans(), st.integers(-5, 5), st.floats(), st.text(max_size=5))
 _values = st.recursive(
-    _scalars, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_words, inner, max_size=4)), max_leaves=8
+    _scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_words, inner, max_size=4)),
+    max_leaves=8,
 )
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(key=st.sampled_from([*GOOD, "labels", "split", "task", "measure", "executor", "tracking", "name"]), value=_values)
+@given(
+    key=st.sampled_from([*GOOD, "labels", "split", "task", "measure", "executor", "tracking", "name"]), value=_values
+)
 def test_whatever_a_key_holds_it_is_taken_or_refused_with_its_place(key: str, value: object) -> None:
     suite = {"name": "s", "datasets": ["synthetic"], "backbones": ["dnn"], "methods": ["full"], key: value}
     try:

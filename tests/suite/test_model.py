@@ -71,7 +71,10 @@ def test_labels_and_split_of_the_suite_are_the_default_of_its_data_sets() -> Non
 def test_data_set_then_backbone_change_the_recipe() -> None:
     made = suite(
         train={"epochs": 9, "learning_rate": 0.1, "batch_size": 64},
-        datasets=[{"source": "synthetic", "train": {"epochs": 2, "learning_rate": 0.2}}, {"source": "synthetic", "name": "b"}],
+        datasets=[
+            {"source": "synthetic", "train": {"epochs": 2, "learning_rate": 0.2}},
+            {"source": "synthetic", "name": "b"},
+        ],
         backbones=["dnn", {"name": "fm", "train": {"learning_rate": 0.3}}],
     )
     (changed, plain), (dnn, fm) = made.datasets, made.backbones
@@ -86,7 +89,9 @@ def test_data_set_then_backbone_change_the_recipe() -> None:
     assert recipe(changed, fm) == (2, 0.3, 64)
 
 
-@pytest.mark.parametrize("methods", [["qr"], [{"pipeline": [{"name": "qr", "as": "x"}]}], [{"pipeline": ["qr", "full"]}]])
+@pytest.mark.parametrize(
+    "methods", [["qr"], [{"pipeline": [{"name": "qr", "as": "x"}]}], [{"pipeline": ["qr", "full"]}]]
+)
 def test_pipelines_are_checked_as_pipelines(methods: list[Any]) -> None:
     if methods == ["qr"]:
         assert suite(methods=methods).methods[0].label == "qr"

@@ -100,7 +100,9 @@ def test_missing_data_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["criteo_sample", "avazu_sample", "diabetes", "census"])
-def test_runs_on_real_data_survive_json(name: str, real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_on_real_data_survive_json(
+    name: str, real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SHARKBENCH_DATA", str(real_data))
     for run in plan(load(name), cache_dir=tmp_path):
         assert RunSpec.model_validate_json(run.model_dump_json()) == run
