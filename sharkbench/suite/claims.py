@@ -1,0 +1,90 @@
+"""What a suite claims about its own results: each a comparison with a tolerance. Pydantic only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from sharkbench.errors import did_you_mean
+
+FIGURES = (
+    "auc",
+    "logloss",
+    "bytes_ratio",
+    "training_seconds",
+    "samples_per_second",
+    "model_ratio_fp32",
+    "lookups_ratio_torch",
+)
+NOTE = "note:"
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str | int | float) else value
+
+
+def _as_text(value: object) -> object:
+    return tuple(f"{v:g}" if isinstance(v, int | float) else v for v in _listed(value))  # type: ignore[attr-defined]
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class Claim(BaseModel):
+    """One claim: a figure of a method, its difference or its ratio to that of others, is at least or at most a number.
+
+    It is looked at on every data set, backbone, label and budget that it does not leave out, and against each rival;
+    seeds are paired.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    says: str = Field(min_length=1)
+    """The claim in words."""
+    method: str = Field(min_length=1)
+    """Label of the method that it is about."""
+    against: Names = ()
+    """Labels of the methods that it is compared with; none where the figure stands for itself."""
+    figure: str = "auc"
+    """What is compared: ``auc``, ``logloss``, ``bytes_ratio``, ``training_seconds``, ``samples_per_second`` of the whole
+    model, ``model_ratio_fp32``, ``lookups_ratio_torch``, or ``note:TABLE.COLUMN``, the sum of a column of a table that
+    the method notes down."""
+    compare: Literal["difference", "ratio"] = "difference"
+    """The method's figure minus the rival's, or divided by it."""
+    at_least: float | None = None
+    """Lower bound: a negative difference tolerates so much of a loss."""
+    at_most: float | None = None
+    """Upper bound."""
+    datasets: Names = ()
+    """Only these data sets."""
+    backbones: Names = ()
+    """Only these backbones."""
+    labels: Names = ()
+    """Only these labels."""
+    budgets: Annotated[tuple[str, ...], BeforeValidator(_as_text)] = ()
+    """Only these budgets of the method."""
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("a claim needs either at_least or at_most")
+        if self.figure not in FIGURES and not (self.figure.startswith(NOTE) and "." in self.figure):
+            raise ValueError(f"unknown figure '{self.figure}'{did_you_mean(self.figure, (*FIGURES, NOTE))}")
+        if self.compare == "ratio" and not self.against:
+            raise ValueError("a ratio needs a rival; name it under against")
+        return self
+
+    def check_names(self, methods: Collection[str], datasets: Collection[str], backbones: Collection[str]) -> None:
+        """Raises ValueError where the claim names something that the suite does not have."""
+        for what, named, known in (
+            ("method", (self.method, *self.against), methods),
+            ("data set", self.datasets, datasets),
+            ("backbone", self.backbones, backbones),
+        ):
+            for name in named:
+                if name not in known:
+                    raise ValueError(
+                        f"the claim '{self.says}' names an unknown {what} '{name}'{did_you_mean(name, known)}"
+                    )
