@@ -112,6 +112,10 @@ class Result(Record):
     budget: str | None = None
     budget_bytes: int | None = None
     seed: int
+    setting: str = ""
+    """Hash of everything that decides the outcome but the seed; only runs that share it are averaged."""
+    comparison: str = ""
+    """Hash of everything but seed, method and budget; runs that share it were made alike and may be compared."""
     started: str
     seconds: float
 

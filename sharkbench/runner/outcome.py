@@ -10,8 +10,11 @@ from sharkbench.suite.run import RunSpec
 
 def facts_of(spec: RunSpec) -> dict[str, Any]:
     """The fields of a :class:`Result` that say which run it is."""
+    seedless = spec.model_copy(update={"seed": 0})
     return {
         "key": spec.key,
+        "setting": seedless.key,
+        "comparison": seedless.full_key,
         "suite": spec.suite,
         "dataset": spec.dataset.name,
         "split": spec.dataset.split.kind,

@@ -23,6 +23,8 @@ def test_a_run_is_stored_with_spec_result_log_and_artifact(bench: Bench) -> None
     spec = bench.store.spec(result.key)
     assert spec is not None
     assert spec.key == result.key
+    seedless = spec.model_copy(update={"seed": 0})
+    assert (result.setting, result.comparison) == (seedless.key, seedless.full_key)
     assert [type(event) for event in bench.events] == [RunStarted, EpochEnded, RunEnded]
     assert (bench.out / "leaderboard.csv").exists()
 
