@@ -12,9 +12,9 @@ class RowPriorities(nn.Module):
         p_i <- (1 - beta) p_i + beta (alpha * positives_i + negatives_i)
 
     with the numbers of positive and negative samples of the step that read row ``i``. A sample with several labels is
-    positive to the degree of their mean (ours). A row that is not read only decays, which is made up for when it is next
-    read or asked for: ``(1 - beta) ** steps``. With ``beta = 0`` nothing decays and ``p_i`` is the plain weighted count
-    (its limit, up to the factor ``beta`` that all rows share).
+    positive to the degree of their mean (ours). A row that is not read only decays, which is made up for when it is
+    next read or asked for: ``(1 - beta) ** steps``. With ``beta = 0`` nothing decays and ``p_i`` is the plain weighted
+    count (its limit, up to the factor ``beta`` that all rows share).
 
     The state takes eight bytes per row while training; nothing of it is served.
 

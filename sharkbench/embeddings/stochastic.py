@@ -18,7 +18,7 @@ def round_nearest(rows: Tensor, codec: RowCodec) -> Tensor:
 
 
 def round_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator) -> Tensor:
-    """``[R, width]`` to rows that ``codec`` can hold, ``floor(w / step + u)`` with its own ``u ~ U(0, 1)`` for every number.
+    """``[R, width]`` to rows that ``codec`` can hold: ``floor(w / step + u)``, a new ``u ~ U(0, 1)`` per number.
 
     For integers the range is the row's own, as the codec takes it; a step lies between two codes, or between two
     neighbouring floats. The result is what decoding gives, float32.

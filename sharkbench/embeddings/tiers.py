@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ ERRORS: dict[TierName, float] = {
 
 
 def codec_of(tier: TierName, tail: int) -> RowCodec | None:
-    """How a row of the tier is stored, ``tail`` first-order weights as fp16 beside integer codes; dropped rows are not."""
+    """How a row of the tier is stored, ``tail`` first-order weights beside integer codes; dropped rows are not."""
     if tier == "dropped":
         return None
     return RowCodec(dtype=tier) if tier in ("fp32", "fp16", "bf16") else RowCodec(dtype=tier, tail=tail)
@@ -42,15 +43,15 @@ def row_bytes(tiers: Sequence[TierName], width: int, tail: int) -> list[int]:
 
 
 def index_bytes(rows: int, tiers: int, stored: int) -> int:
-    """Bytes of the index that says which tier each row is in, for rows that take ``stored`` bytes; none for one tier."""
+    """Bytes of the index that says which tier each row is in; ``stored`` is what all rows take. None for one tier."""
     if tiers == 1:
         return 0
     return -(-rows // BLOCK) * (8 * num_planes(tiers) + (4 if stored < 1 << 31 else 8))
 
 
-def smallest_bytes(tiers: Sequence[TierName], rows: int, width: int) -> int:
-    """Packed bytes of ``rows`` rows that are all in the smallest tier; first-order weights only add to it."""
-    return rows * min(row_bytes(tiers, width, tail=0)) + index_bytes(rows, len(tiers), 0)
+def smallest_bytes(tiers: Sequence[TierName], rows: int, width: int, tail: int = 0) -> int:
+    """Packed bytes of ``rows`` rows that are all in the smallest tier."""
+    return rows * min(row_bytes(tiers, width, tail)) + index_bytes(rows, len(tiers), 0)
 
 
 def within_budget(priorities: Tensor, tiers: Sequence[TierName], width: int, tail: int, budget: int) -> Tensor:
@@ -67,7 +68,7 @@ def by_threshold(priorities: Tensor, thresholds: Sequence[float]) -> Tensor:
 
 
 def within_bytes(priorities: Tensor, sizes: Sequence[int], errors: Sequence[float], room: int) -> Tensor:
-    """Tiers that make ``sum_i p_i * error(tier_i)`` small within ``room`` bytes; a row of higher priority never gets less.
+    """Tiers that make ``sum_i p_i * error(tier_i)`` small within ``room`` bytes; higher priorities never get less.
 
     Every row begins in the smallest tier. Then the best bargains are taken, those with the largest fall of the weighted
     error per byte, for as long as they fit. So thresholds between neighbouring tiers stand in fixed ratios, and the
@@ -79,7 +80,7 @@ def within_bytes(priorities: Tensor, sizes: Sequence[int], errors: Sequence[floa
         room: bytes for all rows together.
 
     Returns:
-        ``[R]`` uint8 tiers, as indices into ``sizes``; a tier that costs more than another and errs as much is not used.
+        ``[R]`` uint8 tiers, indices into ``sizes``; a tier that costs more than another and errs as much is not used.
 
     Raises:
         Infeasible: the smallest tier for all rows is too large.
@@ -103,7 +104,7 @@ def _bargains(
     ordered: NDArray[np.float64], path: Sequence[int], sizes: Sequence[int], errors: Sequence[float], room: int
 ) -> list[int]:
     """How many rows, highest priority first, take each step of ``path``; ``ordered`` priorities descend."""
-    steps = list(zip(path, path[1:], strict=False))
+    steps = list(pairwise(path))
     costs = [sizes[b] - sizes[a] for a, b in steps]
     gains = [(errors[a] - errors[b]) / cost for (a, b), cost in zip(steps, costs, strict=True)]
     ascending = ordered[::-1]

@@ -48,9 +48,9 @@ class Claim(BaseModel):
     against: Names = ()
     """Labels of the methods that it is compared with; none where the figure stands for itself."""
     figure: str = "auc"
-    """What is compared: ``auc``, ``logloss``, ``bytes_ratio``, ``training_seconds``, ``samples_per_second`` of the whole
-    model, ``model_ratio_fp32``, ``lookups_ratio_torch``, or ``note:TABLE.COLUMN``, the sum of a column of a table that
-    the method notes down."""
+    """What is compared: ``auc``, ``logloss``, ``bytes_ratio``, ``training_seconds``, ``samples_per_second`` of the
+    whole model, ``model_ratio_fp32``, ``lookups_ratio_torch``, or ``note:TABLE.COLUMN``, the sum of a column of a table
+    that the method notes down."""
     compare: Literal["difference", "ratio"] = "difference"
     """The method's figure minus the rival's, or divided by it."""
     at_least: float | None = None

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from sharkbench.errors import Infeasible
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sharkbench.data.schema import Schema
+    from sharkbench.embeddings.tiered import TieredTable
+    from sharkbench.model import Model
+    from sharkbench.workbench import Workbench
+
+Tier = Literal["dropped", "int2", "int4", "int8", "bf16", "fp16", "fp32"]
+
+
+class FQuantization(Method):
+    r"""Row-wise mixed precision: a priority per row decides how many bits the row gets.
+
+    .. math:: p_i \leftarrow (1 - \beta) p_i + \beta \, (\alpha \cdot \text{positives}_i + \text{negatives}_i), \qquad
+              w_i \leftarrow D_{t(i)}\bigl(Q_{t(i)}(w_i)\bigr) \text{ after each step that touched row } i
+
+    with positives and negatives the samples of a step that read row :math:`i`, :math:`t(i)` the tier of its priority,
+    :math:`Q_t` and :math:`D_t` rounding to the tier and back.
+
+    Published: access frequency with separate weights for positives and negatives and time decay decides between int8,
+    fp16 and fp32. The formula above, all constants, and the rest are a reconstruction of ours: priorities start from
+    one pass over the training split; given thresholds, or else tiers that lower the priority-weighted rounding error as
+    far as the budget allows (:func:`sharkbench.embeddings.tiers.within_bytes`); rounding by chance in training;
+    fine-tuning that is undone where no validation gains from it.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: Literal["f_quantization"] = "f_quantization"
+
+    tiers: tuple[Tier, ...] = Field(default=("int8", "fp16", "fp32"), min_length=1, max_length=8)
+    """What rows may be stored as, lowest priority first."""
+    thresholds: tuple[PositiveFloat, ...] | None = None
+    """Priorities where the next tier begins, one fewer than tiers; unless given, the budget decides."""
+    alpha: PositiveFloat = 2.0
+    """What a positive sample counts where a negative one counts one (ours)."""
+    beta: float = Field(default=1e-3, ge=0, lt=1)
+    """Decay of priorities per step; with 0 they are plain counts (ours)."""
+    assign: Literal["priority", "random", "inverted"] = "priority"
+    """Who gets the good tiers: ``random`` and ``inverted`` keep the sizes of the tiers, to compare with."""
+    rounding: Literal["stochastic", "nearest"] = "stochastic"
+    """How touched rows are rounded in training (ours)."""
+    start: Literal["trained", "scratch"] = "trained"
+    """Fine-tune a trained model, or train from scratch with the tiers in place."""
+    epochs: NonNegativeInt = 2
+    """Epochs of fine-tuning, at most; 0 rounds a trained model and leaves it at that (ours)."""
+    learning_rate_factor: PositiveFloat = 0.3
+    """Learning rates of fine-tuning relative to the recipe's (ours)."""
+    decide_every: PositiveInt = 100
+    """Training steps between two decisions about tiers (ours)."""
+
+    title: ClassVar[str] = "rows in tiers of precision by priority"
+    paper: ClassVar[str] = "Zhang et al., CIKM 2023, arXiv:2308.09395 (SHARK, F-Quantization)"
+    year: ClassVar[int] = 2023
+    family: ClassVar[Family] = "quantization"
+    from_model: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Self:
+        if len(set(self.tiers)) < len(self.tiers):
+            raise ValueError("a tier stands in the list more than once")
+        if self.thresholds is not None:
+            if len(self.thresholds) != len(self.tiers) - 1:
+                raise ValueError(f"{len(self.tiers)} tiers need {len(self.tiers) - 1} thresholds")
+            if list(self.thresholds) != sorted(self.thresholds):
+                raise ValueError("thresholds must ascend")
+        return self
+
+    @property
+    def budgeted(self) -> bool:
+        return self.thresholds is None and len(self.tiers) > 1
+
+    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
+        least = self.smallest_bytes(schema.num_rows, width)
+        if least > budget:
+            raise Infeasible(
+                f"{schema.num_rows:,} rows take at least {least:,} bytes, the budget is {budget:,}; "
+                "list a smaller tier, or 'dropped'"
+            )
+        return self
+
+    def smallest_bytes(self, rows: int, width: int, first_order: int = 0) -> int:
+        """Packed bytes that ``rows`` rows take at least; ``first_order`` of their numbers stand beside the codes."""
+        from sharkbench.embeddings.tiers import smallest_bytes
+
+        return smallest_bytes(self.tiers, rows, width, first_order)
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.data.loader import batches
+        from sharkbench.embeddings.tiered import TrackPriorities
+        from sharkbench.model import Model
+        from sharkbench.stages import counted, fine_tune
+
+        layer, backbone = self._layer(bench)
+        train = bench.dataset.splits["train"]
+        with counted(bench, len(train)):
+            for batch in batches(train, bench.recipe.batch_size):
+                layer.observe(batch)
+        layer.decide()
+        model = Model(layer, backbone)
+        track = [TrackPriorities(self.decide_every)]
+        if self.start == "scratch":
+            bench.train(model, callbacks=track)
+        else:
+            fine_tune(
+                bench,
+                model,
+                stage="fine-tune",
+                epochs=self.epochs,
+                learning_rate_factor=self.learning_rate_factor,
+                callbacks=track,
+            )
+        bench.note("tiers", layer.shares(bench.schema.frequencies))
+        bench.note("training state", [{"priority_bytes": layer.priorities.nbytes, "rows": len(layer.weight)}])
+        return model
+
+    def _layer(self, bench: Workbench) -> tuple[TieredTable, Any]:
+        from sharkbench.embeddings.priorities import RowPriorities
+        from sharkbench.embeddings.pruned import keep_fields, rows_of
+        from sharkbench.embeddings.tiered import TieredTable
+
+        if self.start == "scratch":
+            fields = bench.start.embedding.fields if bench.start else tuple(range(bench.schema.num_fields))
+            model = bench.model(keep_fields(bench.full_table(), fields))
+        else:
+            model = bench.start_model()
+        rows = rows_of(model.embedding)
+        layer = TieredTable(
+            bench.schema,
+            model.embedding.fields,
+            rows,
+            tiers=self.tiers,
+            tail=bench.first_order,
+            priorities=RowPriorities(len(rows), self.alpha, self.beta),
+            choose=self._chooser(bench, len(rows)),
+            rounding=self.rounding,
+            seed=bench.seed,
+            sparse=bench.recipe.sparse,
+        )
+        return layer, model.backbone
+
+    def _chooser(self, bench: Workbench, rows: int) -> Any:
+        import torch
+
+        from sharkbench.embeddings.tiers import by_threshold, within_budget
+
+        places = torch.randperm(rows, generator=bench.generator("random tiers")) if self.assign == "random" else None
+
+        def choose(priorities: Tensor) -> Tensor:
+            if not self.budgeted:
+                tiers = by_threshold(priorities, self.thresholds or ())
+            else:
+                assert bench.budget is not None
+                tiers = within_budget(priorities, self.tiers, bench.width, bench.first_order, bench.budget)
+            if places is not None:
+                return tiers[places.to(tiers.device)]
+            if self.assign == "inverted":
+                order = priorities.argsort(stable=True)
+                return tiers.scatter(0, order, tiers[order].flip(0))
+            return tiers
+
+        return choose
