@@ -3,13 +3,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
-from sharkbench.methods.f_permutation import FPermutation
-from sharkbench.methods.f_quantization import FQuantization
 
-from sharkbench.budget import Budget
 from sharkbench.errors import Infeasible
 from sharkbench.method import Family, Method
-from sharkbench.pipeline import Pipeline, Stage
+
+from .f_permutation import FPermutation
+from .f_quantization import FQuantization
 
 if TYPE_CHECKING:
     from sharkbench.data.schema import Schema
@@ -61,9 +60,9 @@ class Shark(Method):
 
     def compress(self, bench: Workbench) -> Model:
         assert bench.budget is not None
-        pruned = Budget(size=self._pruned(bench.budget, bench.schema.num_rows, bench.width, bench.first_order))
-        stages = Stage(method=self.f_permutation, budget=pruned), Stage(method=self.f_quantization)
-        return Pipeline(pipeline=stages).compress(bench)
+        room = self._pruned(bench.budget, bench.schema.num_rows, bench.width, bench.first_order)
+        pruned = self.f_permutation.compress(bench.for_stage("f_permutation", budget=room, start=bench.start))
+        return self.f_quantization.compress(bench.for_stage("f_quantization", budget=bench.budget, start=pruned))
 
     def _pruned(self, budget: int, rows: int, width: int, first_order: int = 0) -> int:
         """Bytes that pruning leaves to quantization."""

@@ -42,10 +42,10 @@ def test_it_equals_the_pipeline_of_its_pieces(bench: Workbench) -> None:
 
 def test_one_budget_is_split(bench: Workbench) -> None:
     model = registry.parse({"name": "shark", **PIECES}).compress(bench)
-    budget, path = bench.budget or 0, bench.ledger.notes["0:f_permutation/path"]
+    budget, path = bench.budget or 0, bench.ledger.notes["f_permutation/path"]
     assert 0.98 * budget < model.pack().layer.nbytes <= budget
     assert path[-1]["bytes_ratio"] <= 0.45**0.3
-    assert bench.ledger.notes["1:f_quantization/tiers"][0]["rows"] * bench.width * 4 == path[-1]["bytes"]
+    assert bench.ledger.notes["f_quantization/tiers"][0]["rows"] * bench.width * 4 == path[-1]["bytes"]
 
 
 def test_without_a_share_nothing_is_pruned(dataset: PreparedDataset, tmp_path: Path) -> None:
