@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from sharkbench.data.dataset import Batch, Split
 
 BLOCK = 262_144
-"""Rows that are shuffled together: a split of at most so many rows is permuted truly at random."""
+"""Rows that are shuffled together: a split of at most so many rows is divided into batches truly at random."""
 PAGE = 4096
 """A larger split is cut into runs of this many neighbouring rows; a block is made of runs drawn at random from the
-whole split and its rows are then permuted. So two neighbours meet in one batch more often than chance would have
-it, while the memory that is touched at a time stays that of one block."""
+whole split, and its rows are divided into batches at random. So two neighbours meet in one batch more often than
+chance would have it, while the memory that is touched at a time stays that of one block."""
 
 
 def batches(
@@ -22,46 +23,59 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches of ``batch_size`` rows, the last one smaller unless ``drop_last``; in file order without a ``seed``.
 
-    The order depends on ``(seed, epoch)`` alone. Unshuffled batches are views of the file, shuffled ones copies.
+    Which rows make up which batch depends on ``(seed, epoch, batch_size)`` alone. Unshuffled batches are views of the
+    file, shuffled ones copies.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     rows = len(split)
-    end = rows - rows % batch_size if drop_last else rows
     if seed is None:
+        end = rows - rows % batch_size if drop_last else rows
         for start in range(0, end, batch_size):
             chosen = slice(start, min(start + batch_size, end))
             yield Batch(split.ids[chosen], split.dense[chosen], split.labels[chosen])
         return
-    left = end
-    rest = torch.empty(0, dtype=torch.int64)
-    for block in shuffled_blocks(rows, seed, epoch):
-        order = torch.cat([rest, block]) if len(rest) else block
-        full = len(order) - len(order) % batch_size
-        for start in range(0, full, batch_size):
-            yield _gather(split, order[start : start + batch_size])
-        left -= full
-        rest = order[full:]
-    if left > 0:
-        yield _gather(split, rest)
+    for order in shuffled(rows, batch_size, seed, epoch):
+        if len(order) == batch_size or not drop_last:
+            yield Batch(*(torch.index_select(column, 0, order) for column in (split.ids, split.dense, split.labels)))
 
 
-def shuffled_blocks(rows: int, seed: int, epoch: int) -> Iterator[torch.Tensor]:
-    """Every row number once, int64, in blocks of :data:`BLOCK`."""
+def shuffled(rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[torch.Tensor]:
+    """Row numbers (int64) of each batch, every row once, only the last batch smaller.
+
+    Within a batch they ascend: the order inside a batch teaches nothing, and memory is read half again as fast.
+    """
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    rest = torch.empty(0, dtype=torch.int64)
+    for block in _blocks(rows, generator):
+        pool = torch.cat([rest, block]) if len(rest) else block
+        batch_of_row = torch.randperm(len(pool), generator=generator, dtype=torch.int32) // batch_size
+        grouped = torch.from_numpy(_stable_order(batch_of_row.numpy()))
+        full = len(pool) - len(pool) % batch_size
+        pool = torch.index_select(pool, 0, grouped)
+        for start in range(0, full, batch_size):
+            yield pool[start : start + batch_size]
+        rest = pool[full:]
+    if len(rest):
+        yield rest
+
+
+def _blocks(rows: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    """Every row number once, in blocks of about :data:`BLOCK`, ascending within a block."""
     if rows <= BLOCK:
-        yield torch.randperm(rows, generator=generator)
+        yield torch.arange(rows)
         return
     starts = torch.randperm(-(-rows // PAGE), generator=generator) * PAGE
     within = torch.arange(PAGE)
     for group in starts.split(BLOCK // PAGE):
-        order = (group[:, None] + within).flatten()
-        order = order[order < rows]
-        yield order[torch.randperm(len(order), generator=generator)]
+        numbers = (group.sort().values[:, None] + within).flatten()
+        # only the last run of the split can be short, and it is the last of its block
+        yield numbers[: numbers.numel() - int(numbers[-1] >= rows) * (PAGE - rows % PAGE)]
 
 
-def _gather(split: Split, order: torch.Tensor) -> Batch:
-    return Batch(*(torch.index_select(column, 0, order) for column in (split.ids, split.dense, split.labels)))
+def _stable_order(keys: np.ndarray) -> np.ndarray:
+    """Stable argsort; numpy sorts 16-bit keys by radix, in linear time."""
+    return np.argsort(keys.astype(np.uint16) if len(keys) and keys.max() < 65_536 else keys, kind="stable")
 
 
 class BatchStream(IterableDataset[Batch]):

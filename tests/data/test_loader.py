@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sharkbench.data import loader as loading
 from sharkbench.data.dataset import Split
-from sharkbench.data.loader import batches, loader, shuffled_blocks
+from sharkbench.data.loader import batches, loader, shuffled
 
 
 def split_of(rows: int) -> Split:
@@ -49,17 +49,27 @@ def test_order_follows_seed_and_epoch() -> None:
     assert orders[0] == orders[1]
     assert len({tuple(order) for order in orders}) == 3
     assert order_of(split, 32) == list(range(1000))
-    assert order_of(split, 7, seed=3) == order_of(split, 100, seed=3)
+
+
+def test_a_small_split_is_divided_truly_at_random() -> None:
+    together = torch.zeros(20, 20)
+    for epoch in range(2000):
+        for order in shuffled(20, 5, seed=1, epoch=epoch):
+            together[order[:, None], order] += 1
+    apart = together[~torch.eye(20, dtype=torch.bool)]
+    assert (together.diagonal() == 2000).all()
+    # two rows share a batch with probability 4/19; five standard deviations
+    assert (apart / 2000 - 4 / 19).abs().max() < 5 * (4 / 19 * 15 / 19 / 2000) ** 0.5
 
 
 def test_blocks_mix_pages_from_the_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "BLOCK", 1024)
     monkeypatch.setattr(loading, "PAGE", 16)
-    first = next(iter(shuffled_blocks(100_000, seed=0, epoch=0)))
-    assert len(first) == 1024
+    first = next(iter(shuffled(100_000, 512, seed=0, epoch=0)))
+    assert len(first) == 512
     assert first.min() < 10_000
     assert first.max() > 90_000
-    assert len((first // 16).unique()) == 64
+    assert len((first // 16).unique()) > 60
 
 
 def test_unshuffled_batches_are_views() -> None:

@@ -61,7 +61,7 @@ def test_importance_is_what_shuffling_a_field_costs() -> None:
     importances = (4.0, 0.0, 2.0, 1.0, 0.0)
     spec = SyntheticSpec(rows=30_000, cardinalities=SMALL, importances=importances)
     truth = draw_truth(spec)
-    ranks, chances, labels = everything(spec)
+    ranks, _, labels = everything(spec)
     columns = list(ranks.T)
     rng = np.random.default_rng(0)
 
