@@ -118,6 +118,7 @@
     const options = {
       ast: true, // expressions are interpreted: the page's policy allows no evaluation of text
       renderer: "svg",
+      logLevel: 1, // errors only: that a layer is empty, because nothing failed, is no reason to warn
       actions: { export: true, source: false, compiled: false, editor: false },
     };
     const height = bars ? 18 * new Set(bars).size : spec.height;
