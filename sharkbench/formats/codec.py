@@ -49,6 +49,11 @@ class RowCodec(BaseModel):
         return self.dtype in FLOATS
 
     @property
+    def stored_dtype(self) -> torch.dtype:
+        """Type of the tensor that holds stored rows."""
+        return FLOATS.get(self.dtype, torch.uint8)
+
+    @property
     def bits(self) -> int:
         return BITS[self.dtype]
 
@@ -144,7 +149,7 @@ class RowCodec(BaseModel):
         """
         if not self.is_float and self.tail >= width:
             raise ArtifactError(f"{what}: {self.tail} of {width} columns are said to stand beside the codes")
-        kind, columns = (FLOATS[self.dtype], width) if self.is_float else (torch.uint8, self.row_bytes(width))
+        kind, columns = self.stored_dtype, width if self.is_float else self.row_bytes(width)
         if stored.dtype != kind or tuple(stored.shape) != (rows, columns):
             raise ArtifactError(
                 f"{what} is {_shape(stored)}, its settings say {_name(kind)} [{rows}, {columns}]; the file is damaged"

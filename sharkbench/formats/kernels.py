@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ROWS, COMPOSED = range(2)
+ROWS, COMPOSED, TIERED = range(3)
 """Kernels by number, as in ``csrc/kernels.h``."""
 
 

@@ -155,7 +155,7 @@ class PackedLayer(nn.Module):
             InputError: the shape is not that of the schema, or ``unknown`` is ``"raise"`` and an id is out of range.
         """
         plan = self._plan
-        if not ids.is_cpu or (plan is None and kernels.compiled is None):
+        if not ids.is_cpu or kernels.compiled is None:
             return self._plain(ids)
         if plan is None:
             plan = self._plan = _Plan.of(self, kernels.compiled)

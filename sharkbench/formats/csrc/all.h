@@ -5,5 +5,6 @@
 
 #include "composed.h"
 #include "rows.h"
+#include "tiered.h"
 
-const KernelSet SET = {SET_NAME, {rows_kernel, composed_kernel}};
+const KernelSet SET = {SET_NAME, {rows_kernel, composed_kernel, tiered_kernel}};

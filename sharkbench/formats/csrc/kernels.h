@@ -11,7 +11,7 @@
 
 enum { KERNEL, COLUMNS, WIDTH, COLUMN_TABLE, FIRST_OWN_WORD };
 enum column { IN, OUT, START, CARDINALITY, MAY_BE_EMPTY, FIELD, BASE, COLUMN_ROWS };
-enum { ROWS_KERNEL, COMPOSED_KERNEL, NUM_KERNELS };
+enum { ROWS_KERNEL, COMPOSED_KERNEL, TIERED_KERNEL, NUM_KERNELS };
 
 /* One call: the ids of a batch, and where their vectors go. Strides are in elements. */
 typedef struct {
