@@ -30,7 +30,7 @@ class Progress:
 
         self.console = to or console(stderr=True)
         self.names = {run.key: run_name(run) for run in runs}
-        self.jobs, self.ended, self.cached, self.failed = jobs, 0, 0, 0
+        self.jobs, self.ended, self.cached, self.failed, self.measured = jobs, 0, 0, 0, 0
         self.seconds: list[float] = []
         self.current: dict[str, tuple[float, str]] = {}
         self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
@@ -53,7 +53,10 @@ class Progress:
             case events.RunEnded(result, cached):
                 self._ended(result, cached)
             case events.MeasureStarted(key):
+                if not self.measured and not self.console.is_terminal:
+                    self._print("timing lookups")
                 self._begin(key, "timing lookups")
+                self.measured += 1
             case events.MeasureEnded(key):
                 self.current.pop(key, None)
             case events.Message(text):
@@ -97,6 +100,7 @@ class Progress:
         facts = [f"{self.ended} of {len(self.names)} runs"]
         facts += [f"{self.cached} done before"] * bool(self.cached) + [f"{self.failed} failed"] * bool(self.failed)
         facts += [f"about {duration(left)} left"] if left else []
+        facts += [f"timing lookups of run {self.measured}"] if self.measured else []
         head = Table.grid(padding=(0, 1))
         head.add_row(ProgressBar(total=max(len(self.names), 1), completed=self.ended, width=24), Text(", ".join(facts)))
         lines = [

@@ -97,9 +97,15 @@ def test_a_terminal_sees_what_runs_now() -> None:
 
 def test_a_terminal_sees_what_is_measured() -> None:
     text, progress = shown(RunStarted(RUNS[1]), MeasureStarted(RUNS[0].key), terminal=True)
+    assert "0 of 4 runs, timing lookups of run 1" in text
     assert "synthetic, dnn, full, seed 0: timing lookups" in text
     progress(MeasureEnded(RUNS[0].key))
     assert RUNS[0].key not in progress.current
+
+
+def test_that_lookups_are_timed_is_said_once_where_there_is_no_terminal() -> None:
+    text, _ = shown(*[MeasureStarted(run.key) for run in RUNS], terminal=False)
+    assert text.splitlines() == ["timing lookups"]
 
 
 def test_time_left_counts_what_is_left_at_the_pace_so_far() -> None:
