@@ -130,6 +130,7 @@ class Result(Record):
     bytes_ratio: float | None = None
     param_ratio: float | None = None
     bytes_by_field: dict[str, int] = Field(default_factory=dict)
+    bytes_by_format: dict[str, int] = Field(default_factory=dict)
     formats: list[str] = Field(default_factory=list)
     backbone_bytes: int | None = None
     training: TrainingCost | None = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from sharkbench.store import AucBlocks
+from sharkbench.store import AucBlocks, Quality
 
 MAX_BLOCKS = 100
 
@@ -27,6 +29,16 @@ def auc_blocks(scores: NDArray[np.floating], labels: NDArray[np.floating | np.in
         positives=_by_block(_share_below(positives, negatives)),
         negatives=_by_block(1 - _share_below(negatives, positives)),
     )
+
+
+def with_auc_blocks(
+    quality: Mapping[str, Quality], scores: NDArray[np.floating], labels: NDArray[np.floating | np.integer]
+) -> dict[str, Quality]:
+    """``quality`` of labels with their blocks, from the ``[n, T]`` scores and labels in the same order."""
+    return {
+        name: found.model_copy(update={"auc_blocks": auc_blocks(scores[:, t], labels[:, t])})
+        for t, (name, found) in enumerate(quality.items())
+    }
 
 
 def _share_below(own: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:

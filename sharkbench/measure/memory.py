@@ -19,6 +19,8 @@ class Memory(BaseModel):
     bytes: int
     bytes_by_field: dict[str, int]
     """By field name, ``"(shared)"`` for what several fields share; a pruned field is absent."""
+    bytes_by_format: dict[str, int]
+    """By kind of format."""
     fp32_bytes: int
     """Of the full fp32 table: every row of every field, pruned fields included."""
     parameters: int
@@ -43,13 +45,15 @@ def fp32_bytes(schema: Schema, width: int) -> int:
 
 def memory_of(layer: PackedLayer) -> Memory:
     """Read off the live buffers."""
+    kinds = sorted({part.kind for part in layer.formats})
     return Memory(
         bytes=layer.nbytes,
         bytes_by_field=layer.nbytes_by_field(),
+        bytes_by_format={kind: sum(part.nbytes for part in layer.formats if part.kind == kind) for kind in kinds},
         fp32_bytes=fp32_bytes(layer.schema, layer.width),
         parameters=layer.num_parameters,
         fp32_parameters=layer.width * layer.schema.num_rows,
-        formats=sorted({part.kind for part in layer.formats}),
+        formats=kinds,
     )
 
 

@@ -18,6 +18,7 @@ from sharkbench.data.prepare import prepare
 from sharkbench.environment import environment
 from sharkbench.errors import DataError, Infeasible, SharkbenchError
 from sharkbench.formats import kernels
+from sharkbench.measure.auc_blocks import with_auc_blocks
 from sharkbench.measure.lookup import measure_speed
 from sharkbench.measure.memory import memory_of
 from sharkbench.measure.quality import predict, quality
@@ -108,6 +109,7 @@ def execute(
         bytes_ratio=nbytes / memory.fp32_bytes,
         param_ratio=memory.param_ratio,
         bytes_by_field=memory.bytes_by_field,
+        bytes_by_format=memory.bytes_by_format,
         formats=memory.formats,
         backbone_bytes=artifact.tensor_bytes(directory, artifact.BACKBONE),
         training=bench.ledger.total(),
@@ -135,4 +137,6 @@ def open_dataset(spec: RunSpec, cache_dir: Path | None) -> PreparedDataset:
 
 def _quality(packed: PackedModel, dataset: PreparedDataset, split: str, spec: RunSpec) -> dict[str, Quality]:
     samples = dataset.splits[split]  # type: ignore[index]
-    return quality(predict(packed, samples), samples, dataset.schema.labels, spec.task)
+    scores = predict(packed, samples)
+    found = quality(scores, samples, dataset.schema.labels, spec.task)
+    return with_auc_blocks(found, scores, samples.labels.numpy()) if split == "test" else found

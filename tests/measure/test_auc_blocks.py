@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from sharkbench.measure.auc_blocks import MAX_BLOCKS, auc_blocks
+from sharkbench.measure.auc_blocks import MAX_BLOCKS, auc_blocks, with_auc_blocks
+from sharkbench.store import Quality
 
 
 @settings(deadline=None, max_examples=50)
@@ -35,3 +36,11 @@ def test_a_row_contributes_to_the_same_block_whatever_it_scores() -> None:
     changed = np.flatnonzero(np.subtract(after.positives, before.positives))
     assert changed.tolist() == [105 % MAX_BLOCKS]
     assert after.positives[5] == pytest.approx(0.5 + 0.5 / 3)
+
+
+def test_each_label_gets_its_own_blocks() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=(200, 2)).astype(np.float32), rng.integers(0, 2, (200, 2))
+    quality = dict.fromkeys(("a", "b"), Quality(auc=0.5, logloss=1, normalized_entropy=1, ece=0))
+    found = with_auc_blocks(quality, scores, labels)
+    assert [found[name].auc_blocks for name in "ab"] == [auc_blocks(scores[:, t], labels[:, t]) for t in (0, 1)]
