@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 KEY, STARTED, INVOCATION, MEASURED = (f"sharkbench.{tag}" for tag in ("key", "started", "invocation", "measured"))
+DATABASE = "mlflow.db"
 _NAME = re.compile(r"[^\w\-. /]")
 _VALUE_LENGTH = 6000
 _BATCH = 100
@@ -33,7 +35,7 @@ _BATCH = 100
 
 def tracking_uri(suite: Suite, out: Path) -> str:
     """Where the suite's records go: what it states, else an SQLite file in its output directory."""
-    return suite.tracking.uri or f"sqlite:///{(out / 'mlflow.db').resolve()}"
+    return suite.tracking.uri or f"sqlite:///{(out / DATABASE).resolve()}"
 
 
 def without_secrets(text: str) -> str:
@@ -63,8 +65,10 @@ class Tracker:
 
     def __init__(self, suite: Suite, store: Store, invocation: str | None = None) -> None:
         self.suite, self.store = suite, store
-        self.client = _client(tracking_uri(suite, store.out))
         with store.lock("tracking"):
+            if not suite.tracking.uri and not (store.out / DATABASE).exists():
+                self._make_database()
+            self.client = _client(tracking_uri(suite, store.out))
             self.experiment = self._experiment()
             self.parents, self.children = self._known()
         self._open: set[str] = set()
@@ -95,6 +99,14 @@ class Tracker:
                     self.client.log_artifact(run, str(self.store.out / name))
             self.client.set_terminated(run, "KILLED" if interrupted else "FINISHED")
         self._open.clear()
+
+    def _make_database(self) -> None:
+        """Elsewhere and then in one rename: half its tables are worse than none, and making them takes seconds."""
+        for leftover in self.store.out.glob(f".{DATABASE}.*"):
+            leftover.unlink()
+        scratch = self.store.out / f".{DATABASE}.{secrets.token_hex(4)}"
+        _client(f"sqlite:///{scratch.resolve()}").search_experiments(max_results=1)
+        scratch.rename(self.store.out / DATABASE)
 
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(self.suite.name)

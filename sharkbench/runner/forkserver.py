@@ -44,6 +44,7 @@ def main() -> None:
     for module in preload:
         importlib.import_module(module)
     _Server(channel).serve()
+    os._exit(0)  # taking leave of all that was imported would take seconds
 
 
 class _Server:

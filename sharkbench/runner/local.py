@@ -16,6 +16,7 @@ from sharkbench import leaderboard
 from sharkbench.data.prepare import prepare, prepared_path
 from sharkbench.errors import DataError, InputError
 from sharkbench.runner.events import Event, Message, RunEnded
+from sharkbench.runner.failures import one_line
 from sharkbench.runner.measuring import measure_all, unmeasured
 from sharkbench.runner.processes import Processes
 from sharkbench.runner.schedule import Job, Schedule
@@ -111,7 +112,10 @@ def run_suite(
                     count["failed"] += schedule.lost
                 if not schedule.lost and (slow := unmeasured(store, specs)):
                     tracked.drain()
-                    measure_all(store, slow, processes, tell, cache_dir=cache_dir, measure=measure)
+                    try:
+                        measure_all(store, slow, processes, tell, cache_dir=cache_dir, measure=measure)
+                    except OSError as error:
+                        tell(Message(f"measuring has stopped ({one_line(error)}); the next call goes on with it"))
         except KeyboardInterrupt:
             interrupted = True
         finally:

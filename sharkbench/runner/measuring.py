@@ -76,12 +76,13 @@ def _measured(store: Store, spec: RunSpec, processes: Processes, cache_dir: Path
         "cache_dir": str(cache_dir) if cache_dir else None,
         "measure": measure,
     }
-    kills, end = memory_kills(), time.monotonic() + spec.timeout if spec.timeout else None
+    kills = memory_kills()
     worker = processes.start("sharkbench.runner.worker:measure", arguments, directory / LOG)
     timed_out = False
     while worker.exit_code is None:
-        processes.wait(1.0 if end is None else max(0.0, min(1.0, end - time.monotonic())))
-        if end is not None and not timed_out and time.monotonic() > end:
+        processes.wait(1.0)
+        late = spec.timeout and worker.began and time.monotonic() > worker.began + spec.timeout
+        if late and not timed_out:
             timed_out = True
             processes.kill(worker)
     for event in worker.take_events():

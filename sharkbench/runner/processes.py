@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,8 @@ class Worker:
     """One process. ``exit_code`` is ``None`` while it lives, negative where a signal has ended it."""
 
     number: int
-    pid: int | None = None
+    began: float | None = None
+    """When it was forked, by the monotonic clock; ``None`` while the server is still importing."""
     exit_code: int | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
     """What it has sent and nobody has taken yet."""
@@ -105,7 +107,7 @@ class Processes:
         """Workers that have sent something or ended, as soon as there is one or after ``seconds``.
 
         Raises:
-            RuntimeError: the server could not even be started.
+            RuntimeError: the server has failed; ended by a signal, it only takes its workers with it.
         """
         touched: dict[int, Worker] = {}
         for key, _ in self._selector.select(seconds):
@@ -177,9 +179,9 @@ class Processes:
             return self._server_died()
         told = json.loads(packet)
         worker = self.workers[told["id"]]
-        worker.pid = told.get("pid", worker.pid)
+        worker.began = worker.began or time.monotonic()
         worker.exit_code = told.get("exit")
-        return [worker] if worker.exit_code is not None else []
+        return [worker]
 
     def _server_died(self) -> list[Worker]:
         """The workers that went with it; the next start makes a new one."""
@@ -188,7 +190,7 @@ class Processes:
         self._said.seek(0)
         said = self._said.read().decode(errors="replace").strip()
         lost = list(self.workers.values())
-        if lost and all(worker.pid is None for worker in lost):
+        if self._server.returncode > 0:
             raise RuntimeError(f"the process that starts the runs could not start:\n{said}")
         for worker in lost:
             worker.exit_code = -int(signal.SIGKILL)

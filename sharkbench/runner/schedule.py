@@ -45,11 +45,16 @@ class _Active:
     directory: Path
     lock: FileLock
     worker: Worker
-    began: float = field(default_factory=time.monotonic)
     started: str = field(default_factory=lambda: now())
     kills_before: int = field(default_factory=memory_kills)
     aborted: float | None = None
     storage: str | None = None
+
+    @property
+    def end(self) -> float | None:
+        """When its time is up."""
+        began, timeout = self.worker.began, self.spec.timeout
+        return None if began is None or timeout is None else began + timeout
 
 
 def now() -> str:
@@ -113,12 +118,15 @@ class Schedule:
             if self._needs_what_another_makes(spec):
                 waiting.append(spec)
                 continue
-            lock = self.job.store.lock(spec.key)
             try:
+                lock = self.job.store.lock(spec.key)
                 lock.acquire(timeout=0)
             except Timeout:
                 waiting.append(spec)
                 continue
+            except OSError as error:
+                self._give_up(spec, error)
+                return
             if not self._done_by_another(spec):
                 self._start(spec, lock)
             else:
@@ -168,7 +176,8 @@ class Schedule:
 
     def _patience(self, more: bool) -> float:
         """Seconds to wait for something to happen before looking at timeouts and at other processes' runs again."""
-        limits = [a.began + a.spec.timeout - time.monotonic() for a in self.active.values() if a.spec.timeout]
+        ends = [end for active in self.active.values() if (end := active.end) is not None]
+        limits = [end - time.monotonic() for end in ends]
         if more and len(self.active) < self.job.jobs:
             limits.append(_POLL_SECONDS)
         if any(a.aborted for a in self.active.values()):
@@ -212,7 +221,7 @@ class Schedule:
             log = active.directory / LOG
             tail = log.read_bytes()[-4096:].decode(errors="replace") if log.exists() else ""
             kind, reason = kind_of_exit(code, out_of_memory=memory_kills() > active.kills_before, log=tail)
-        seconds = time.monotonic() - active.began
+        seconds = time.monotonic() - active.worker.began if active.worker.began else 0.0
         return failed(active.spec, kind, reason, started=active.started, seconds=seconds)
 
     def _publish(self, result: Result, directory: Path) -> None:
@@ -234,10 +243,10 @@ class Schedule:
 
     def _stop_what_takes_too_long(self) -> None:
         for active in self.active.values():
-            timeout, time_now = active.spec.timeout, time.monotonic()
+            time_now, end = time.monotonic(), active.end
             if active.aborted is not None and time_now > active.aborted + _ABORT_SECONDS:
                 self.processes.kill(active.worker)
-            elif active.aborted is None and timeout is not None and time_now > active.began + timeout:
+            elif active.aborted is None and end is not None and time_now > end:
                 # This signal first: it leaves a traceback in the log that says where the run was.
                 active.aborted = time_now
                 self.processes.kill(active.worker, signal.SIGABRT)

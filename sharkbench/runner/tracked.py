@@ -11,7 +11,7 @@ from sharkbench.runner.failures import one_line
 from sharkbench.store import Store
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
-from sharkbench.tracking import Tracker, without_secrets
+from sharkbench.tracking import DATABASE, Tracker, without_secrets
 
 
 class Tracked:
@@ -38,7 +38,7 @@ class Tracked:
         self._broken = False
         # Stays behind where this process dies or MLflow fails, and tells the next call that records are missing.
         self._marker = store.out / ".untracked"
-        lost = not suite.tracking.uri and not (store.out / "mlflow.db").exists()
+        lost = not suite.tracking.uri and not (store.out / DATABASE).exists()
         self._on = suite.tracking.enabled and (work or lost or self._marker.exists())
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tracking")
         if self._on:
@@ -56,22 +56,26 @@ class Tracked:
             self._thread.submit(lambda: None).result()
 
     def close(self, *, interrupted: bool) -> None:
-        """Record what is missing, speeds among it, and end the invocation's own record."""
+        """Record what is missing, speeds among it, and end the invocation's own record. Whoever interrupts wants to go:
+        what is not recorded by then is left to the next call."""
 
         def finish() -> None:
             # Once more and all of it, even after a failure: what is recorded already is not recorded twice.
             tracker = self._open()
-            for key in self.keys:
+            for key in () if interrupted else self.keys:
                 tracker.add(key)
             tracker.close(interrupted=interrupted)
-            self._marker.unlink(missing_ok=True)
+            if not interrupted:
+                self._marker.unlink(missing_ok=True)
 
-        if self._on:
+        if self._on and not (interrupted and self._tracker is None):
             try:
                 self._thread.submit(finish).result()
             except Exception as error:
-                reason = without_secrets(one_line(error))
+                reason = without_secrets(one_line(error)).split(" [SQL:")[0]
                 advice = f"'sharkbench track {self.suite.name}' records them later"
+                if not self.suite.tracking.uri:
+                    advice += f" (if {self.store.out / DATABASE} is damaged, delete it first)"
                 self.watch(Message(f"MLflow could not record everything ({reason}); the results are stored, {advice}"))
         self._thread.shutdown(cancel_futures=True)
 
