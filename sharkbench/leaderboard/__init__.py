@@ -10,19 +10,23 @@ from pathlib import Path
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.columns import LEADERBOARD, RUNS
 from sharkbench.leaderboard.csvfile import write_csv
+from sharkbench.leaderboard.standings import standings_of
 from sharkbench.store import Store
 
 __all__ = ["write"]
 
 
-def write(out: Path) -> tuple[Path, Path]:
+def write(out: Path, store: Store | None = None) -> tuple[Path, Path]:
     """Write ``<out>/leaderboard.csv`` and ``<out>/runs.csv`` from what is in the store now; each appears in one rename.
+
+    Args:
+        store: unless it is the one under ``out``.
 
     Returns:
         The two paths, in this order.
     """
-    cells = cells_of(Store(out))
+    cells = cells_of(store or Store(out))
     leaderboard, runs = out / "leaderboard.csv", out / "runs.csv"
-    write_csv(leaderboard, LEADERBOARD, cells)
+    write_csv(leaderboard, LEADERBOARD, standings_of(cells))
     write_csv(runs, RUNS, [(cell, run) for cell in cells for run in (*cell.runs, *cell.superseded)])
     return leaderboard, runs

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sharkbench.leaderboard.cells import Cell
-from sharkbench.leaderboard.speeds import own_size
+from sharkbench.leaderboard.speeds import lookup_ratio
 from sharkbench.leaderboard.standings import Section, Standing
-from sharkbench.store import Speed
 
 LOSSLESS = 0.001
 """A relative fall of AUC up to this counts as none."""
@@ -76,7 +75,7 @@ def _summary(
             areas.append(area(points, full[section], lowest[section]))
             smallests.append(smallest(points, full[section]))
     known = [value for value in areas if value is not None]
-    ratios = [ratio for standing in own if (ratio := standing.cell.median_ratio(_lookup_ratio)) is not None]
+    ratios = [ratio for standing in own if (ratio := standing.cell.median_ratio(lookup_ratio)) is not None]
     return Summary(
         method=method,
         cells=len(own),
@@ -175,11 +174,6 @@ def _ranks(standings: Sequence[Standing]) -> dict[str, list[float]]:
         for method in failed:
             ranks[method].append(len(placed) + (len(failed) + 1) / 2)
     return ranks
-
-
-def _lookup_ratio(speed: Speed) -> float | None:
-    timing = own_size(speed)
-    return timing.ratio_fp32 if timing else None
 
 
 def _last(rank: float | None) -> float:

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 from sharkbench.leaderboard.cells import Cell, FinishedRun, why
 from sharkbench.leaderboard.speeds import own_size, production_size
+from sharkbench.leaderboard.standings import Standing
+from sharkbench.leaderboard.statistics import Interval
 from sharkbench.store import Environment, Quality, Result, Speed, Timing, TrainingCost
 
 Value = str | int | float | bool | None
@@ -111,7 +113,7 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-LEADERBOARD: tuple[Column[Cell], ...] = (
+_CELL: tuple[Column[Cell], ...] = (
     Column("dataset", "data set", lambda c: c.name.dataset),
     Column("split", "how it was split: random, temporal or given", lambda c: c.name.split),
     Column("backbone", "backbone", lambda c: c.name.backbone),
@@ -138,6 +140,52 @@ LEADERBOARD: tuple[Column[Cell], ...] = (
         for name, meaning, rate, value in _SPEEDS
     ),
     *(Column(name, f"{meaning}; mean over seeds", _cell_cost(value)) for name, meaning, value in _COSTS),
+)
+
+
+def _interval(value: Callable[[Interval], float]) -> Callable[[Standing], Value]:
+    def found(standing: Standing) -> Value:
+        interval = standing.difference.interval if standing.difference else None
+        return value(interval) if interval else None
+
+    return found
+
+
+_STANDING: tuple[Column[Standing], ...] = (
+    Column(
+        "auc_delta_low",
+        "lower end of the 95% interval of that difference over seeds; empty for fewer than three",
+        _interval(lambda interval: interval.low),
+    ),
+    Column("auc_delta_high", "upper end of it", _interval(lambda interval: interval.high)),
+    Column(
+        "auc_delta_p",
+        "paired t-test of no difference, corrected (Holm) for the methods of the same budget",
+        lambda s: s.p_holm,
+    ),
+    Column(
+        "rank",
+        "among the methods of the same budget, shared where seeds cannot tell; empty for fewer than three seeds",
+        lambda s: s.rank,
+    ),
+    Column(
+        "auc_resolution",
+        "smallest difference to fp32 that the rows of the test split can show",
+        lambda s: s.resolution,
+    ),
+    Column("remarks", "what makes the row less comparable than it looks", lambda s: "; ".join(s.remarks) or None),
+)
+
+
+def _lifted(column: Column[Cell]) -> Column[Standing]:
+    return Column(column.name, column.meaning, lambda standing: column.value(standing.cell))
+
+
+_BEFORE = next(index for index, column in enumerate(_CELL, start=1) if column.name == "auc_delta")
+LEADERBOARD: tuple[Column[Standing], ...] = (
+    *map(_lifted, _CELL[:_BEFORE]),
+    *_STANDING,
+    *map(_lifted, _CELL[_BEFORE:]),
 )
 
 Run = tuple[Cell, FinishedRun]
@@ -175,7 +223,7 @@ def _pairs(pairs: Mapping[str, str]) -> str:
 RUNS: tuple[Column[Run], ...] = (
     *(
         Column(column.name, column.meaning, lambda row, value=column.value: value(row[0]))  # type: ignore[misc]
-        for column in LEADERBOARD[:6]
+        for column in _CELL[:6]
     ),
     Column(
         "seed", "seed; runs with the same one share split, batch order and first weights", _result(lambda r: r.seed)

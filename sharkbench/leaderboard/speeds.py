@@ -17,3 +17,9 @@ def production_size(speed: Speed) -> Timing | None:
     larger = [timing for timing in speed.lookups if own is None or timing.rows > own.rows]
     streams = ("data", "zipf", "uniform")
     return min(larger, key=lambda timing: (-timing.rows, streams.index(timing.stream), timing.threads), default=None)
+
+
+def lookup_ratio(speed: Speed) -> float | None:
+    """Lookups per second of the data's own ids, relative to the fp32 table in the same measurement."""
+    timing = own_size(speed)
+    return timing.ratio_fp32 if timing else None

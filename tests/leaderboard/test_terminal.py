@@ -82,3 +82,15 @@ def test_a_narrow_terminal_shows_every_method(filled: Path, width: int) -> None:
 
     assert "hash" in text
     assert ("1.2x" in text) == (width >= WIDTH)
+
+
+def test_a_star_is_shared_where_seeds_cannot_tell(out: Path, add_run: AddRun) -> None:
+    for seed, noise in enumerate((0.001, -0.001, 0.0)):
+        add_run("hash", 0.25, seed, {"click": 0.73 + noise})
+        add_run("qr", 0.25, seed, {"click": 0.7301 - noise})
+        add_run("worse", 0.25, seed, {"click": 0.70 + noise})
+    text = printed(out)
+
+    assert "* qr" in text
+    assert "* hash" in text
+    assert "* worse" not in text

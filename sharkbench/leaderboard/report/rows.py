@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from sharkbench.leaderboard.figures import duration, number, p_value, percent, size, times
-from sharkbench.leaderboard.speeds import own_size
+from sharkbench.leaderboard.speeds import lookup_ratio
 from sharkbench.leaderboard.standings import Standing
-from sharkbench.store import Speed
 
 
 class Entry(NamedTuple):
@@ -91,12 +90,6 @@ def _rank(standing: Standing) -> Entry:
 
 def _figure(value: float | None, show: Callable[[float | None], str]) -> Entry:
     return Entry(show(value), value)
-
-
-def lookup_ratio(speed: Speed) -> float | None:
-    """Lookups per second of the data's own ids relative to the fp32 table in the same measurement."""
-    timing = own_size(speed)
-    return timing.ratio_fp32 if timing else None
 
 
 def _seeds(standing: Standing) -> Entry:

@@ -10,7 +10,7 @@ from sharkbench.leaderboard.aggregate import asked_ratio
 from sharkbench.leaderboard.cells import Cell
 from sharkbench.leaderboard.figures import size
 from sharkbench.leaderboard.report.charts import OTHER
-from sharkbench.leaderboard.report.rows import lookup_ratio
+from sharkbench.leaderboard.speeds import lookup_ratio
 from sharkbench.leaderboard.standings import Section, Standing
 
 Record = dict[str, Any]
