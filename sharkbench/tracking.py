@@ -287,7 +287,7 @@ def _measurements(result: Result) -> Iterator[tuple[str, float | None]]:
 
 def _qualities(prefix: str, qualities: Mapping[str, Quality]) -> Iterator[tuple[str, float | None]]:
     """Each metric of each label, and under its own name the mean over the labels that have it."""
-    for metric in Quality.model_fields:
+    for metric in ("auc", "logloss", "normalized_entropy", "ece", "gauc"):
         values = {label: getattr(quality, metric) for label, quality in qualities.items()}
         yield from ((f"{prefix}{metric}_{label}", value) for label, value in values.items())
         known = [value for value in values.values() if value is not None]
