@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
     $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help quickstart test gpu docs clean
+.PHONY: help quickstart test gpu docs results clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -18,6 +18,7 @@ test: $(INSTALLED) ## lint, types and tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	@tests/browser/install_chromium.sh
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
 
 gpu: $(INSTALLED) ## smoke test on a GPU: the quickstart on cuda is as good as on the CPU (exits 2 where there is none)
@@ -25,6 +26,13 @@ gpu: $(INSTALLED) ## smoke test on a GPU: the quickstart on cuda is as good as o
 
 docs: $(INSTALLED) ## the parts of the docs that are made from the code
 	$(VENV)/bin/python docs/generate.py
+
+results: $(INSTALLED) ## the reports of the committed results, from their runs or their archives
+	@for archive in $(wildcard results/*/store.parquet); do \
+	    folder=$$(dirname "$$archive") && suite=$$(find suites -name "$$(basename "$$folder").yaml") && test -n "$$suite" \
+	        || { echo "no suite under suites/ is called like $$folder" >&2; exit 1; }; \
+	    $(VENV)/bin/sharkbench report "$$suite" --out "$$folder" || exit 1; \
+	done
 
 clean: ## remove the environment and what tools leave behind; results stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sharkbench.cli import artifacts, authoring, listing, reporting, running
+from sharkbench.cli import artifacts, authoring, listing, report, reporting, running
 from sharkbench.cli.guard import FAILED, guarded
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ for _command in (
     running.prepare,
     running.status,
     reporting.leaderboard,
+    report.report,
+    report.compare,
+    report.merge,
     reporting.track,
     reporting.ui,
     listing.info,

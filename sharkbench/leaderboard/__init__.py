@@ -5,28 +5,30 @@ It knows the store and nothing of how runs are made.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sharkbench.leaderboard.cells import cells_of
-from sharkbench.leaderboard.columns import LEADERBOARD, RUNS
+from sharkbench.leaderboard.columns import LEADERBOARD, RUNS, run_rows
 from sharkbench.leaderboard.csvfile import write_csv
-from sharkbench.leaderboard.standings import standings_of
+from sharkbench.leaderboard.standings import Standing, standings_of
 from sharkbench.store import Store
 
-__all__ = ["write"]
+__all__ = ["write", "write_tables"]
 
 
-def write(out: Path, store: Store | None = None) -> tuple[Path, Path]:
+def write(out: Path) -> tuple[Path, Path]:
     """Write ``<out>/leaderboard.csv`` and ``<out>/runs.csv`` from what is in the store now; each appears in one rename.
-
-    Args:
-        store: unless it is the one under ``out``.
 
     Returns:
         The two paths, in this order.
     """
-    cells = cells_of(store or Store(out))
+    return write_tables(out, standings_of(cells_of(Store(out))))
+
+
+def write_tables(out: Path, standings: Sequence[Standing]) -> tuple[Path, Path]:
+    """The same from standings that are known already."""
     leaderboard, runs = out / "leaderboard.csv", out / "runs.csv"
-    write_csv(leaderboard, LEADERBOARD, standings_of(cells))
-    write_csv(runs, RUNS, [(cell, run) for cell in cells for run in (*cell.runs, *cell.superseded)])
+    write_csv(leaderboard, LEADERBOARD, standings)
+    write_csv(runs, RUNS, run_rows(standings))
     return leaderboard, runs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -189,6 +189,12 @@ LEADERBOARD: tuple[Column[Standing], ...] = (
 )
 
 Run = tuple[Cell, FinishedRun]
+
+
+def run_rows(standings: Iterable[Standing]) -> list[Run]:
+    """The rows of ``runs.csv``: every run of every cell, superseded ones too."""
+    cells = [standing.cell for standing in standings]
+    return [(cell, run) for cell in cells for run in (*cell.runs, *cell.superseded)]
 
 
 def _quality(value: Callable[[Quality], float | None], *, valid: bool = False) -> Callable[[Run], Value]:

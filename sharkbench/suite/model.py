@@ -23,6 +23,7 @@ from sharkbench.data.options import Labels, SplitSpec
 from sharkbench.data.spec import DatasetSpec
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry, label_all
+from sharkbench.suite.references import Reference
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.recipe import Recipe
 
@@ -99,6 +100,8 @@ class Suite(Settings):
     """Where runs run."""
     tracking: Tracking = Tracking()
     """Where MLflow records go."""
+    references: tuple[Reference, ...] = ()
+    """Published values that the report holds the results against."""
 
     @field_validator("name", mode="after")
     @classmethod

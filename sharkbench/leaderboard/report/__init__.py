@@ -1,17 +1,20 @@
-"""A report of what is in a store: one HTML file that needs no network, and images for papers."""
+"""A report of what is in a store: one HTML file that needs no network, images for papers, the data as tidy tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sharkbench.leaderboard import write_tables
 from sharkbench.leaderboard.archive import ARCHIVE, write_archive
 from sharkbench.leaderboard.cells import cells_of
+from sharkbench.leaderboard.columns import LEADERBOARD, RUNS, run_rows
 from sharkbench.leaderboard.published import compare_with_published
 from sharkbench.leaderboard.report.content import MethodCard, method_pages
 from sharkbench.leaderboard.report.images import write_images
 from sharkbench.leaderboard.report.page import render
 from sharkbench.leaderboard.standings import standings_of
+from sharkbench.leaderboard.tidy import write_parquet
 from sharkbench.store import Store, write_text
 from sharkbench.suite.references import Reference
 
@@ -38,7 +41,7 @@ def write_report(
         cards: what is known of methods, by name.
 
     Returns:
-        The report, the archive that it can be made from again, and the images.
+        The report first, then tables and images. Beside them lies the archive that all can be made from again.
     """
     out.mkdir(parents=True, exist_ok=True)
     cells = cells_of(store)
@@ -46,6 +49,9 @@ def write_report(
     pages = method_pages(standings, store, cards or {})
     html = render(title, description, standings, pages, compare_with_published(cells, references))
     write_text(out / REPORT, html)
+    write_parquet(out / "leaderboard.parquet", LEADERBOARD, standings)
+    write_parquet(out / "runs.parquet", RUNS, run_rows(standings))
     if store.out == out:
         write_archive(store, out / ARCHIVE)
-    return [out / REPORT, out / ARCHIVE, *write_images(standings, out / PLOTS)]
+    tables = [*write_tables(out, standings), out / "leaderboard.parquet", out / "runs.parquet"]
+    return [out / REPORT, *tables, *write_images(standings, out / PLOTS)]

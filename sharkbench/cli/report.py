@@ -1,0 +1,86 @@
+"""``report``, ``compare``, ``merge``: results for people who read, weigh and collect them."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sharkbench.cli.options import Out, Settings, SuiteName, opened
+from sharkbench.errors import InputError
+
+if TYPE_CHECKING:
+    from sharkbench.leaderboard.report import MethodCard
+
+Results = Annotated[Path, typer.Argument(help="An output directory, or a store.parquet.")]
+
+
+def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
+    """Write the report of what is done: one HTML file, images, CSV and Parquet tables."""
+    from sharkbench.leaderboard import archive
+    from sharkbench.leaderboard.report import write_report
+
+    loaded, out_dir = opened(suite, settings, out)
+    with archive.opened(out_dir) as store:
+        paths = write_report(
+            store,
+            out_dir,
+            title=loaded.name,
+            description=loaded.description,
+            references=loaded.references,
+            cards=method_cards(),
+        )
+    for path in paths:
+        print(path)
+
+
+def compare(
+    first: Results,
+    second: Results,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the comparison as CSV too.")] = None,
+) -> None:
+    """Put two result sets side by side: what the second changes, paired by seed."""
+    from sharkbench.cli.console import console
+    from sharkbench.leaderboard import archive
+    from sharkbench.leaderboard.cells import cells_of
+    from sharkbench.leaderboard.compare import compare, print_comparison, write_comparison
+
+    with archive.opened(first) as one, archive.opened(second) as two:
+        pairings = compare(cells_of(one), cells_of(two))
+    if not pairings:
+        raise InputError(f"neither {first} nor {second} holds a finished run")
+    print_comparison(pairings, console())
+    if csv is not None:
+        write_comparison(csv, pairings)
+        print(csv)
+
+
+def merge(
+    sources: Annotated[
+        list[Path], typer.Argument(help="Output directories of several machines, or store.parquet files.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets the runs of all of them.")],
+) -> None:
+    """Join the results of several machines."""
+    from sharkbench import leaderboard
+    from sharkbench.leaderboard.merge import merge
+
+    done = merge(sources, out)
+    for line in done.conflicts:
+        print(f"differs: {line}")
+    print(f"{done.added} runs added, {done.replaced} replaced by better ones, {done.kept} kept as they were")
+    for path in leaderboard.write(out):
+        print(path)
+
+
+def method_cards() -> dict[str, MethodCard]:
+    """What is known of every method that is installed."""
+    from sharkbench import registry
+    from sharkbench.leaderboard.report import MethodCard
+
+    return {
+        name: MethodCard(method.title, method.paper, method.year, method.family, inspect.getdoc(method) or "")
+        for name, method in registry.available().items()
+    }

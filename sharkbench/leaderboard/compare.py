@@ -1,0 +1,142 @@
+"""Two result sets side by side: what another revision, recipe or machine changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sharkbench.leaderboard.cells import Cell, CellName
+from sharkbench.leaderboard.columns import Column, Value
+from sharkbench.leaderboard.csvfile import write_csv
+from sharkbench.leaderboard.figures import number, size, times
+from sharkbench.leaderboard.speeds import lookup_ratio
+from sharkbench.leaderboard.statistics import Difference, paired_difference
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """One cell in both sets; either side may lack it."""
+
+    name: CellName
+    first: Cell | None
+    second: Cell | None
+
+    @property
+    def difference(self) -> Difference | None:
+        """AUC of the second minus that of the first, by seed on the same data; ``None`` where nothing pairs."""
+        if self.first is None or self.second is None:
+            return None
+        return paired_difference(_by_data_and_seed(self.second), _by_data_and_seed(self.first))
+
+    @property
+    def remark(self) -> str:
+        """What a reader has to know of the pair."""
+        if self.first is None or self.second is None:
+            return "only in the second" if self.first is None else "only in the first"
+        if {run.result.data_fingerprint for run in self.first.runs} != {
+            run.result.data_fingerprint for run in self.second.runs
+        }:
+            return "other data: not compared"
+        states = (self.first.status, self.second.status)
+        if states != ("ok", "ok"):
+            return states[0] if states[0] == states[1] else f"{states[0]}, then {states[1]}"
+        if {run.comparison for run in self.first.runs} != {run.comparison for run in self.second.runs}:
+            return "other recipe"
+        return ""
+
+
+def compare(first: Iterable[Cell], second: Iterable[Cell]) -> list[Pairing]:
+    """Every cell of either set, in the order of the first, what only the second has at the end."""
+    one, two = _by_name(first), _by_name(second)
+    return [Pairing(name, one.get(name), two.get(name)) for name in [*one, *(name for name in two if name not in one)]]
+
+
+def _by_name(cells: Iterable[Cell]) -> Mapping[CellName, Cell]:
+    return {cell.name: cell for cell in cells}
+
+
+def _by_data_and_seed(cell: Cell) -> dict[tuple[str, int], float]:
+    fingerprints = {run.result.seed: run.result.data_fingerprint for run in cell.ok}
+    return {(fingerprints[seed], seed): auc for seed, auc in cell.auc_by_seed.items()}
+
+
+def _auc(cell: Cell | None) -> float | None:
+    return cell.mean(lambda quality: quality.auc) if cell else None
+
+
+def _bytes(cell: Cell | None) -> float | None:
+    return cell.mean_of(lambda result: result.bytes) if cell else None
+
+
+def _lookups(cell: Cell | None) -> float | None:
+    return cell.median_ratio(lookup_ratio) if cell else None
+
+
+def _seconds(cell: Cell | None) -> float | None:
+    return cell.mean_cost(lambda cost: cost.seconds) if cell else None
+
+
+def _bound(pairing: Pairing, *, high: bool) -> Value:
+    interval = pairing.difference.interval if pairing.difference else None
+    return None if interval is None else interval.high if high else interval.low
+
+
+COLUMNS: tuple[Column[Pairing], ...] = (
+    Column("dataset", "data set", lambda p: p.name.dataset),
+    Column("split", "how it was split", lambda p: p.name.split),
+    Column("backbone", "backbone", lambda p: p.name.backbone),
+    Column("method", "method, as labelled in the suite", lambda p: p.name.method),
+    Column("label", "label that is predicted", lambda p: p.name.label),
+    Column("budget", "bytes asked for", lambda p: p.name.budget),
+    Column("auc_first", "mean test AUC in the first set", lambda p: _auc(p.first)),
+    Column("auc_second", "mean test AUC in the second set", lambda p: _auc(p.second)),
+    Column("auc_change", "second minus first, paired by seed", lambda p: p.difference.mean if p.difference else None),
+    Column("auc_change_low", "lower end of its 95% interval over seeds", lambda p: _bound(p, high=False)),
+    Column("auc_change_high", "upper end of it", lambda p: _bound(p, high=True)),
+    Column("n_pairs", "seeds that both have", lambda p: p.difference.n if p.difference else 0),
+    Column("bytes_first", "bytes of the packed layer in the first set", lambda p: _bytes(p.first)),
+    Column("bytes_second", "the same in the second set", lambda p: _bytes(p.second)),
+    Column("lookups_ratio_fp32_first", "lookups relative to fp32 in the first set", lambda p: _lookups(p.first)),
+    Column("lookups_ratio_fp32_second", "the same in the second set", lambda p: _lookups(p.second)),
+    Column("train_seconds_first", "time of every training stage in the first set", lambda p: _seconds(p.first)),
+    Column("train_seconds_second", "the same in the second set", lambda p: _seconds(p.second)),
+    Column("remark", "what has to be known of the pair", lambda p: p.remark or None),
+)
+
+
+def write_comparison(path: Path, pairings: Iterable[Pairing]) -> None:
+    """Write the comparison as CSV; it appears in one rename."""
+    write_csv(path, COLUMNS, pairings)
+
+
+def print_comparison(pairings: Iterable[Pairing], console: Console) -> None:
+    """Print a line per cell; changes of AUC that seeds tell from none are bold."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for heading in ("data set", "backbone", "label", "budget", "method"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("AUC", "change", "95% interval", "bytes", "lookups"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("remark", overflow="fold")
+    for p in pairings:
+        difference = p.difference
+        interval = difference.interval if difference else None
+        names = (p.name.dataset, p.name.backbone, p.name.label, p.name.budget or "-", p.name.method)
+        figures = (
+            _change(number(_auc(p.first), ".4f"), number(_auc(p.second), ".4f")),
+            number(difference.mean if difference else None, "+.4f"),
+            f"[{interval.low:+.4f}, {interval.high:+.4f}]" if interval else "",
+            _change(size(_bytes(p.first)), size(_bytes(p.second))),
+            _change(times(_lookups(p.first)), times(_lookups(p.second))),
+        )
+        style = "bold" if difference and difference.resolved else ""
+        table.add_row(*map(Text, names), *map(Text, figures), Text(p.remark), style=style)
+    console.print(table)
+
+
+def _change(first: str, second: str) -> str:
+    return first if first == second else f"{first or '-'} > {second or '-'}"

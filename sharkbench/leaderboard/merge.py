@@ -1,0 +1,79 @@
+"""Joining the stores of several machines: of runs that more than one has, the best is kept."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sharkbench.leaderboard.archive import opened
+from sharkbench.store import Result, Store
+
+
+@dataclass
+class Merged:
+    """What joining did. ``conflicts`` says for which runs two machines came to different results."""
+
+    added: int = 0
+    replaced: int = 0
+    kept: int = 0
+    conflicts: list[str] = field(default_factory=list)
+
+
+def merge(sources: Sequence[Path], out: Path) -> Merged:
+    """Copy the runs of ``sources`` into the store under ``out``, which may hold some already.
+
+    A run that both have is replaced where the other one is ok and this one is not, or where only the other one has its
+    speed measured. Models are copied where the source has them; an archive has none.
+
+    Args:
+        sources: output directories, or archives of such.
+
+    Raises:
+        InputError: a source holds no results.
+    """
+    done, target = Merged(), Store(out)
+    for source in sources:
+        with opened(source) as store:
+            for key in store.keys() if store.runs.resolve() != target.runs.resolve() else ():
+                if (result := store.get(key)) is not None:
+                    _take(store, target, result, done)
+    return done
+
+
+def _take(store: Store, target: Store, result: Result, done: Merged) -> None:
+    with target.lock(result.key):
+        present = target.get(result.key)
+        if present is not None:
+            if message := _conflict(present, result):
+                done.conflicts.append(message)
+            if _worth(target, present) >= _worth(store, result):
+                done.kept += 1
+                return
+        directory = target.begin(result.key)
+        for file in store.directory(result.key).iterdir():
+            if file.is_file() and not file.is_symlink():
+                shutil.copyfile(file, directory / file.name)
+        target.publish(directory, result.key)
+        if present is None:
+            done.added += 1
+        else:
+            done.replaced += 1
+
+
+def _worth(store: Store, result: Result) -> tuple[bool, bool]:
+    return result.status == "ok", store.speed(result.key) is not None
+
+
+def _conflict(one: Result, other: Result) -> str | None:
+    """A line where both are ok and differ by more than the arithmetic of two processors does."""
+    if one.status != "ok" or other.status != "ok":
+        return None
+    pairs = [(label, q.auc, other.quality[label].auc) for label, q in one.quality.items() if label in other.quality]
+    label, first, second = max(pairs, key=lambda pair: abs(pair[1] - pair[2]), default=("", 0.0, 0.0))
+    if abs(first - second) <= 1e-4:
+        return None
+    at = f" at {one.budget}" if one.budget else ""
+    where = f"{one.dataset}, {one.backbone}, {one.method_label}{at}, seed {one.seed}"
+    return f"{where}: AUC of {label} is {first:.4f} here and {second:.4f} there"
