@@ -28,9 +28,9 @@ class GroupLasso(FieldSelection):
 
     name: Literal["group_lasso"] = "group_lasso"
 
-    steps: PositiveInt = 200
+    steps: PositiveInt = 100
     """Proximal steps, one training batch each (ours)."""
-    step_size: PositiveFloat = 0.02
+    step_size: PositiveFloat = 0.03
     """Of Adam on the gates (ours)."""
     floor: float = Field(default=0.01, gt=0, lt=1)
     """The penalty starts at this share of its end (ours)."""
