@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -70,12 +73,29 @@ def ui(
         uri,
         "--host",
         "127.0.0.1",
-        "--port",
-        str(port),
+        "--workers",
+        "1",
     ]
-    ended = subprocess.run([*command, "--workers", "1"], check=False).returncode
-    if ended:
+    if ended := _until_interrupted([*command, "--port", str(port)]):
         raise InputError(f"the MLflow UI ended with exit code {ended}; its messages are above")
+
+
+def _until_interrupted(command: list[str]) -> int:
+    """Run a server until it ends, or until Ctrl-C or SIGTERM; none of its processes stays. Returns its exit code."""
+    # It only shows records: no telemetry, no workers for jobs.
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # In a session of its own, so that all of it can be ended at once.
+    server = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
 
 
 def _check_exists(out: Path, suite: str) -> None:

@@ -33,10 +33,18 @@ def explain(error: ValidationError, root: Node, model: type[BaseModel]) -> list[
         messages = said.setdefault((at.line, _spelled(at.path), own), [])
         if message not in messages:
             messages.append(message)
-    lines = [f"{place}: {path + ': ' if path else ''}{' or '.join(one)}" for (place, path, _), one in said.items()]
+    lines = [
+        _printable(f"{place}: {path + ': ' if path else ''}{' or '.join(one)}")
+        for (place, path, _), one in said.items()
+    ]
     lines.sort(key=_line_number)
     more = len(lines) - _MAX_LINES
     return lines if more <= 0 else [*lines[:_MAX_LINES], f"{root.place}: and {more} more"]
+
+
+def _printable(line: str) -> str:
+    """Keys and values may hold anything; what is shown of them stays on the line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def _line_number(line: str) -> tuple[str, int]:

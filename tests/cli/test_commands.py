@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -24,7 +29,7 @@ SUITE = """
 datasets: [{source: synthetic, rows: 1000, cardinalities: [50, 20]}]
 backbones: [{name: dnn, hidden: [4]}]
 methods: [full, qr]
-budgets: [0.5, 0.0001]
+budgets: [0.0001]
 train: {epochs: 1, batch_size: 256}
 measure: {lookup: false}
 tracking: {enabled: false}
@@ -50,7 +55,7 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_suite_from_nothing_to_its_leaderboard_and_back_again(suite: Path) -> None:
     before = Done("run", suite, "--dry-run")
     assert before.code == 0
-    assert "3 runs, 3 to do under results/tiny" in before.out
+    assert "2 runs, 2 to do under results/tiny" in before.out
     assert not Path("results").exists()
 
     first = Done("run", suite)
@@ -60,23 +65,23 @@ def test_a_suite_from_nothing_to_its_leaderboard_and_back_again(suite: Path) -> 
     assert "infeasible" in first.out
     assert Path("results/tiny/leaderboard.csv").is_file()
     told = [line for line in first.err.splitlines() if line.startswith("[")]
-    assert [line.split("]")[0] for line in told] == ["[1/3", "[2/3", "[3/3"]
+    assert [line.split("]")[0] for line in told] == ["[1/2", "[2/2"]
     assert "AUC click" in told[0]
-    assert "infeasible" in told[2]
+    assert "infeasible" in told[1]
 
     stored = {path: path.stat().st_mtime_ns for path in Path("results/tiny/runs").rglob("result.json")}
-    assert len(stored) == 3
+    assert len(stored) == 2
     again = Done("run", suite)
     assert again.code == 0
-    assert "[1/3]" not in again.err
+    assert "[1/2]" not in again.err
     assert {path: path.stat().st_mtime_ns for path in Path("results/tiny/runs").rglob("result.json")} == stored
 
     status = Done("status", suite)
-    assert "tiny: 3 runs, 2 ok, 1 infeasible, 0 failed, 0 missing" in status.out
+    assert "tiny: 2 runs, 1 ok, 1 infeasible, 0 failed, 0 missing" in status.out
     planned = Done("plan", suite)
-    assert "3 runs, 0 to do" in planned.out
+    assert "2 runs, 0 to do" in planned.out
     larger = Done("plan", suite, "--set", "seeds=2")
-    assert "6 runs, 3 to do under results/tiny; about " in larger.out
+    assert "4 runs, 2 to do under results/tiny; about " in larger.out
     board = Done("leaderboard", suite)
     assert board.code == 0
     assert "results/tiny/runs.csv" in board.out
@@ -114,7 +119,7 @@ def test_a_failed_run_makes_the_exit_code_one_and_status_says_why(suite: Path, e
     assert done.code == 1
     assert f"1 runs failed; 'sharkbench status {suite}" in done.err
     status = Done("status", suite, "--out", "elsewhere")
-    assert "3 runs, 0 ok, 0 infeasible, 1 failed, 2 missing" in status.out
+    assert "2 runs, 0 ok, 0 infeasible, 1 failed, 1 missing" in status.out
     assert "as it must" in status.out
     assert "log.txt" in status.out
 
@@ -130,7 +135,7 @@ def test_an_interrupted_suite_ends_with_130_and_says_how_to_go_on(suite: Path, e
 def test_validate_takes_several_and_tells_all_mistakes(suite: Path) -> None:
     good = Done("validate", suite, "quickstart")
     assert (good.code, good.err) == (0, "")
-    assert good.out.splitlines() == [f"{suite}: good, 3 runs", "quickstart: good, 10 runs"]
+    assert good.out.splitlines() == [f"{suite}: good, 2 runs", "quickstart: good, 10 runs"]
     bad = Done("validate", suite, "--set", "train.epoch=1", "--set", "dimension=0")
     assert bad.code == 2
     assert bad.out == ""
@@ -231,6 +236,24 @@ def test_ui_checks_the_port_first(suite: Path) -> None:
         done = Done("ui", suite, "--port", str(port))
     assert done.code == 2
     assert done.err.startswith(f"port {port} cannot be used")
+
+
+def test_a_server_ends_with_all_its_processes(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    worker = f"import os, pathlib, time; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(100)"
+    server = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
+    program = (
+        "import sys\nfrom sharkbench.cli.reporting import _until_interrupted\n"
+        f"print(_until_interrupted([sys.executable, '-c', {server!r}]))"
+    )
+    running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    while not (pid.exists() and pid.read_text()):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    assert running.communicate()[0] == "0\n"
+    ended = psutil.Process(int(pid.read_text())) if psutil.pid_exists(int(pid.read_text())) else None
+    assert ended is None or ended.wait(10) is None or ended.status() == psutil.STATUS_ZOMBIE
 
 
 def test_doctor_finds_this_installation_fit(suite: Path) -> None:

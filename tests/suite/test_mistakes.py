@@ -184,6 +184,11 @@ def test_very_many_mistakes_are_cut_short(tmp_path: Path) -> None:
     assert said[-1].endswith("and 30 more")
 
 
+def test_what_is_quoted_cannot_break_the_line(tmp_path: Path) -> None:
+    file = written(tmp_path, datasets=r'["a\nb\x1b[2J"]')
+    assert complaints(file)[0].startswith(rf"{file}:1: datasets[0]: unknown data set 'a\nb\x1b[2J'")
+
+
 def test_a_method_file_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_one.py").write_text("import a_module_that_is_not_there\n")
     monkeypatch.setenv("SHARKBENCH_METHODS", str(tmp_path))
