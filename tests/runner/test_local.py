@@ -26,6 +26,7 @@ def test_a_run_is_stored_with_spec_result_log_and_artifact(bench: Bench) -> None
     seedless = spec.model_copy(update={"seed": 0})
     assert (result.setting, result.comparison) == (seedless.key, seedless.full_key)
     assert [type(event) for event in bench.events] == [RunStarted, EpochEnded, RunEnded]
+    assert bench.diary("measured") == []  # the suite wants no speed
     assert (bench.out / "leaderboard.csv").exists()
 
 
@@ -58,18 +59,12 @@ def test_a_failure_is_stored_with_kind_reason_and_log_and_the_others_go_on(bench
     assert "Segmentation fault" in log["crashes"]
 
 
-def test_a_second_call_does_only_what_is_missing(bench: Bench) -> None:
-    bench.run("fine")
-    assert bench.run("fine", "sleeps") == Summary(done=1, cached=1)
-    assert bench.run("fine", "sleeps") == Summary(cached=2)
-    assert len(bench.diary("began")) == 2
-
-
 def test_what_is_done_again(bench: Bench) -> None:
     ways = ("fine", "raises", "is killed", "infeasible")
     assert bench.run(*ways) == Summary(done=1, failed=2, infeasible=1)
     # Whoever was ended from outside is done again without being asked for.
     assert bench.run(*ways) == Summary(failed=1, cached=3)
+    assert len(bench.diary("began")) == 5
     assert bench.run(*ways, retry_failed=True) == Summary(failed=2, cached=2)
     [fine] = [result for result in bench.store.results() if result.status == "ok"]
     (bench.store.directory(fine.key) / "mark").touch()
@@ -153,14 +148,10 @@ def test_nothing_is_left_behind(bench: Bench) -> None:
     assert not [path for path in bench.store.runs.iterdir() if path.name.startswith(".")]
 
 
-def test_what_a_dead_process_left_is_swept(bench: Bench) -> None:
+def test_what_a_dead_process_left_is_swept_and_a_damaged_result_done_again(bench: Bench) -> None:
     bench.store.begin("0123456789abcdef0123")
     bench.run("fine")
     assert [path.name for path in bench.store.runs.iterdir()] == bench.store.keys()
-
-
-def test_a_damaged_result_is_done_again(bench: Bench) -> None:
-    bench.run("fine")
     [key] = bench.store.keys()
     (bench.store.directory(key) / RESULT).write_text(json.dumps({"key": key}))
     with pytest.warns(UserWarning, match="cannot be read"):

@@ -14,6 +14,7 @@ def test_measuring_follows_all_training_and_keeps_why_it_failed(bench: Bench) ->
     kinds = [type(event) for event in bench.events if isinstance(event, RunEnded | MeasureStarted | MeasureEnded)]
     assert kinds == [RunEnded] * 5 + [MeasureStarted, MeasureEnded] * 4
 
+    assert len(bench.diary("measured")) == 4
     results = {result.method_label: result for result in bench.store.results()}
     speeds = {way: bench.store.speed(results[way].key) is not None for way in WAYS}
     assert speeds == {way: way in ("fine", "sleeps") for way in WAYS}
@@ -29,8 +30,3 @@ def test_measuring_follows_all_training_and_keeps_why_it_failed(bench: Bench) ->
     assert bench.run(*WAYS, lookup=True) == Summary(cached=5)
     measured = [event.key for event in bench.events if isinstance(event, MeasureEnded)]
     assert measured == [results["unmeasurable"].key, results["kills its measuring"].key]
-
-
-def test_a_suite_that_wants_no_speed_gets_none(bench: Bench) -> None:
-    bench.run("fine")
-    assert bench.diary("measured") == []
