@@ -90,10 +90,18 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
             continue
         if isinstance(node, ast.ImportFrom) and node.module == "sharkbench":
             yield from ((node.lineno, f"sharkbench.{alias.name}") for alias in node.names if alias.name[0] != "_")
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sharkbench."):
-            yield node.lineno, node.module or ""
+        elif isinstance(node, ast.ImportFrom) and (module := absolute(node, file)).startswith("sharkbench."):
+            yield node.lineno, module
         elif isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names if alias.name.startswith("sharkbench."))
+
+
+def absolute(node: ast.ImportFrom, file: Path) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = file.relative_to(ROOT).parent.parts
+    package = parts if parts[0] == "sharkbench" else ("sharkbench", *parts)
+    return ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
 
 
 def test_imports_point_down() -> None:
@@ -135,9 +143,9 @@ def test_methods_take_nothing_from_each_other_but_the_methods() -> None:
         f"{file.name}:{node.lineno} imports {alias.name}"
         for file in method_files()
         for node in ast.walk(syntax_of(file))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sharkbench.methods.")
+        if isinstance(node, ast.ImportFrom) and (module := absolute(node, file)).startswith("sharkbench.methods.")
         for alias in node.names
-        if alias.name != registry.get((node.module or "").rpartition(".")[2]).__name__
+        if alias.name != registry.get(module.rpartition(".")[2]).__name__
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
-import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -58,12 +59,26 @@ def test_every_folder_of_code_is_a_package() -> None:
     assert not [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()]
 
 
-def test_nothing_generic_is_installed() -> None:
-    files = importlib.metadata.files("sharkbench") or []
+def test_everything_that_is_imported_is_a_stated_dependency() -> None:
+    """Not something that another package happens to bring along."""
+    providers = importlib.metadata.packages_distributions()
+    stated = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    imported = {
+        module.split(".")[0]
+        for top in ("sharkbench", "methods")
+        for file in (ROOT / top).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for module in imported_by(node)
+    }
+    foreign = imported - {"sharkbench"} - sys.stdlib_module_names
 
-    assert files
-    tops = {re.split(r"[/\\]", str(file))[0] for file in files}
-    assert tops.isdisjoint({"methods", "suites", "tests", "benchmarks", "docs"})
+    assert not {module for module in foreign if not {canonicalize_name(p) for p in providers.get(module, [])} & stated}
+
+
+def imported_by(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
 
 
 def test_versions_agree() -> None:
