@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -74,7 +75,7 @@ def fit(
     module = CtrModule(model, task, recipe, dataset.schema.labels, stage)
     keep_best = KeepBest(recipe, on_epoch)
     started = time.perf_counter()
-    with _quiet(), _threads(recipe.threads), _interruptible(), seeded(seed, "training"):
+    with _quiet(), _threads(recipe.threads), _repeatable(on_gpu), _interruptible(), seeded(seed, "training"):
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(recipe.device)
         trainer = Trainer(
@@ -128,6 +129,22 @@ def _threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _repeatable(on_gpu: bool) -> Iterator[None]:
+    """On a GPU, the deterministic form of every operation that has one; what training uses on a CPU is so anyway."""
+    before, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    if on_gpu:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS picks its kernels as it likes
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
 @contextmanager
