@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted
-from sharkbench.runner.failures import is_storage_error, kind_of_exit, memory_kills, one_line
+from sharkbench.runner.failures import kind_of_exit, memory_kills, one_line
 from sharkbench.runner.outcome import failed
 from sharkbench.runner.processes import Processes, Worker
 from sharkbench.store import ENVIRONMENT, LOG, RESULT, SPEC, Epoch, FailureKind, Result, Store, write_text
@@ -125,7 +125,7 @@ class Schedule:
                 waiting.append(spec)
                 continue
             except OSError as error:
-                self._give_up(spec, error)
+                self._give_up(spec, one_line(error))
                 return
             if not self._done_by_another(spec):
                 self._start(spec, lock)
@@ -169,7 +169,7 @@ class Schedule:
             worker = self.processes.start("sharkbench.runner.worker:run", arguments, directory / LOG)
         except OSError as error:
             lock.release()
-            self._give_up(spec, error)
+            self._give_up(spec, one_line(error))
             return
         self.active[worker.number] = _Active(spec, directory, lock, worker)
         self.tell(RunStarted(spec))
@@ -198,11 +198,12 @@ class Schedule:
             self._have_full_model.add(active.spec.full_key)
         try:
             if active.storage is not None:
-                raise OSError(active.storage)
-            result = self._result_in(active.directory, active.spec) or self._failure_of(active, code)
-            self._publish(result, active.directory)
+                self._give_up(active.spec, active.storage)
+            else:
+                result = self._result_in(active.directory, active.spec) or self._failure_of(active, code)
+                self._publish(result, active.directory)
         except OSError as error:
-            self._give_up(active.spec, error)
+            self._give_up(active.spec, one_line(error))
         finally:
             self._discard(active)
 
@@ -233,13 +234,15 @@ class Schedule:
         self.job.store.publish(directory, result.key)
         self.tell(RunEnded(result, cached=False))
 
-    def _give_up(self, spec: RunSpec, error: OSError) -> None:
+    def _give_up(self, spec: RunSpec, reason: str) -> None:
         what = f"{spec.dataset.name} {spec.backbone.name} {spec.method_label} seed {spec.seed}"
-        advice = (
-            "make room or make it writable, and run again" if is_storage_error(error) else "see to it and run again"
-        )
         self.lost += 1
-        self.tell(Message(f"{self.job.store.out}: the result of {what} cannot be stored ({one_line(error)}); {advice}"))
+        self.tell(
+            Message(
+                f"{self.job.store.out}: the result of {what} cannot be stored ({reason}), so nothing more is started; "
+                "make room or make it writable, and run again"
+            )
+        )
 
     def _stop_what_takes_too_long(self) -> None:
         for active in self.active.values():
