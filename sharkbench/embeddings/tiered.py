@@ -133,14 +133,19 @@ class TieredTable(FieldTable):
         reads = np.ones(len(ids)) if frequencies is None else frequencies[ids].astype(np.float64)
         ends = np.cumsum(sizes)
         parts = {self.schema.fields[f].name: slice(e - n, e) for f, n, e in zip(self.fields, sizes, ends, strict=True)}
-        table = []
+        table: list[dict[str, Any]] = []
         for name, part in {"(all)": slice(None), **parts}.items():
-            row: dict[str, Any] = {"field": name, "rows": len(tier[part]), "reads": float(reads[part].sum())}
             for t, label in enumerate(self.tiers):
                 inside = tier[part] == t
-                row[f"rows_{label}"] = float(inside.mean())
-                row[f"reads_{label}"] = float(reads[part][inside].sum() / max(reads[part].sum(), 1.0))
-            table.append(row)
+                table.append(
+                    {
+                        "field": name,
+                        "tier": label,
+                        "rows": int(inside.sum()),
+                        "share_of_rows": float(inside.mean()),
+                        "share_of_traffic": float(reads[part][inside].sum() / max(reads[part].sum(), 1.0)),
+                    }
+                )
         return table
 
     def pack(self) -> PackedLayer:

@@ -225,12 +225,15 @@ def test_rows_that_are_read_more_get_more(shared: Path) -> None:
     means = [counts[layer.tier == t].double().mean() for t in range(3) if (layer.tier == t).any()]
     assert means == sorted(means)
 
-    (everything, *by_field) = bench.ledger.notes["tiers"]
-    assert everything["rows"] == bench.schema.num_rows == sum(row["rows"] for row in by_field)
-    assert everything["reads"] == counts.sum()
-    for row in (everything, *by_field):
-        assert sum(row[f"rows_{t}"] for t in layer.tiers) == pytest.approx(1)
-        assert sum(row[f"reads_{t}"] for t in layer.tiers) == pytest.approx(1)
+    notes = bench.ledger.notes["tiers"]
+    names = ["(all)", *(field.name for field in bench.schema.fields)]
+    assert [(row["field"], row["tier"]) for row in notes] == [(name, tier) for name in names for tier in layer.tiers]
+    assert sum(row["rows"] for row in notes) == 2 * bench.schema.num_rows
+    for name in names:
+        own = [row for row in notes if row["field"] == name]
+        assert sum(row["share_of_rows"] for row in own) == pytest.approx(1)
+        assert sum(row["share_of_traffic"] for row in own) == pytest.approx(1)
+    assert notes[2]["share_of_traffic"] == pytest.approx(float(counts[layer.tier == 2].sum() / counts.sum()))
     assert bench.ledger.notes["training state"][0]["priority_bytes"] >= 8 * bench.schema.num_rows
 
 

@@ -1,0 +1,85 @@
+"""What scoring fields costs: one pass of first-order scores against a training epoch and against permutation, in turns.
+
+    python benchmarks/field_scores.py [--rows N] [--rounds N] [--out FILE]
+
+Every contender sees the same rows. The first-order score is one pass whatever the number of fields; permutation is one
+pass per field and shuffle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sharkbench.backbones.config import DeepFM
+from sharkbench.data.dataset import PreparedDataset, Split
+from sharkbench.data.schema import Field, Schema
+from sharkbench.field_selection.scores import permutation_scores, taylor_scores
+from sharkbench.measure.lookup import hardware
+from sharkbench.tasks.config import Ctr
+from sharkbench.training.fit import fit
+from sharkbench.training.recipe import Recipe
+from sharkbench.workbench import Workbench
+
+CARDINALITY = 20_000
+
+
+def dataset(fields: int, rows: int) -> PreparedDataset:
+    """``rows`` for training, scoring and validation alike: Zipf-distributed ids, labels by chance."""
+    rng = np.random.default_rng(0)
+    schema = Schema(tuple(Field(f"f{i}", CARDINALITY) for i in range(fields)), ("click",))
+    local = np.minimum(rng.zipf(1.2, (rows, fields)) - 1, CARDINALITY - 1)
+    ids = torch.from_numpy((local + schema.offsets[:-1]).astype(np.int32))
+    split = Split(ids, torch.empty(rows, 0), torch.from_numpy((rng.random((rows, 1)) < 0.3).astype(np.float32)))
+    few = Split(ids[:256], split.dense[:256], split.labels[:256])
+    return PreparedDataset("random", Path(), "", schema, {}, {"train": split, "valid": few, "test": few})
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--rows", type=int, default=40_000)
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--out", type=Path)
+    given = arguments.parse_args()
+    torch.set_num_threads(1)
+    recipe = Recipe(optimizer="lazy_adam", batch_size=4096, epochs=1, accelerator="cpu", threads=1)
+    lines = []
+    for fields in (10, 20, 40):
+        data = dataset(fields, given.rows)
+        backbone, split = DeepFM(hidden=(128, 64)), data.splits["train"]
+        bench = Workbench(data, Ctr(), backbone, 16, recipe, 0, None, Path(), "")
+        model = bench.model(bench.full_table())
+        generator = torch.Generator().manual_seed(0)
+        few = Split(split.ids[: given.rows // 10], split.dense[: given.rows // 10], split.labels[: given.rows // 10])
+        contenders: dict[str, Callable[[], object]] = {
+            "training epoch": lambda: fit(model, data, Ctr(), recipe, seed=0),  # noqa: B023
+            "first-order scores": lambda: taylor_scores(model, split, Ctr()),  # noqa: B023
+            # A tenth of the rows, and the time tenfold: it is linear in them.
+            "permutation, one shuffle": lambda: permutation_scores(model, few, Ctr(), 1, generator),  # noqa: B023
+        }
+        taken: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(given.rounds):
+            for name, run in contenders.items():
+                started = time.perf_counter()
+                run()
+                taken[name].append((time.perf_counter() - started) * (10 if "shuffle" in name else 1))
+        for name, seconds in taken.items():
+            ratio = statistics.median(s / e for s, e in zip(seconds, taken["training epoch"], strict=True))
+            lines.append([fields, given.rows, name, f"{statistics.median(seconds):.3f}", f"{ratio:.2f}"])
+            print(f"{fields:3d} fields  {name:26s} {statistics.median(seconds):8.3f} s {ratio:6.2f} epochs", flush=True)
+    if given.out:
+        with given.out.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["fields", "rows", "what", "seconds", "training epochs", "hardware"])
+            writer.writerows([*line, hardware()] for line in lines)
+
+
+if __name__ == "__main__":
+    main()
