@@ -8,8 +8,9 @@
 
 39 fields, 2 million features (Zipf 1.05 within a field), D = 16, MLP 400x3, batches of 4096. A turn of (c) is one
 epoch with its validation on a tenth as many rows. With ``--auc`` the validation AUC of (a) and (c) on KuaiRand is
-compared too, over three seeds. Speeds are medians over turns; ratios are taken within a round. bfloat16 pays off only
-where the processor has instructions for it (avx512_bf16 or amx_bf16): the table says whether it has.
+compared too, over three seeds. Speeds are medians over turns; ratios are taken within a round, and once more in CPU
+time (``_cpu``), which other processes on the machine hardly move. bfloat16 pays off only where the processor has
+instructions for it (avx512_bf16 or amx_bf16): the table says whether it has.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -120,25 +121,44 @@ class Bare:
             self.optimizer.step()
 
 
+class Speed(NamedTuple):
+    """Samples per second of wall time and of CPU time."""
+
+    wall: float
+    cpu: float
+
+
+class Watch:
+    """Runs from the moment it is made."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def speed(self, samples: int) -> Speed:
+        return Speed(samples / (time.perf_counter() - self.wall), samples / (time.process_time() - self.cpu))
+
+
 class Turns(Callback):
     """Lets (a) and (b) run before each epoch of (c), and times all three; the first round warms up."""
 
     def __init__(self, rivals: dict[str, Any], data: list[Batch], steps: dict[str, int]) -> None:
         self.rivals, self.steps = rivals, steps
         self.data: Iterator[Batch] = cycle(data)
-        self.speeds: dict[str, list[float]] = {name: [] for name in ("today", "bare", "whole")}
-        self.started = 0.0
+        self.speeds: dict[str, list[Speed]] = {name: [] for name in ("today", "bare", "whole")}
+        self.watch = Watch()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, rival in self.rivals.items():
-            started = time.perf_counter()
+            watch = Watch()
             rival.run(islice(self.data, self.steps[name]))
-            self.speeds[name].append(self.steps[name] * BATCH / (time.perf_counter() - started))
-        self.started = time.perf_counter()
+            self.speeds[name].append(watch.speed(self.steps[name] * BATCH))
+        self.watch = Watch()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.speeds["whole"].append(self.steps["whole"] * BATCH / (time.perf_counter() - self.started))
-        print({name: f"{speed[-1]:,.0f}" for name, speed in self.speeds.items()}, flush=True)
+        self.speeds["whole"].append(self.watch.speed(self.steps["whole"] * BATCH))
+        print(
+            {name: f"{speed[-1].wall:,.0f} ({speed[-1].cpu:,.0f})" for name, speed in self.speeds.items()}, flush=True
+        )
 
 
 def generate(folder: Path, rows: dict[str, int]) -> PreparedDataset:
@@ -170,11 +190,15 @@ def measure_speed(recipe: Recipe, rounds: int, steps: int) -> dict[str, Any]:
         timed = recipe.model_copy(update={"epochs": rounds + 1, "patience": rounds + 1, "lr_factor": 1.0})
         fit(model, dataset, Ctr(), timed, seed=0, callbacks=[turns])
     speeds = {name: speed[1:] for name, speed in turns.speeds.items()}
-    row: dict[str, Any] = {f"{name}_per_second": round(statistics.median(s)) for name, s in speeds.items()}
+    row: dict[str, Any] = {
+        f"{name}_per_second": round(statistics.median(t.wall for t in s)) for name, s in speeds.items()
+    }
     for rival in ("bare", "today"):
-        ratios = [c / other for c, other in zip(speeds["whole"], speeds[rival], strict=True)]
+        pairs = list(zip(speeds["whole"], speeds[rival], strict=True))
+        ratios = [c.wall / other.wall for c, other in pairs]
         row[f"whole_to_{rival}"] = round(statistics.median(ratios), 3)
         row[f"whole_to_{rival}_low"], row[f"whole_to_{rival}_high"] = round(min(ratios), 3), round(max(ratios), 3)
+        row[f"whole_to_{rival}_cpu"] = round(statistics.median(c.cpu / other.cpu for c, other in pairs), 3)
     return row
 
 
