@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from sharkbench.data.prepare import prepare, prepared_path
 from sharkbench.errors import DataError, InputError
 from sharkbench.runner.events import Event, Message, RunEnded
 from sharkbench.runner.failures import one_line
+from sharkbench.runner.job import Job
 from sharkbench.runner.measuring import measure_all, unmeasured
 from sharkbench.runner.processes import Processes
-from sharkbench.runner.schedule import Job, Schedule
+from sharkbench.runner.schedule import Schedule
 from sharkbench.runner.tracked import Tracked
 from sharkbench.store import Result, Store
 from sharkbench.suite.model import Suite
@@ -30,7 +32,7 @@ EXECUTE, MEASURE = "sharkbench.runner.execute:execute", "sharkbench.runner.execu
 
 @dataclass(frozen=True)
 class Summary:
-    """How the runs of a plan ended. ``cached`` were stored before (whatever came out of them), the others now."""
+    """How the runs of a plan have ended, in this call or before; ``cached`` of them were stored before."""
 
     done: int = 0
     failed: int = 0
@@ -68,60 +70,99 @@ def run_suite(
     Raises:
         InputError: ``out`` cannot be written to, or data is not there.
     """
+    store = _opened(out)
+    specs = list({spec.key: spec for spec in plan}.values())
+    stored = {spec.key: store.get(spec.key) for spec in specs}
+    missing = [spec for spec in specs if force or _wanted(stored[spec.key], retry_failed)]
+    job = Job(
+        store=store,
+        invocation=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+        execute=execute,
+        measure=measure,
+        cache_dir=cache_dir,
+        jobs=jobs,
+    )
+    watch = on_event or (lambda event: None)
+    with _termination_as_interrupt():
+        work = bool(missing) or bool(unmeasured(store, specs))
+        tally = _Tally(watch, Tracked(suite, store, specs, job.invocation, watch, work=work))
+        try:
+            _tell_what_is_stored(specs, missing, stored, tally)
+            _execute_and_measure(job, specs, missing, stored, tally)
+        except KeyboardInterrupt:
+            tally.interrupted = True
+        finally:
+            _refresh_leaderboard(store, watch)
+            tally.tracked.close(interrupted=tally.interrupted)
+    return tally.summary()
+
+
+@dataclass
+class _Tally:
+    """Passes events on, and counts and tracks what they tell of."""
+
+    watch: Callable[[Event], None]
+    tracked: Tracked
+    ended: Counter[str] = field(default_factory=Counter)
+    cached: int = 0
+    lost: int = 0
+    interrupted: bool = False
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunEnded):
+            self.ended[event.result.status] += 1
+            self.cached += event.cached
+            if not event.cached:
+                self.tracked.stored(event.result.key)
+        self.watch(event)
+
+    def summary(self) -> Summary:
+        return Summary(
+            done=self.ended["ok"],
+            failed=self.ended["failed"] + self.lost,
+            infeasible=self.ended["infeasible"],
+            cached=self.cached,
+            interrupted=self.interrupted,
+        )
+
+
+def _opened(out: Path | str) -> Store:
     store = Store(out)
     try:
         store.runs.mkdir(parents=True, exist_ok=True)
         store.sweep()
     except OSError as error:
         raise InputError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
-    invocation = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    specs = list({spec.key: spec for spec in plan}.values())
-    stored = {spec.key: store.get(spec.key) for spec in specs}
-    missing = [spec for spec in specs if force or _wanted(stored[spec.key], retry_failed)]
+    return store
 
-    count: dict[str, int] = {"done": 0, "failed": 0, "infeasible": 0, "cached": 0}
-    interrupted = False
-    watch = on_event or (lambda event: None)
-    with _termination_as_interrupt():
-        work = bool(missing) or bool(unmeasured(store, specs))
-        tracked = Tracked(suite, store, specs, invocation, watch, work=work)
 
-        def tell(event: Event) -> None:
-            if isinstance(event, RunEnded):
-                outcome = "done" if event.result.status == "ok" else event.result.status
-                count["cached" if event.cached else outcome] += 1
-                if not event.cached:
-                    tracked.stored(event.result.key)
-            watch(event)
+def _tell_what_is_stored(
+    specs: Sequence[RunSpec], missing: Sequence[RunSpec], stored: Mapping[str, Result | None], tally: _Tally
+) -> None:
+    again = {spec.key for spec in missing}
+    for spec in specs:
+        if spec.key not in again and (result := stored[spec.key]) is not None:
+            tally(RunEnded(result, cached=True))
 
+
+def _execute_and_measure(
+    job: Job, specs: Sequence[RunSpec], missing: Sequence[RunSpec], stored: Mapping[str, Result | None], tally: _Tally
+) -> None:
+    preload = {"sharkbench.runner.worker", *(name.partition(":")[0] for name in (job.execute, job.measure))}
+    with Processes(sorted(preload)) as processes:
+        schedule = Schedule(job, processes, stored, tally)
         try:
-            with Processes(
-                preload=sorted({"sharkbench.runner.worker", *(name.partition(":")[0] for name in (execute, measure))})
-            ) as processes:
-                todo = {spec.key for spec in missing}
-                for spec in specs:
-                    if spec.key not in todo and (result := stored[spec.key]) is not None:
-                        tell(RunEnded(result, cached=True))
-                job = Job(store, invocation, execute, cache_dir, jobs)
-                schedule = Schedule(job, processes, stored, tell)
-                try:
-                    if missing:
-                        processes.prepare()
-                        schedule.run(_with_data(missing, schedule, cache_dir))
-                finally:
-                    count["failed"] += schedule.lost
-                if not schedule.lost and (slow := unmeasured(store, specs)):
-                    tracked.drain()
-                    try:
-                        measure_all(store, slow, processes, tell, cache_dir=cache_dir, measure=measure)
-                    except OSError as error:
-                        tell(Message(f"measuring has stopped ({one_line(error)}); the next call goes on with it"))
-        except KeyboardInterrupt:
-            interrupted = True
+            if missing:
+                processes.prepare()
+                schedule.run(_with_data(missing, schedule, job.cache_dir))
         finally:
-            _refresh_leaderboard(store, watch)
-            tracked.close(interrupted=interrupted)
-    return Summary(**count, interrupted=interrupted)
+            tally.lost = schedule.lost
+        if not schedule.lost and (slow := unmeasured(job.store, specs)):
+            tally.tracked.drain()
+            try:
+                measure_all(job, slow, processes, tally)
+            except OSError as error:
+                tally(Message(f"measuring has stopped ({one_line(error)}); the next call goes on with it"))
 
 
 def _wanted(result: Result | None, retry_failed: bool) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from sharkbench.data.cache import default_cache_dir
 from sharkbench.runner.events import Event, MeasureEnded, MeasureStarted, Message
 from sharkbench.runner.failures import kind_of_exit, memory_kills
+from sharkbench.runner.job import Job
 from sharkbench.runner.processes import Processes
 from sharkbench.store import LOG, Speed, Store
 from sharkbench.suite.run import RunSpec
@@ -21,21 +21,9 @@ def unmeasured(store: Store, specs: Iterable[RunSpec]) -> list[RunSpec]:
     return [spec for spec in specs if spec.measure.lookup and _lacks_speed(store, spec)]
 
 
-def measure_all(
-    store: Store,
-    specs: Iterable[RunSpec],
-    processes: Processes,
-    tell: Callable[[Event], None],
-    *,
-    cache_dir: Path | None,
-    measure: str,
-) -> None:
-    """Time every run of ``specs``. One that cannot be timed stays ok and keeps the reason.
-
-    Args:
-        measure: ``module:function``; see :func:`sharkbench.runner.execute.measure`.
-    """
-    folder = cache_dir or default_cache_dir()
+def measure_all(job: Job, specs: Iterable[RunSpec], processes: Processes, tell: Callable[[Event], None]) -> None:
+    """Time every run of ``specs``. One that cannot be timed stays ok and keeps the reason."""
+    folder = job.cache_dir or default_cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
     machine = FileLock(folder / "measuring.lock")
     try:
@@ -45,15 +33,15 @@ def measure_all(
         machine.acquire()
     try:
         for spec in specs:
-            lock = store.lock(spec.key)
+            lock = job.store.lock(spec.key)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 continue  # another process does this run again, and will measure it
             try:
-                if _lacks_speed(store, spec):
+                if _lacks_speed(job.store, spec):
                     tell(MeasureStarted(spec.key))
-                    store.write_speed(spec.key, _measured(store, spec, processes, cache_dir, measure))
+                    job.store.write_speed(spec.key, _measured(job, spec, processes))
                     tell(MeasureEnded(spec.key))
             finally:
                 lock.release()
@@ -69,12 +57,12 @@ def _lacks_speed(store: Store, spec: RunSpec) -> bool:
     return result is not None and result.status == "ok"
 
 
-def _measured(store: Store, spec: RunSpec, processes: Processes, cache_dir: Path | None, measure: str) -> Speed | str:
-    directory = store.directory(spec.key)
+def _measured(job: Job, spec: RunSpec, processes: Processes) -> Speed | str:
+    directory = job.store.directory(spec.key)
     arguments = {
         "directory": str(directory),
-        "cache_dir": str(cache_dir) if cache_dir else None,
-        "measure": measure,
+        "cache_dir": str(job.cache_dir) if job.cache_dir else None,
+        "measure": job.measure,
     }
     kills = memory_kills()
     worker = processes.start("sharkbench.runner.worker:measure", arguments, directory / LOG)

@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,27 +16,14 @@ from pydantic import ValidationError
 
 from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted
 from sharkbench.runner.failures import kind_of_exit, memory_kills, one_line
+from sharkbench.runner.job import Job
 from sharkbench.runner.outcome import failed
 from sharkbench.runner.processes import Processes, Worker
-from sharkbench.store import ENVIRONMENT, LOG, RESULT, SPEC, Epoch, FailureKind, Result, Store, write_text
+from sharkbench.store import ENVIRONMENT, LOG, RESULT, SPEC, Epoch, FailureKind, Result, write_text
 from sharkbench.suite.run import RunSpec
 
 _POLL_SECONDS = 0.5
 _ABORT_SECONDS = 3.0
-
-
-@dataclass
-class Job:
-    """What decides how runs are executed, beside the runs themselves.
-
-    ``execute`` is ``module:function``; see :func:`sharkbench.runner.execute.execute`.
-    """
-
-    store: Store
-    invocation: str
-    execute: str
-    cache_dir: Path | None = None
-    jobs: int = 1
 
 
 @dataclass
@@ -75,7 +62,7 @@ class Schedule:
     """
 
     def __init__(
-        self, job: Job, processes: Processes, stored: dict[str, Result | None], tell: Callable[[Event], None]
+        self, job: Job, processes: Processes, stored: Mapping[str, Result | None], tell: Callable[[Event], None]
     ) -> None:
         self.job, self.processes, self.stored, self.tell = job, processes, stored, tell
         self.active: dict[int, _Active] = {}

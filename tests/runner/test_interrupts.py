@@ -61,7 +61,7 @@ def test_ctrl_c_and_sigterm_end_it_cleanly_and_the_next_call_continues(bench: Be
     assert sorted(path.name for path in bench.store.runs.iterdir()) == bench.store.keys()
     assert [result.method_label for result in bench.store.results()] == ["fine"]
     assert (bench.out / "leaderboard.csv").exists()
-    assert bench.run("fine", "sleeps") == Summary(done=1, cached=1)
+    assert bench.run("fine", "sleeps") == Summary(done=2, cached=1)
 
 
 @pytest.mark.parametrize("whom", ["the parent", "its process group", "the fork server"])
@@ -84,7 +84,7 @@ def test_sigkill_leaves_no_process_and_nothing_half_made(bench: Bench, whom: str
     process.communicate(timeout=60)
     wait_for(lambda: not alive(below))
     assert [result.method_label for result in bench.store.results() if result.status == "ok"] == ["fine"]
-    assert bench.run("fine", "sleeps") == Summary(done=1, cached=1)
+    assert bench.run("fine", "sleeps") == Summary(done=2, cached=1)
     assert sorted(path.name for path in bench.store.runs.iterdir()) == bench.store.keys()
 
 
@@ -93,7 +93,6 @@ def test_two_at_once_do_every_run_once_and_both_end_well(bench: Bench) -> None:
     for process in both:
         said, _ = process.communicate(timeout=120)
         assert process.returncode == 0
-        done, cached = (int(said.split(f"{word}=")[1].split(",")[0]) for word in ("done", "cached"))
-        assert done + cached == 6
+        assert "Summary(done=6, failed=0" in said
     assert len(bench.diary("began")) == 6
     assert len(bench.store.results()) == 6

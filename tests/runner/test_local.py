@@ -63,9 +63,9 @@ def test_what_is_done_again(bench: Bench) -> None:
     ways = ("fine", "raises", "is killed", "infeasible")
     assert bench.run(*ways) == Summary(done=1, failed=2, infeasible=1)
     # Whoever was ended from outside is done again without being asked for.
-    assert bench.run(*ways) == Summary(failed=1, cached=3)
+    assert bench.run(*ways) == Summary(done=1, failed=2, infeasible=1, cached=3)
     assert len(bench.diary("began")) == 5
-    assert bench.run(*ways, retry_failed=True) == Summary(failed=2, cached=2)
+    assert bench.run(*ways, retry_failed=True) == Summary(done=1, failed=2, infeasible=1, cached=2)
     [fine] = [result for result in bench.store.results() if result.status == "ok"]
     (bench.store.directory(fine.key) / "mark").touch()
     assert bench.run(*ways, force=True) == Summary(done=1, failed=2, infeasible=1)

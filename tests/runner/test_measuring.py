@@ -27,6 +27,6 @@ def test_measuring_follows_all_training_and_keeps_why_it_failed(bench: Bench) ->
     assert "RuntimeError: no kernel" in log
 
     bench.events.clear()
-    assert bench.run(*WAYS, lookup=True) == Summary(cached=5)
+    assert bench.run(*WAYS, lookup=True) == Summary(done=4, infeasible=1, cached=5)
     measured = [event.key for event in bench.events if isinstance(event, MeasureEnded)]
     assert measured == [results["unmeasurable"].key, results["kills its measuring"].key]
