@@ -36,7 +36,16 @@ class ArtifactError(SharkbenchError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'qr'?"`` where one of ``known`` is close to ``word``, else the choices (or nothing)."""
     choices = sorted(known)
-    close = difflib.get_close_matches(word, choices, n=1)
+    close = difflib.get_close_matches(word, choices, n=1) or sorted(
+        # 'qr_trick' means 'qr', 'f_quant' means 'f_quantization', though most of their letters differ.
+        (choice for choice in choices if min(len(word), len(choice)) > 1 and _is_start(word, choice)),
+        key=len,
+        reverse=True,
+    )
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; choose from {', '.join(choices)}" if 0 < len(choices) <= 40 else ""
+
+
+def _is_start(word: str, choice: str) -> bool:
+    return word.startswith(choice) or choice.startswith(word)

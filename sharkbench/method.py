@@ -36,7 +36,7 @@ Family = Literal[
 class Method(BaseModel):
     """Base of all methods. The class docstring states paper, equation, and which parts are this project's own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     name: str
 

@@ -132,7 +132,8 @@ class Numeric(Options):
 
     @model_validator(mode="after")
     def _bins_only_for_quantiles(self) -> Self:
-        if "bins" in self.model_fields_set and self.how != "quantiles":
+        # Compared with the default, because a specification that was written down states all keys.
+        if self.bins != type(self).model_fields["bins"].default and self.how != "quantiles":
             raise ValueError(f"bins belongs to how: quantiles, not to how: {self.how}")
         return self
 

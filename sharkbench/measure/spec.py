@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class MeasureSpec(BaseModel):
     """How a run's packed model is timed. Quality and bytes are always measured."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     lookup: bool = True
     """Time lookups and whole-model samples per second."""

@@ -22,6 +22,7 @@ from sharkbench.budget import Budget
 from sharkbench.data.options import Labels, SplitSpec
 from sharkbench.data.spec import DatasetSpec
 from sharkbench.measure.spec import MeasureSpec
+from sharkbench.suite.claims import Claim
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry, label_all
 from sharkbench.suite.references import Reference
 from sharkbench.tasks.config import TaskConfig
@@ -102,6 +103,8 @@ class Suite(Settings):
     """Where MLflow records go."""
     references: tuple[Reference, ...] = ()
     """Published values that the report holds the results against."""
+    claims: tuple[Claim, ...] = ()
+    """What is claimed about the results; ``sharkbench claims`` says which of it holds."""
 
     @field_validator("name", mode="after")
     @classmethod
@@ -145,6 +148,14 @@ class Suite(Settings):
             raise ValueError(
                 f"'budgets' is missing, and '{needy[0]}' needs them; add a line like 'budgets: [0.5, 0.1]'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _claims_name_what_is_there(self) -> Self:
+        methods = [entry.label for entry in self.methods]
+        datasets, backbones = ([entry.spec.name for entry in entries] for entries in (self.datasets, self.backbones))
+        for claim in self.claims:
+            claim.check_names(methods, datasets, backbones)
         return self
 
     @model_validator(mode="after")

@@ -67,7 +67,7 @@ CASES = [
         "datasets[0].train.optimizer: must be 'adam', 'lazy_adam', 'rowwise_adagrad' or 'sgd', got 'addam'; "
         "did you mean 'adam'?",
     ),
-    ("methods", "[full, qrr]", "methods[1]: unknown method 'qrr'; did you mean 'qr'?"),
+    ("methods", "[full, qr_trik]", "methods[1]: unknown method 'qr_trik'; did you mean 'qr'?"),
     ("methods", "[{name: qr, operatoin: add}]", "methods[0]: unknown key 'operatoin'; did you mean 'operation'?"),
     (
         "methods",
