@@ -84,3 +84,11 @@ def remainder(modulus: int) -> Digit:
 def quotient(divisor: int, cardinality: int) -> Digit:
     """``i // divisor`` for ids below ``cardinality``."""
     return Digit(divisor=divisor, modulus=-(-cardinality // divisor))
+
+
+def mix(keys: Tensor, seed: int | Tensor) -> Tensor:
+    """64-bit hash of int64 ``keys``: MurmurHash3's finalizer over ``key ^ seed``; every bit depends on every bit."""
+    x = keys ^ seed
+    for multiplier in (-0x00AE502812AA7333, -0x3B314601E57A13AD):
+        x = (x ^ (x >> 33 & 0x7FFFFFFF)) * multiplier
+    return x ^ (x >> 33 & 0x7FFFFFFF)
