@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ROWS, COMPOSED, TIERED = range(3)
+ROWS, COMPOSED, TIERED, SPARSE_CSR, SPARSE_BITMAP, SHARED_ARRAY, CODEBOOKS, PROJECTED, TENSOR_TRAIN = range(9)
 """Kernels by number, as in ``csrc/kernels.h``."""
 
 

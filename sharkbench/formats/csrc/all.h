@@ -5,6 +5,14 @@
 
 #include "composed.h"
 #include "rows.h"
+#include "shared_array.h"
+#include "sparse.h"
 #include "tiered.h"
 
-const KernelSet SET = {SET_NAME, {rows_kernel, composed_kernel, tiered_kernel}};
+#include "codebooks.h" /* reads tiers as tiered.h does */
+#include "projected.h"
+#include "tensor_train.h"
+
+const KernelSet SET = {SET_NAME,
+                       {rows_kernel, composed_kernel, tiered_kernel, csr_kernel, bitmap_kernel, shared_array_kernel,
+                        codebooks_kernel, projected_kernel, tensor_train_kernel}};

@@ -1,0 +1,127 @@
+"""No table at all: a network turns hashes of the id into its vector (deep hash embedding)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from sharkbench.data.schema import Schema
+from sharkbench.formats.base import SHARED, Format, replicated
+from sharkbench.formats.index import mix
+from sharkbench.formats.restoring import only, read_settings, require, take, take_exact
+
+Activation = Literal["mish", "relu", "silu"]
+ACTIVATIONS = {"mish": F.mish, "relu": F.relu, "silu": F.silu}
+
+
+class GeneratedSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    activation: Activation
+    layers: int = Field(ge=1, le=64)
+
+
+class Generated(Format):
+    """``e_i = W_L act(... act(W_1 h(i) + b_1) ...) + b_L``, ``h(i)`` being ``k`` hashes of the global id in [-1, 1).
+
+    Kang et al., KDD 2021. Batch norms are folded into the linear layers before packing. The network is run once per
+    different id of a call.
+
+    Shapes: ``seeds`` ``[k]`` int64; ``weight{l}`` ``[out, in]``, ``bias{l}`` ``[out]`` float32, the first ``in`` being
+    ``k`` and the last ``out`` the width.
+    """
+
+    kind = "generated"
+
+    def __init__(
+        self,
+        schema: Schema,
+        fields: Sequence[int],
+        seeds: Tensor,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        activation: Activation,
+    ) -> None:
+        super().__init__(schema, fields, weights[-1].shape[0])
+        self.activation: Activation = activation
+        self.register_buffer("seeds", seeds)
+        self.seeds: Tensor
+        self.num_layers = len(weights)
+        for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            self.register_buffer(f"weight{layer}", weight)
+            self.register_buffer(f"bias{layer}", bias)
+
+    @classmethod
+    def pack(
+        cls,
+        schema: Schema,
+        fields: Sequence[int],
+        seeds: Tensor,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        activation: Activation = "mish",
+    ) -> Self:
+        """A trained network over :func:`encode` of the same ``seeds`` ``[k]``."""
+        w, b = ([t.detach().float().contiguous() for t in part] for part in (weights, biases))
+        return cls(schema, fields, seeds.detach().clone(), w, b, activation)
+
+    @property
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        return [(getattr(self, f"weight{k}"), getattr(self, f"bias{k}")) for k in range(self.num_layers)]
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        different, places = torch.unique(ids.to(torch.int64), return_inverse=True)
+        x = encode(different, self.seeds)
+        for k, (weight, bias) in enumerate(self.layers):
+            x = F.linear(x if k == 0 else ACTIVATIONS[self.activation](x), weight, bias)
+        return F.embedding(places, x)
+
+    def nbytes_by_field(self) -> dict[str, int]:
+        return {SHARED: self.nbytes}
+
+    @property
+    def num_parameters(self) -> int:
+        return len(self.seeds) + sum(w.numel() + b.numel() for w, b in self.layers)
+
+    def replicate(self, times: int) -> Self:
+        weights, biases = [w for w, _ in self.layers], [b for _, b in self.layers]
+        return type(self)(replicated(self.schema, times), self.fields, self.seeds, weights, biases, self.activation)
+
+    def describe(self) -> dict[str, Any]:
+        return {"activation": self.activation, "layers": self.num_layers}
+
+    @classmethod
+    def restore(
+        cls,
+        schema: Schema,
+        fields: Sequence[int],
+        width: int,
+        settings: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+    ) -> Self:
+        said, kind = read_settings(GeneratedSettings, settings, cls.kind), cls.kind
+        names = {"seeds"} | {f"{name}{k}" for k in range(said.layers) for name in ("weight", "bias")}
+        only(tensors, names, kind)
+        seeds = take(tensors, "seeds", kind)
+        take_exact(tensors, "seeds", kind, torch.int64, (seeds.numel(),))
+        require(len(seeds) > 0, kind, "there is no hash function")
+        weights, biases, size = [], [], len(seeds)
+        for k in range(said.layers):
+            weight = take(tensors, f"weight{k}", kind)
+            require(weight.dim() == 2 and weight.shape[0] > 0, kind, f"'weight{k}' is no matrix")
+            weights.append(take_exact(tensors, f"weight{k}", kind, torch.float32, (weight.shape[0], size)))
+            size = weight.shape[0]
+            biases.append(take_exact(tensors, f"bias{k}", kind, torch.float32, (size,)))
+        require(size == width, kind, "the last layer is not as wide as a row")
+        return cls(schema, fields, seeds, weights, biases, said.activation)
+
+
+def encode(ids: Tensor, seeds: Tensor) -> Tensor:
+    """``[N]`` int64 global ids to ``[N, k]`` float32, uniform in [-1, 1); training and serving share it."""
+    high = mix(ids.unsqueeze(1), seeds) >> 40  # 24 bits and a sign: exact in float32
+    return high.float() / (1 << 23)
