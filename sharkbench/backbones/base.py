@@ -35,6 +35,12 @@ class Backbone(nn.Module):
         super().__init__()
         self.config, self.shape = config, shape
 
+    def split(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """``[B, F, D + T]`` to the vectors ``[B, F, D]``, contiguous, and the linear weights ``[B, F, T]``."""
+        # One split: the backward of each slice would fill a tensor of the full size.
+        embeddings, weights = vectors.split([self.shape.dimension, vectors.shape[-1] - self.shape.dimension], dim=-1)
+        return embeddings.contiguous(), weights
+
     @abstractmethod
     def forward(self, vectors: Tensor, dense: Tensor) -> Tensor: ...
 

@@ -62,7 +62,7 @@ class CrossBackbone(Backbone):
         self.head = nn.Linear(inputs + config.hidden[-1], shape.num_labels)
 
     def forward(self, vectors: Tensor, dense: Tensor) -> Tensor:
-        x = vectors[..., : self.shape.dimension].flatten(1)
+        x = vectors.flatten(1)
         if self.shape.num_dense:
             x = torch.cat([x, dense], dim=1)
         return self.head(torch.cat([self.cross(x), self.mlp(x)], dim=1))

@@ -20,5 +20,6 @@ class DeepFMBackbone(DNNBackbone):
         self.interaction = BiInteraction(shape.dimension, shape.num_labels)
 
     def forward(self, vectors: Tensor, dense: Tensor) -> Tensor:
-        pairs = self.interaction(vectors[..., : self.shape.dimension])
-        return super().forward(vectors, dense) + self.first_order(vectors, dense) + pairs
+        embeddings, weights = self.split(vectors)
+        deep = super().forward(embeddings, dense)
+        return deep + self.first_order(weights, dense) + self.interaction(embeddings)

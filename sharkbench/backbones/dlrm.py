@@ -31,7 +31,6 @@ class DLRMBackbone(Backbone):
         self.top = perceptron(inputs, config, hidden=config.hidden, outputs=shape.num_labels)
 
     def forward(self, vectors: Tensor, dense: Tensor) -> Tensor:
-        vectors = vectors[..., : self.shape.dimension]
         if self.bottom is None:
             return self.top(self.interact(vectors))
         bottom = self.bottom(dense)

@@ -21,7 +21,7 @@ class DNNBackbone(Backbone):
         self.mlp = perceptron(inputs, config, hidden=config.hidden, outputs=shape.num_labels)
 
     def forward(self, vectors: Tensor, dense: Tensor) -> Tensor:
-        flat = vectors[..., : self.shape.dimension].flatten(1)
+        flat = vectors.flatten(1)
         return self.mlp(torch.cat([flat, dense], dim=1) if self.shape.num_dense else flat)
 
     def state_without(self, keep: Tensor) -> dict[str, Tensor]:

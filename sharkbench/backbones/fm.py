@@ -21,5 +21,5 @@ class FMBackbone(Backbone):
         self.bias = nn.Parameter(torch.zeros(shape.num_labels))
 
     def forward(self, vectors: Tensor, dense: Tensor) -> Tensor:
-        pairs = self.interaction(vectors[..., : self.shape.dimension])
-        return self.first_order(vectors, dense) + pairs + self.bias
+        embeddings, weights = self.split(vectors)
+        return self.first_order(weights, dense) + self.interaction(embeddings) + self.bias

@@ -58,10 +58,9 @@ class FirstOrder(nn.Module):
 
     def __init__(self, num_dense: int, num_labels: int) -> None:
         super().__init__()
-        self.num_labels = num_labels
         self.dense = nn.Linear(num_dense, num_labels, bias=False) if num_dense else None
 
-    def forward(self, vectors: Tensor, dense: Tensor) -> Tensor:
-        """``[B, F, D + T]``, ``[B, K]`` to ``[B, T]``."""
-        total = vectors[..., vectors.shape[-1] - self.num_labels :].sum(1)
+    def forward(self, weights: Tensor, dense: Tensor) -> Tensor:
+        """``[B, F, T]`` linear weights, ``[B, K]`` to ``[B, T]``."""
+        total = weights.sum(1)
         return total if self.dense is None else total + self.dense(dense)

@@ -18,4 +18,5 @@ class WideDeepBackbone(DNNBackbone):
         self.first_order = FirstOrder(shape.num_dense, shape.num_labels)
 
     def forward(self, vectors: Tensor, dense: Tensor) -> Tensor:
-        return super().forward(vectors, dense) + self.first_order(vectors, dense)
+        embeddings, weights = self.split(vectors)
+        return super().forward(embeddings, dense) + self.first_order(weights, dense)
