@@ -66,6 +66,7 @@ class TieredTable(FieldTable):
         self._read: list[Tensor] = []
         self._generator: torch.Generator | None = None
         self._on_grid = False
+        self.register_load_state_dict_post_hook(lambda *_: self._moved())
 
     def lookup(self, ids: Tensor) -> Tensor:
         rows = self.rows(ids)
@@ -85,7 +86,7 @@ class TieredTable(FieldTable):
     def decide(self) -> None:
         """Give every row its tier by the priorities as they stand."""
         self.tier.copy_(self.choose(self.priorities.current()))
-        self._on_grid = False
+        self._moved()
 
     def after_step(self) -> None:
         if not self._read:
@@ -93,6 +94,10 @@ class TieredTable(FieldTable):
         rows = torch.unique(torch.cat(self._read))
         self._read.clear()
         self._round(rows, self.rounding == "stochastic")
+        self._moved()
+
+    def _moved(self) -> None:
+        """Rows or tiers are no longer those of the last evaluation."""
         self._on_grid = False
 
     @torch.no_grad()

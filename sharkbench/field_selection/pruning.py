@@ -196,16 +196,22 @@ def _kept(
 ) -> tuple[int, ...]:
     """The fields that this round leaves, ascending; ``ranked`` is best first.
 
-    By bytes: whatever still fits, best first, so that no byte of the budget is left unused while a field could use it.
+    By bytes, the last round keeps whatever still fits, best first, so that no byte of the budget is left unused while a
+    field could use it. The rounds before it drop only what would not be kept then, lowest first.
     """
     share = method.shrink if method.schedule == "iterative" else 0.0
     if room is None:
         count = len(ranked) - at_once if at_once else int(share * len(ranked))
         return tuple(sorted(ranked[: min(max(count, method.keep or 1), len(ranked) - 1)]))
-    room = max(room, int(share * sum(sizes[f] for f in ranked)), min(sizes.values()))
-    kept = []
+    final = []
     for f in ranked:
         if sizes[f] <= room:
-            kept.append(f)
+            final.append(f)
             room -= sizes[f]
+    left = sum(sizes[f] for f in ranked)
+    enough, kept = share * left, set(ranked)
+    for f in reversed(ranked):
+        if left > enough and f not in final:
+            kept.remove(f)
+            left -= sizes[f]
     return tuple(sorted(kept))

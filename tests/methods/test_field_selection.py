@@ -17,7 +17,7 @@ from sharkbench.check import tiny_dataset
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.field_selection.method import FieldSelection
-from sharkbench.field_selection.pruning import without
+from sharkbench.field_selection.pruning import _kept, without
 from sharkbench.field_selection.scores import gradient_norms, permutation_scores, taylor_scores
 from sharkbench.model import Model
 from sharkbench.workbench import Workbench
@@ -194,6 +194,19 @@ def test_the_budget_is_filled_with_what_fits(tmp_path: Path) -> None:
     model = registry.parse("random_fields").compress(bench)
     # Whatever its rank, the large field does not fit, and all others do.
     assert [bench.schema.fields[f].name for f in model.embedding.fields] == ["small", "tags", "tiny"]
+
+
+def test_rounds_on_the_way_drop_nothing_that_fits_at_the_end(tmp_path: Path) -> None:
+    # The large field is ranked best and would fit the first round's bytes, but never the budget.
+    bench = bench_on(tiny_dataset(), tmp_path, "dnn", budget=0.17)
+    sizes = {f: field.cardinality for f, field in enumerate(bench.schema.fields)}
+    method = registry.parse({"name": "f_permutation", "shrink": 0.9})
+    assert isinstance(method, FieldSelection)
+    room = int(0.17 * sum(sizes.values()))
+    assert _kept(method, (0, 3, 2, 1), sizes, room, None) == (1, 2, 3)
+    # Of two that have to go, the lower one goes first.
+    assert _kept(method, (3, 0, 2, 1), sizes, 5, None) == (0, 2, 3)
+    assert _kept(method.model_copy(update={"schedule": "one_shot"}), (3, 0, 2, 1), sizes, 45, None) == (2, 3)
 
 
 def test_agreement_with_exact_permutation_is_noted(dataset: PreparedDataset, shared: Path) -> None:
