@@ -52,7 +52,7 @@ def run(
         suite,
         plan(suite, only, cache_dir),
         output_directory(suite, out),
-        jobs=jobs or suite.executor.jobs,
+        jobs=jobs or suite.jobs,
         force=force,
         retry_failed=retry_failed,
         cache_dir=cache_dir,

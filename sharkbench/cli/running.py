@@ -37,7 +37,7 @@ def run(
 
     loaded, out_dir = opened(suite, settings, out)
     runs = planned(loaded, only or (), cache)
-    jobs = jobs or loaded.executor.jobs
+    jobs = jobs or loaded.jobs
     if dry_run:
         print_plan(runs, out_dir, jobs=jobs, force=force, retry_failed=retry_failed)
         return
@@ -68,7 +68,7 @@ def plan(suite: SuiteName, settings: Settings = None, only: Only = None, out: Ou
     from sharkbench.suite.plan import plan as planned
 
     loaded, out_dir = opened(suite, settings, out)
-    print_plan(planned(loaded, only or (), cache), out_dir, jobs=loaded.executor.jobs)
+    print_plan(planned(loaded, only or (), cache), out_dir, jobs=loaded.jobs)
 
 
 def validate(

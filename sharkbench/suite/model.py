@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -37,8 +39,9 @@ class LocalExecutor(Settings):
     """Runs are processes on this machine."""
 
     name: Literal["local"] = "local"
-    jobs: int = Field(1, ge=1)
-    """Runs at a time; ``--jobs`` wins over it."""
+    jobs: int | None = Field(None, ge=1)
+    """Runs at a time; ``--jobs`` wins over it. Unless given, as many as there are cores for the recipe's threads, and
+    one where there is a GPU."""
     timeout: float | None = Field(None, gt=0)
     """Seconds after which a run is stopped and stored as failed."""
 
@@ -172,6 +175,14 @@ class Suite(Settings):
             }
         )
         return self
+
+    @property
+    def jobs(self) -> int:
+        """Runs at a time on this machine."""
+        if self.executor.jobs is not None:
+            return self.executor.jobs
+        gpu = self.train.accelerator != "cpu" and Path("/dev/nvidia0").exists()
+        return 1 if gpu else max(1, len(os.sched_getaffinity(0)) // self.train.threads)
 
     def recipe(self, dataset: DatasetEntry, backbone: BackboneEntry) -> Recipe:
         """The recipe of one cell: the suite's, changed by the data set's, then by the backbone's."""

@@ -17,6 +17,9 @@ from sharkbench.method import Method
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.recipe import Recipe
 
+OUTCOME_VERSION = 1
+"""Raise it when a change of training, backbones, formats or metrics alters results: stored ones are then not reused."""
+
 AnyMethod = Annotated[SerializeAsAny[Method], BeforeValidator(registry.parse)]
 
 
@@ -54,7 +57,7 @@ class RunSpec(BaseModel):
 
     def _outcome(self) -> dict[str, Any]:
         data = self.model_dump(mode="json", exclude={"suite", "method_label", "measure", "timeout", "dataset"})
-        return {**data, "dataset": self.fingerprint}
+        return {**data, "dataset": self.fingerprint, "version": OUTCOME_VERSION}
 
 
 def _digest(data: Any) -> str:

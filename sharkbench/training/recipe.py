@@ -52,8 +52,9 @@ class Recipe(BaseModel):
     """``auto`` takes a GPU where there is one."""
     device: int = Field(default=0, ge=0)
     """Which GPU, where there are several."""
-    threads: PositiveInt | None = None
-    """CPU threads of torch; unless given, what the process has."""
+    threads: PositiveInt = 1
+    """CPU threads of a run. Sums come out a little differently with another number, so it does not follow the machine
+    or how many runs share it."""
 
     @property
     def sparse(self) -> bool:
