@@ -224,6 +224,15 @@ class Store:
             return None
         return result
 
+    def named(self, spec: RunSpec) -> Result | None:
+        """What came out of ``spec``, under the label and in the suite that it has now; they decide nothing else."""
+        result = self.get(spec.key)
+        if result is None or (result.method_label, result.suite) == (spec.method_label, spec.suite):
+            return result
+        result = result.model_copy(update={"method_label": spec.method_label, "suite": spec.suite})
+        write_text(self.directory(spec.key) / RESULT, result.model_dump_json(indent=1))
+        return result
+
     def results(self) -> list[Result]:
         """Everything that came out, in the order of the keys."""
         return [result for key in self.keys() if (result := self.get(key)) is not None]

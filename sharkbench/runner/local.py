@@ -72,7 +72,7 @@ def run_suite(
     """
     store = _opened(out)
     specs = list({spec.key: spec for spec in plan}.values())
-    stored = {spec.key: store.get(spec.key) for spec in specs}
+    stored = {spec.key: store.named(spec) for spec in specs}
     missing = [spec for spec in specs if force or _wanted(stored[spec.key], retry_failed)]
     job = Job(
         store=store,

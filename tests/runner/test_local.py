@@ -156,3 +156,10 @@ def test_what_a_dead_process_left_is_swept_and_a_damaged_result_done_again(bench
     (bench.store.directory(key) / RESULT).write_text(json.dumps({"key": key}))
     with pytest.warns(UserWarning, match="cannot be read"):
         assert bench.run("fine") == Summary(done=1)
+
+
+def test_a_stored_run_takes_the_label_that_the_suite_gives_it_now(bench: Bench) -> None:
+    bench.run("fine")
+    assert bench.run("renamed").cached == 1  # the label decides nothing
+    assert [result.method_label for result in bench.store.results()] == ["renamed"]
+    assert "renamed" in (bench.out / "leaderboard.csv").read_text()
