@@ -41,7 +41,7 @@ class RowCodec(BaseModel):
     """Type of the scale and offset that each integer row carries."""
     symmetric: bool = False
     """No offset: the range is centred on zero."""
-    tail: int = Field(default=0, ge=0)
+    tail: int = Field(default=0, ge=0, le=1 << 16)
     """Trailing numbers kept as fp16 beside the codes (first-order weights, whose range is not the vector's)."""
 
     @property

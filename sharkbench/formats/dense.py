@@ -16,6 +16,7 @@ class Dense(RowTable):
     """``e_i = W[i]``, every row with all its numbers; ``table`` is ``[R, width]`` float32, float16 or bfloat16."""
 
     kind = "dense"
+    floats = True
 
     @classmethod
     def pack(cls, schema: Schema, fields: Sequence[int], table: Tensor, dtype: FloatName = "fp32") -> Self:

@@ -16,6 +16,7 @@ class IntRows(RowTable):
     """``e_i = codes_i * scale_i + offset_i``; ``table`` is ``[R, row_bytes]`` uint8, see :class:`RowCodec`."""
 
     kind = "int_rows"
+    floats = False
 
     @classmethod
     def pack(

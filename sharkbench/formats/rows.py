@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +13,7 @@ from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format, replicated
 from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.kernels import ROWS, Columns, Program
-from sharkbench.formats.restoring import only, read_settings, take
+from sharkbench.formats.restoring import only, read_settings, require, take
 
 
 class RowSettings(BaseModel):
@@ -27,6 +27,9 @@ class RowTable(Format):
 
     Shapes: ``table`` ``[R, ...]``, ``R`` the rows of ``fields``, one field after the other in the order of ``fields``.
     """
+
+    floats: ClassVar[bool]
+    """Whether the codec is one of the float ones."""
 
     def __init__(self, schema: Schema, fields: Sequence[int], width: int, codec: RowCodec, table: Tensor) -> None:
         super().__init__(schema, fields, width)
@@ -75,6 +78,7 @@ class RowTable(Format):
     ) -> Self:
         codec = read_settings(RowSettings, settings, cls.kind).codec
         only(tensors, {"table"}, cls.kind)
+        require(codec.is_float == cls.floats, cls.kind, f"rows are said to be {codec.dtype}")
         rows = sum(schema.fields[f].cardinality for f in fields)
         table = codec.check(take(tensors, "table", cls.kind), rows, width, f"format {cls.kind}: tensor 'table'")
         return cls(schema, fields, width, codec, table)

@@ -75,7 +75,9 @@ class Sparse(Format):
         kept = (table != 0 if kept is None else kept).cpu()
         rows, width = kept.shape
         values = table.detach().cpu()[kept].to(FLOATS[dtype])
-        chosen = form or min(_NAMES, key=lambda f: sparse_bytes(rows, width, len(values), dtype, f))
+        chosen: Form = (
+            form if form is not None else min(_NAMES, key=lambda f: sparse_bytes(rows, width, len(values), dtype, f))
+        )
         made = _csr(kept) if chosen == "csr" else _bitmap(kept)
         return cls(schema, fields, width, chosen, {**made, "values": values})
 

@@ -168,6 +168,8 @@ class Tiered(Format):
     ) -> Self:
         said, kind = read_settings(TieredSettings, settings, cls.kind), cls.kind
         require(all(t.dimension <= width for t in said.tiers), kind, "a tier keeps more numbers than a row has")
+        fits = (t.codec.is_float or not t.dimension or t.codec.tail < t.dimension for t in said.tiers)
+        require(all(fits), kind, "a tier keeps no codes beside its tail")
         total, sizes, index = sum(schema.fields[f].cardinality for f in fields), tier_sizes(said.tiers), None
         names = {"rows"}
         if len(sizes) > 1:
