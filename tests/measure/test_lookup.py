@@ -1,0 +1,112 @@
+"""The lookup probe: what it times, and that it counts right. No time is asserted."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sharkbench.backbones import BackboneShape, build
+from sharkbench.backbones.config import DNN
+from sharkbench.data.dataset import Split
+from sharkbench.data.schema import PADDING, Field, Schema
+from sharkbench.formats.composed import Composed
+from sharkbench.formats.dense import Dense
+from sharkbench.formats.index import remainder
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.measure.lookup import (
+    BATCHES,
+    Probe,
+    data_stream,
+    in_turns,
+    measure_speed,
+    ratio,
+    replicated_stream,
+    spread,
+    threads,
+    uniform_stream,
+)
+from sharkbench.measure.spec import MeasureSpec
+from sharkbench.model import PackedModel
+
+SCHEMA = Schema((Field("a", 50), Field("tags", 9, slots=2), Field("gone", 7)), ("y",), ("d",))
+
+
+def split(rows: int = 300) -> Split:
+    rng = np.random.default_rng(0)
+    low, high = SCHEMA.offsets[:-1][SCHEMA.slot_fields], SCHEMA.offsets[1:][SCHEMA.slot_fields]
+    ids = rng.integers(low, high, (rows, SCHEMA.num_slots)).astype(np.int32)
+    ids[::3, 2] = PADDING
+    return Split(torch.from_numpy(ids), torch.zeros(rows, 1), torch.zeros(rows, 1))
+
+
+def model() -> PackedModel:
+    hashed = Composed.pack(SCHEMA, [0, 1], [[remainder(5), remainder(3)]], [torch.randn(8, 4)])
+    return PackedModel(PackedLayer(SCHEMA, 4, [hashed]), build(DNN(hidden=(2,)), BackboneShape(2, 4, 1, 1)))
+
+
+def test_everybody_has_a_turn_in_every_round() -> None:
+    order: list[tuple[str, int]] = []
+    taken = in_turns({n: lambda i, n=n: order.append((n, i)) for n in ("a", "b")}, 0, rounds=4)  # type: ignore[misc]
+    assert {name: len(times) for name, times in taken.items()} == {"a": 4, "b": 4}
+    assert {i for _, i in order} == set(range(BATCHES))
+    turns = [
+        name for name, previous in zip(order, [None, *order], strict=False) if not previous or previous[0] != name[0]
+    ]
+    assert [name for name, _ in turns[-8:]] == ["a", "b"] * 4
+
+
+def test_ratios_and_spread_are_medians() -> None:
+    assert ratio([2, 4, 60], [1, 2, 3]) == 2
+    assert spread([1, 2, 3, 4, 100]) == (3, 2, 4)
+
+
+def test_streams_stay_in_range() -> None:
+    for batch in uniform_stream(SCHEMA, 64):
+        PackedLayer(SCHEMA, 1, [Dense.pack(SCHEMA, [0, 1, 2], torch.zeros(66, 1))])(batch)
+    data = data_stream(split().ids, 64)
+    assert all(batch.shape == (64, 4) for batch in data)
+    assert all(
+        batch.shape == (500, 4) for batch in data_stream(split().ids, 500)
+    )  # more than there are: from the start
+    large = model().layer.replicate(4)
+    moved = replicated_stream(data, SCHEMA, 4)
+    for before, after in zip(data, moved, strict=True):
+        assert torch.equal(before == PADDING, after == PADDING)
+        large.lookup(after)
+    assert moved[0].max() >= SCHEMA.num_rows
+
+
+def test_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    with threads(2):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == before
+
+
+def test_rivals_serve_the_same_table() -> None:
+    probe = Probe(model().layer)
+    probe.table.copy_(torch.randn_like(probe.table))
+    ids = split().ids
+    filled = ids != PADDING
+    assert torch.equal(probe.torch_embedding(ids)[filled], probe.fp32.lookup(ids)[filled])
+
+
+def test_a_run_is_timed_at_both_sizes_on_both_streams() -> None:
+    speed = measure_speed(model(), split(), MeasureSpec(batch=32, production_rows=1000, seconds=0.05))
+    assert [(t.name, t.stream, t.rows) for t in speed.lookups] == [
+        ("own size", "data", 66),
+        ("own size", "uniform", 66),
+        ("production size", "data", 1056),
+        ("production size", "uniform", 1056),
+    ]
+    for timing in speed.lookups:
+        assert timing.batch == 32
+        assert timing.threads == 1
+        assert 0 < timing.per_second_low <= timing.per_second <= timing.per_second_high
+        assert timing.ratio_torch > 0
+        assert timing.ratio_fp32 > 0
+    assert speed.model_samples_per_second > 0
+    assert speed.model_ratio_fp32 > 0
+    assert set(speed.kernels) >= {"dense", "composed"}
+    only_own = measure_speed(model(), split(), MeasureSpec(batch=32, production_rows=0, seconds=0.05))
+    assert [t.name for t in only_own.lookups] == ["own size"] * 2
