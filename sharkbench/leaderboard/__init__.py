@@ -5,16 +5,15 @@ It knows the store and nothing of how runs are made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.columns import LEADERBOARD, RUNS, run_rows
 from sharkbench.leaderboard.csvfile import write_csv
-from sharkbench.leaderboard.standings import Standing, standings_of
+from sharkbench.leaderboard.standings import standings_of
 from sharkbench.store import Store
 
-__all__ = ["write", "write_tables"]
+__all__ = ["write"]
 
 
 def write(out: Path) -> tuple[Path, Path]:
@@ -23,11 +22,7 @@ def write(out: Path) -> tuple[Path, Path]:
     Returns:
         The two paths, in this order.
     """
-    return write_tables(out, standings_of(cells_of(Store(out))))
-
-
-def write_tables(out: Path, standings: Sequence[Standing]) -> tuple[Path, Path]:
-    """The same from standings that are known already."""
+    standings = standings_of(cells_of(Store(out)))
     leaderboard, runs = out / "leaderboard.csv", out / "runs.csv"
     write_csv(leaderboard, LEADERBOARD, standings)
     write_csv(runs, RUNS, run_rows(standings))

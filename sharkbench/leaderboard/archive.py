@@ -32,7 +32,7 @@ def write_archive(store: Store, path: Path) -> None:
     table = pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns]))
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        pq.write_table(table, part, compression="zstd", compression_level=12)
+        pq.write_table(table, part, compression="zstd", compression_level=6)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

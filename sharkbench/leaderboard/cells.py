@@ -22,10 +22,6 @@ class FinishedRun:
     result: Result
     environment: Environment | None
     speed: Speed | None
-    setting: str
-    """Digest of all that decides the outcome but the seed; runs that differ in it are never averaged."""
-    comparison: str
-    """Digest of all that decides the outcome but seed, method and budget; only runs that share it are compared."""
 
 
 class CellName(NamedTuple):
@@ -97,9 +93,11 @@ class Cell:
     def auc_delta(self) -> float | None:
         """Mean over seeds of AUC minus that of the full-precision run with the same seed, recipe and data."""
         reference = {
-            (run.comparison, run.result.seed): quality.auc for run in self.references if (quality := self.quality(run))
+            (run.result.comparison, run.result.seed): quality.auc
+            for run in self.references
+            if (quality := self.quality(run))
         }
-        pairs = ((self.quality(run), reference.get((run.comparison, run.result.seed))) for run in self.ok)
+        pairs = ((self.quality(run), reference.get((run.result.comparison, run.result.seed))) for run in self.ok)
         return _mean(own.auc - other for own, other in pairs if own is not None and other is not None)
 
     def mean_of(self, value: Callable[[Result], float | None]) -> float | None:
@@ -141,7 +139,7 @@ def why(result: Result) -> str:
 def cells_of(store: Store) -> list[Cell]:
     """The cells of all finished runs: by data set, split, backbone and label, the full-precision table first, then
     what has no budget, then budgets from large to small and AUC from high to low."""
-    runs = [_finished(store, result) for result in store.results()]
+    runs = [FinishedRun(r, store.environment(r.key), store.speed(r.key)) for r in store.results()]
     labels: dict[str, dict[str, None]] = defaultdict(dict)
     references: dict[tuple[str, str, str], list[FinishedRun]] = defaultdict(list)
     for run in runs:
@@ -162,20 +160,12 @@ def cells_of(store: Store) -> list[Cell]:
     return sorted(cells, key=lambda cell: _order(cell, label_order.get((cell.name.dataset, cell.name.label), 0)))
 
 
-def _finished(store: Store, result: Result) -> FinishedRun:
-    spec = store.spec(result.key)
-    # A run whose method is not installed here any more has no readable spec: it is listed, and compared with nothing.
-    seedless = spec.model_copy(update={"seed": 0}) if spec else None
-    setting, comparison = (seedless.key, seedless.full_key) if seedless else ("", "")
-    return FinishedRun(result, store.environment(result.key), store.speed(result.key), setting, comparison)
-
-
 def _cell(name: CellName, group: Sequence[FinishedRun], references: Sequence[FinishedRun]) -> Cell:
     newest = max(group, key=lambda run: run.result.started)
     current: dict[int, FinishedRun] = {}
     superseded = []
     for run in sorted(group, key=lambda run: (run.result.started, run.result.key), reverse=True):
-        if run.setting == newest.setting and run.result.seed not in current:
+        if run.result.setting == newest.result.setting and run.result.seed not in current:
             current[run.result.seed] = run
         else:
             superseded.append(run)

@@ -111,7 +111,7 @@ def _by_seed(store: Store, cell: Cell | None, figure: str) -> BySeed:
         value = _figure(store, cell, run, figure)
         if value is not None and not math.isnan(value):
             # Speeds of different machines are no pair.
-            own = run.comparison + (run.speed.hardware if figure == "samples_per_second" and run.speed else "")
+            own = run.result.comparison + (run.speed.hardware if figure == "samples_per_second" and run.speed else "")
             values[own, run.result.seed] = value
     return values
 

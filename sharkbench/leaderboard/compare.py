@@ -45,7 +45,7 @@ class Pairing:
         states = (self.first.status, self.second.status)
         if states != ("ok", "ok"):
             return states[0] if states[0] == states[1] else f"{states[0]}, then {states[1]}"
-        if {run.comparison for run in self.first.runs} != {run.comparison for run in self.second.runs}:
+        if {run.result.comparison for run in self.first.runs} != {run.result.comparison for run in self.second.runs}:
             return "other recipe"
         return ""
 

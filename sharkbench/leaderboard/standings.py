@@ -104,7 +104,7 @@ def _compare(standings: list[Standing], members: Sequence[int], *, ranked: bool)
 
 
 def _pair(run: FinishedRun) -> Pair:
-    return run.comparison, run.result.seed
+    return run.result.comparison, run.result.seed
 
 
 def _auc(qualities: dict[Pair, Quality]) -> dict[Pair, float]:

@@ -133,6 +133,8 @@ def test_a_method_has_a_page_of_its_own(shown: Visit) -> None:
     assert page.locator("article.current h2").text_content() == "f_permutation"
     assert not page.locator("#overview").is_visible()
     assert page.locator("article:visible").count() == 1
+    page.locator("article.current .runs summary").click()
+    assert page.locator("article.current .runs tbody tr").count() == 2 * 2 * 3 * 3
     page.locator("article.current .back a").click()
     assert page.locator("#overview").is_visible()
     assert page.locator("article:visible").count() == 0

@@ -37,7 +37,7 @@ def test_a_report_from_runs_and_again_from_its_archive(results: Path) -> None:
     assert code == 0
     files = said.splitlines()
     assert files[:5] == [
-        f"a/{n}" for n in ("report.html", "leaderboard.csv", "runs.csv", "leaderboard.parquet", "runs.parquet")
+        f"a/{n}" for n in ("report.html", "leaderboard.csv", "leaderboard.parquet", "runs.csv", "runs.parquet")
     ]
     assert all(Path(file).is_file() for file in files)
     first = Path("a/report.html").read_text()

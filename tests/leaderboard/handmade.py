@@ -74,6 +74,8 @@ def add_run(
         "budget": str(spec.budget) if spec.budget else None,
         "budget_bytes": int(1000 * fraction) if budget else None,
         "seed": seed,
+        "setting": spec.model_copy(update={"seed": 0}).key,
+        "comparison": spec.model_copy(update={"seed": 0}).full_key,
         "started": started,
         "seconds": 10.0,
     }

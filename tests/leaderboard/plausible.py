@@ -85,6 +85,8 @@ def _add(
         "budget_bytes": int(budget * 3_000_000) if budget else None,
         "fp32_bytes": 3_000_000,
         "seed": seed,
+        "setting": spec.model_copy(update={"seed": 0}).key,
+        "comparison": spec.model_copy(update={"seed": 0}).full_key,
         "started": f"2026-01-0{seed + 1}T00:00:00+00:00",
         "seconds": 60.0,
     }

@@ -17,7 +17,7 @@ from sharkbench.leaderboard.archive import opened
 from sharkbench.leaderboard.report import MethodCard, write_report
 from sharkbench.leaderboard.report.images import _names
 from sharkbench.leaderboard.report.page import embedded, link_arxiv
-from sharkbench.leaderboard.report.rows import WIDTH, position
+from sharkbench.leaderboard.report.rows import RUN_HEADINGS, WIDTH, position
 from sharkbench.store import Store
 from sharkbench.suite.references import Reference
 from tests.leaderboard.plausible import fill
@@ -108,9 +108,13 @@ def test_plots_get_numbers_and_the_front(plausible: Path) -> None:
     for cell in section["cells"]:
         if cell["auc"] is not None and not cell["front"]:
             assert any(b <= cell["bytes_ratio"] and a >= cell["auc"] for b, a in front)
-    assert sum(p["bytes"] for p in section["places"] if p["row"] == "full" and "field" in p) == pytest.approx(
-        3e6, abs=20
-    )
+    place = data["places"][section["place"]]
+    full = next(record for record in place["records"] if record["row"] == "full")
+    assert len(full["bytes"]) == len(place["fields"])
+    assert sum(full["bytes"]) == pytest.approx(3e6, abs=20)
+    runs = data["runs"]["method-1"]
+    assert {len(run) for run in runs} == {len(RUN_HEADINGS)}
+    assert len(runs) == 2 * 2 * 3 * 3  # data sets, backbones, budgets, seeds
     assert {note["chart"] for note in data["notes"].values()} == {"path"}
 
 

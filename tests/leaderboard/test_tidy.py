@@ -8,12 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
-from sharkbench.leaderboard import write_tables
+from sharkbench import leaderboard
 from sharkbench.leaderboard.cells import cells_of
-from sharkbench.leaderboard.columns import LEADERBOARD, RUNS, run_rows
 from sharkbench.leaderboard.csvfile import cell_text
 from sharkbench.leaderboard.standings import standings_of
-from sharkbench.leaderboard.tidy import write_parquet
+from sharkbench.leaderboard.tidy import write_tidy
 from sharkbench.store import Store
 
 
@@ -23,13 +22,19 @@ def test_parquet_and_csv_agree(out: Path, add_run: Callable[..., str]) -> None:
         add_run("hash", 0.1, seed, {"click": 0.7})
     add_run("qr", 0.1, 0, None, status="failed", reason="=1+1")
     standings = standings_of(cells_of(Store(out)))
-    paths = write_tables(out, standings)
-    for columns, rows, path in zip((LEADERBOARD, RUNS), (standings, run_rows(standings)), paths, strict=True):
-        write_parquet(path.with_suffix(".parquet"), columns, rows)  # type: ignore[arg-type, type-var]
-        frame = pl.read_parquet(path.with_suffix(".parquet"))
-        with path.open(newline="") as file:
+    paths = write_tidy(out, standings)
+    assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.parquet", "runs.csv", "runs.parquet"]
+    for text, typed in zip(paths[::2], paths[1::2], strict=True):
+        with text.open(newline="") as file:
             written = list(csv.DictReader(file))
-        assert [{k: cell_text(v) for k, v in row.items()} for row in frame.to_dicts()] == written
+        assert [{k: cell_text(v) for k, v in row.items()} for row in pl.read_parquet(typed).to_dicts()] == written
     board = pl.read_parquet(out / "leaderboard.parquet")
     assert board.schema["auc_mean"] == pl.Float64
     assert board.schema["n_seeds"] == pl.Int64
+
+
+def test_the_csv_files_are_those_of_every_run(out: Path, add_run: Callable[..., str]) -> None:
+    add_run("full", None, 0, {"click": 0.75})
+    before = [path.read_text() for path in leaderboard.write(out)]
+    write_tidy(out, standings_of(cells_of(Store(out))))
+    assert [(out / name).read_text() for name in ("leaderboard.csv", "runs.csv")] == before

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sharkbench.leaderboard import write_tables
 from sharkbench.leaderboard.archive import ARCHIVE, write_archive
 from sharkbench.leaderboard.cells import cells_of
-from sharkbench.leaderboard.columns import LEADERBOARD, RUNS, run_rows
 from sharkbench.leaderboard.published import compare_with_published
 from sharkbench.leaderboard.report.content import MethodCard, method_pages
 from sharkbench.leaderboard.report.images import write_images
 from sharkbench.leaderboard.report.page import render
 from sharkbench.leaderboard.standings import standings_of
-from sharkbench.leaderboard.tidy import write_parquet
+from sharkbench.leaderboard.tidy import write_tidy
 from sharkbench.store import Store, write_text
 from sharkbench.suite.references import Reference
 
@@ -49,9 +47,6 @@ def write_report(
     pages = method_pages(standings, store, cards or {})
     html = render(title, description, standings, pages, compare_with_published(cells, references))
     write_text(out / REPORT, html)
-    write_parquet(out / "leaderboard.parquet", LEADERBOARD, standings)
-    write_parquet(out / "runs.parquet", RUNS, run_rows(standings))
     if store.out == out:
         write_archive(store, out / ARCHIVE)
-    tables = [*write_tables(out, standings), out / "leaderboard.parquet", out / "runs.parquet"]
-    return [out / REPORT, *tables, *write_images(standings, out / PLOTS)]
+    return [out / REPORT, *write_tidy(out, standings), *write_images(standings, out / PLOTS)]

@@ -39,8 +39,9 @@ def _figures(
         if panels:
             spec = {"$schema": chart["$schema"], "config": chart["config"], "background": "white", "hconcat": panels}
             png, svg = folder / f"{kind}-{name}.png", folder / f"{kind}-{name}.svg"
-            png.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=charts.VERSION, scale=2))
-            svg.write_text(vl_convert.vegalite_to_svg(spec, vl_version=charts.VERSION), encoding="utf-8")
+            drawing = vl_convert.vegalite_to_svg(spec, vl_version=charts.VERSION)
+            svg.write_text(drawing, encoding="utf-8")
+            png.write_bytes(vl_convert.svg_to_png(drawing, scale=2))
             yield from (png, svg)
 
 

@@ -24,7 +24,7 @@ from sharkbench.leaderboard import figures
 from sharkbench.leaderboard.aggregate import summaries
 from sharkbench.leaderboard.published import Comparison
 from sharkbench.leaderboard.report import charts, content, series
-from sharkbench.leaderboard.report.rows import HEADINGS, WIDTH, drawn, position
+from sharkbench.leaderboard.report.rows import HEADINGS, RUN_HEADINGS, WIDTH, position, row_of, run_entries
 from sharkbench.leaderboard.standings import Standing
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
@@ -38,6 +38,7 @@ def render(
     published: Sequence[Comparison],
 ) -> str:
     """The HTML of the whole report."""
+    rows = {standing.cell.name: row_of(standing) for standing in standings}
     assets = resources.files(__package__) / "assets"
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=charts.VERSION)
     script = (assets / "report.js").read_text(encoding="utf-8")
@@ -58,10 +59,14 @@ def render(
         facts=[(term, values) for term, values in content.facts(runs) if values],
         warnings=content.warnings(runs),
         headings=HEADINGS,
-        rows=[([heading.entry(s) for heading in HEADINGS], drawn(s), s) for s in standings],
+        rows=list(rows.values()),
+        row_of=rows,
+        run_headings=RUN_HEADINGS,
         anchors={page.label: page.anchor for page in pages},
         choices=[
-            (i, h.text, _values(h.entry(s).text for s in standings)) for i, h in enumerate(HEADINGS) if h.filtered
+            (i, h.text, _values(row.entries[i].text for row in rows.values()))
+            for i, h in enumerate(HEADINGS)
+            if h.filtered
         ],
         ticks=[
             (position(value), text)
@@ -91,20 +96,18 @@ def _values(texts: Iterable[str]) -> list[str]:
 
 def _data(standings: Sequence[Standing], pages: Sequence[content.MethodPage]) -> dict[str, Any]:
     methods = sorted({standing.cell.name.method for standing in standings})
-    sections = []
-    for members in series.by_section(standings).values():
-        records, fields = series.places(members)
+    sections, places = [], {}
+    for section, members in series.by_section(standings).items():
         full = series.full_auc(members)
-        sections.append(
-            {
-                "cells": series.points(members),
-                "full": [] if full is None else [{"auc": full}],
-                "places": records,
-                "charts": {"bytes_by_field": charts.bytes_by_field(fields)},
-            }
-        )
+        place = json.dumps(section[:3])  # what is the same for every label
+        if place not in places:
+            records, fields = series.places(members)
+            places[place] = {"records": records, "fields": fields, "chart": charts.bytes_by_field(fields)}
+        points = {"cells": series.points(members), "full": [] if full is None else [{"auc": full}], "place": place}
+        sections.append(points)
     return {
         "sections": sections,
+        "places": places,
         "charts": {
             "auc_bytes": charts.auc_bytes(methods),
             "auc_lookups": charts.auc_lookups(methods),
@@ -119,6 +122,7 @@ def _data(standings: Sequence[Standing], pages: Sequence[content.MethodPage]) ->
             for i, note in enumerate(page.notes)
             if note.chart
         },
+        "runs": {page.anchor: [run_entries(run) for run in page.runs] for page in pages},
     }
 
 

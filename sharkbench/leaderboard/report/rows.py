@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from sharkbench.leaderboard.cells import FinishedRun
 from sharkbench.leaderboard.figures import duration, number, p_value, percent, size, times
 from sharkbench.leaderboard.speeds import lookup_ratio
 from sharkbench.leaderboard.standings import Standing
@@ -17,6 +18,12 @@ class Entry(NamedTuple):
 
     text: str
     value: float | None = None
+
+    @property
+    def hidden(self) -> str:
+        """The number, where the text does not say it already."""
+        number = "" if self.value is None else f"{self.value:.6g}"
+        return "" if number == self.text else number
 
 
 @dataclass(frozen=True)
@@ -177,3 +184,48 @@ HEADINGS: Sequence[Heading] = (
     Heading("seeds", "seeds", "seeds that are ok, of those that were run", _seeds),
     Heading("remarks", "remarks", "failures, and what makes a row less comparable", _remarks, style="text"),
 )
+
+
+class Row(NamedTuple):
+    """A row of the leaderboard: an entry for each of :data:`HEADINGS`."""
+
+    entries: list[Entry]
+    picture: Drawn | None
+    standing: Standing
+
+
+def row_of(standing: Standing) -> Row:
+    return Row([heading.entry(standing) for heading in HEADINGS], drawn(standing), standing)
+
+
+RUN_HEADINGS = (
+    "data set",
+    "backbone",
+    "budget",
+    "seed",
+    "status",
+    "AUC",
+    "bytes",
+    "epochs",
+    "seconds",
+    "started",
+    "run",
+)
+
+
+def run_entries(run: FinishedRun) -> list[str | float | None]:
+    """A run of a method, an entry for each of :data:`RUN_HEADINGS`."""
+    result = run.result
+    return [
+        result.dataset,
+        result.backbone,
+        result.budget or "",
+        result.seed,
+        result.status,
+        ", ".join(f"{label} {quality.auc:.4f}" for label, quality in result.quality.items()),
+        result.bytes,
+        result.training.epochs if result.training else None,
+        round(result.seconds, 1),
+        result.started,
+        result.key,
+    ]

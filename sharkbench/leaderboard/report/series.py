@@ -67,7 +67,10 @@ def _point(standing: Standing, members: Sequence[Standing], full: float | None) 
 
 
 def places(members: Sequence[Standing]) -> tuple[list[Record], list[str]]:
-    """Bytes by field, training time and memory of each cell, and the fields that are named; the rest is summed up."""
+    """A record per cell that is ok, with its training cost and its ``bytes`` by field, and the names of those fields.
+
+    Where there are many fields the largest are named and the rest is summed up.
+    """
     cells = [standing.cell for standing in members if standing.cell.ok]
     totals: dict[str, int] = {}
     for cell in cells:
@@ -75,27 +78,23 @@ def places(members: Sequence[Standing]) -> tuple[list[Record], list[str]]:
             totals[field] = max(totals.get(field, 0), nbytes)
     largest = sorted(totals, key=lambda field: -totals[field])
     named = largest if len(largest) <= NAMED_FIELDS + 1 else largest[:NAMED_FIELDS]
-    records = [record for cell in cells for record in _place(cell, named)]
-    return records, named if len(named) == len(largest) else [*named, OTHER]
+    fields = named if len(named) == len(largest) else [*named, OTHER]
+    return [_place(cell, named, fields) for cell in cells], fields
 
 
-def _place(cell: Cell, named: Sequence[str]) -> Iterable[Record]:
-    row = f"{cell.name.method} @ {cell.name.budget}" if cell.name.budget else cell.name.method
+def _place(cell: Cell, named: Sequence[str], fields: Sequence[str]) -> Record:
     first = cell.ok[0].result
-    spent = {field: nbytes for field, nbytes in first.bytes_by_field.items() if field in named}
-    if rest := sum(first.bytes_by_field.values()) - sum(spent.values()):
-        spent[OTHER] = rest
-    yield {
-        "row": row,
+    spent = [first.bytes_by_field.get(field, 0) for field in named]
+    if len(fields) > len(named):
+        spent.append(sum(first.bytes_by_field.values()) - sum(spent))
+    formats = {kind: size(nbytes) for kind, nbytes in first.bytes_by_format.items()} or dict.fromkeys(first.formats, "")
+    return {
+        "row": f"{cell.name.method} @ {cell.name.budget}" if cell.name.budget else cell.name.method,
         "seconds": _round(cell.mean_cost(lambda cost: cost.seconds)),
         "peak": _round(cell.mean_cost(lambda cost: cost.peak_memory_bytes)),
+        "formats": ", ".join(f"{kind} {nbytes}".strip() for kind, nbytes in formats.items()),
+        "bytes": spent if first.bytes_by_field else [],
     }
-    for order, (field, nbytes) in enumerate(sorted(spent.items(), key=lambda item: _place_of(item[0], named))):
-        yield {"row": row, "field": field, "bytes": nbytes, "order": order, "formats": ", ".join(first.formats)}
-
-
-def _place_of(field: str, named: Sequence[str]) -> int:
-    return named.index(field) if field in named else len(named)
 
 
 def _auc(cell: Cell) -> float | None:

@@ -5,9 +5,9 @@
 
   // Tables: a click on a heading sorts by it, a second one the other way; empty cells stay last.
   const valueOf = (cell) => {
-    if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
-    const text = cell.textContent.trim();
-    return text === "" ? null : text;
+    const text = cell.dataset.v ?? cell.textContent.trim();
+    if (text === "") return null;
+    return Number.isNaN(Number(text)) ? text : Number(text);
   };
   const compare = (a, b) => {
     if (typeof a === "number" && typeof b === "number") return a - b;
@@ -128,13 +128,17 @@
     });
   };
   const drawSection = (index) => {
-    const { cells, full, places, charts } = data.sections[index];
+    const { cells, full, place } = data.sections[index];
+    const { records: places, fields, chart } = data.places[place];
     const { auc_bytes, auc_lookups, training_time, training_memory } = data.charts;
     const judged = cells.filter((cell) => cell.auc !== null);
     draw("auc_bytes", auc_bytes, { cells, full }, !judged.length);
     draw("auc_lookups", auc_lookups, { cells, full }, !judged.some((cell) => cell.lookups !== null));
     const bars = places.map((place) => place.row);
-    draw("bytes_by_field", charts.bytes_by_field, { places }, !places.some((place) => place.field), bars);
+    const parts = places.flatMap(({ row, formats, bytes }) =>
+      bytes.map((nbytes, order) => ({ row, formats, field: fields[order], bytes: nbytes, order }))
+    );
+    draw("bytes_by_field", chart, { places: parts }, !parts.length, bars);
     draw("training_time", training_time, { places }, !places.some((place) => place.seconds), bars);
     draw("training_memory", training_memory, { places }, !places.some((place) => place.peak), bars);
   };
@@ -150,6 +154,22 @@
   if (section) {
     section.addEventListener("change", () => drawSection(section.value));
     drawSection(section.value);
+  }
+
+  // The runs of a method are many: their table is filled when it is opened.
+  for (const details of all("details.runs")) {
+    details.addEventListener("toggle", () => {
+      const body = details.querySelector("tbody");
+      if (body.rows.length) return;
+      for (const run of data.runs[details.closest(".page").id]) {
+        const row = body.insertRow();
+        for (const value of run) {
+          const cell = row.insertCell();
+          cell.textContent = value ?? "";
+          if (typeof value === "number") cell.className = "n";
+        }
+      }
+    });
   }
 
   // One page at a time: the overview, or the method that the address names.
