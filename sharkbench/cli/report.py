@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sharkbench.cli.options import Out, Settings, SuiteName, opened
 from sharkbench.errors import InputError
-
-if TYPE_CHECKING:
-    from sharkbench.leaderboard.report import MethodCard
 
 Results = Annotated[Path, typer.Argument(help="An output directory, or a store.parquet.")]
 
@@ -24,14 +20,7 @@ def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
 
     loaded, out_dir = opened(suite, settings, out)
     with archive.opened(out_dir) as store:
-        paths = write_report(
-            store,
-            out_dir,
-            title=loaded.name,
-            description=loaded.description,
-            references=loaded.references,
-            cards=method_cards(),
-        )
+        paths = write_report(store, loaded, out_dir)
     for path in paths:
         print(path)
 
@@ -73,14 +62,3 @@ def merge(
     print(f"{done.added} runs added, {done.replaced} replaced by better ones, {done.kept} kept as they were")
     for path in leaderboard.write(out):
         print(path)
-
-
-def method_cards() -> dict[str, MethodCard]:
-    """What is known of every method that is installed."""
-    from sharkbench import registry
-    from sharkbench.leaderboard.report import MethodCard
-
-    return {
-        name: MethodCard(method.title, method.paper, method.year, method.family, inspect.getdoc(method) or "")
-        for name, method in registry.available().items()
-    }

@@ -11,6 +11,7 @@ import pytest
 
 from sharkbench.leaderboard.report import write_report
 from sharkbench.store import Store
+from sharkbench.suite.model import Suite
 from tests.browser.conftest import Visit
 from tests.leaderboard.handmade import add_run
 from tests.leaderboard.plausible import fill
@@ -18,11 +19,16 @@ from tests.leaderboard.plausible import fill
 BOARD = "#leaderboard-table tbody tr"
 
 
+def _suite(**changes: Any) -> Suite:
+    minimal = {"name": "plausible", "datasets": ["synthetic"], "backbones": ["dnn"], "methods": ["full"]}
+    return Suite.model_validate({**minimal, **changes})
+
+
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("report")
     fill(Store(out), rows=500)
-    write_report(Store(out), out, title="plausible")
+    write_report(Store(out), _suite(), out)
     return (out / "report.html").as_uri()
 
 
@@ -160,11 +166,11 @@ def test_no_name_runs(visit: Visit, tmp_path: Path) -> None:
         add_run(Store(tmp_path), "full", None, seed, {hostile: 0.8}, **changes)
         add_run(Store(tmp_path), hostile, 0.1, seed, {hostile: 0.7}, **changes)
         add_run(Store(tmp_path), "=1+1", 0.1, seed, {hostile: 0.6}, **changes)
-    write_report(Store(tmp_path), tmp_path, title=hostile)
+    write_report(Store(tmp_path), _suite(description=hostile), tmp_path)
     visit.page.goto((tmp_path / "report.html").as_uri())
     visit.page.locator("#bytes_by_field svg.marks").wait_for()
     visit.page.locator("#auc_bytes svg.marks [aria-roledescription=point]").last.hover()  # shows the tip with the names
     assert visit.page.locator("img").count() == 0
-    assert visit.page.locator("h1").text_content() == hostile
+    assert visit.page.locator("header p").text_content() == hostile
     assert visit.console == []
     assert [row["method"] for row in csv.DictReader(io.StringIO(_copied(visit, "CSV")))].count("'=1+1") == 1

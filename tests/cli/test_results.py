@@ -8,7 +8,6 @@ import pytest
 from typer.testing import CliRunner
 
 from sharkbench.cli.app import app
-from sharkbench.cli.report import method_cards
 from sharkbench.store import Store
 from tests.leaderboard.handmade import add_run
 
@@ -73,10 +72,3 @@ def test_joined_results_have_a_leaderboard(results: Path) -> None:
     assert said.count("differs: synthetic, dnn, full, seed") == 3
     assert "3 runs added, 0 replaced by better ones, 3 kept as they were" in said
     assert Path("all/leaderboard.csv").is_file()
-
-
-def test_every_method_has_a_card() -> None:
-    cards = method_cards()
-    assert cards["full"].title
-    assert cards["qr"].paper
-    assert cards["qr"].year == 2020

@@ -14,12 +14,13 @@ from xml.etree import ElementTree
 import pytest
 
 from sharkbench.leaderboard.archive import opened
-from sharkbench.leaderboard.report import MethodCard, write_report
+from sharkbench.leaderboard.report import write_report
+from sharkbench.leaderboard.report.cards import method_cards
 from sharkbench.leaderboard.report.images import _names
 from sharkbench.leaderboard.report.page import embedded, link_arxiv
 from sharkbench.leaderboard.report.rows import RUN_HEADINGS, WIDTH, position
 from sharkbench.store import Store
-from sharkbench.suite.references import Reference
+from sharkbench.suite.model import Suite
 from tests.leaderboard.plausible import fill
 
 AddRun = Callable[..., str]
@@ -49,13 +50,25 @@ class _Elements(HTMLParser):
             self.text.append(data)
 
 
+def suite(name: str = "plausible", **changes: Any) -> Suite:
+    settings: dict[str, Any] = {
+        "name": name,
+        "description": "A <i>demo</i>",
+        "datasets": [{"source": "synthetic", "name": "kuairand"}],
+        "backbones": ["deepfm"],
+        "methods": ["full", "qr", "hash"],
+        "budgets": [0.5],
+        "references": [{"dataset": "kuairand", "backbone": "deepfm", "value": 0.75, "source": "a <b>paper</b>"}],
+        "claims": [{"says": "qr beats <hash>", "method": "qr", "against": "hash", "at_least": 0, "budgets": 0.25}],
+    }
+    return Suite.model_validate({**settings, **changes})
+
+
 @pytest.fixture(scope="module")
 def plausible(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("plausible")
     fill(Store(out))
-    cards = {"qr": MethodCard("quotient and remainder", "Shi et al., KDD 2020, arXiv:1909.02107", 2020, "hashing")}
-    published = Reference(dataset="kuairand", backbone="deepfm", value=0.75, source="a <b>paper</b>")
-    write_report(Store(out), out, title="plausible", description="A <i>demo</i>", references=[published], cards=cards)
+    write_report(Store(out), suite(), out)
     return out
 
 
@@ -83,10 +96,11 @@ def test_everything_has_its_place(plausible: Path) -> None:
     page = _Elements((plausible / "report.html").read_text(encoding="utf-8"))
     said = " ".join(" ".join(page.text).split())
     ids = {attributes.get("id") for _, attributes in page.elements}
-    assert {"summary", "leaderboard", "plots", "published", "failures", "about", "methods"} <= ids
+    assert {"summary", "leaderboard", "plots", "published", "claims", "failures", "about", "methods"} <= ids
     assert "A <i>demo</i>" in said
     assert "a <b>paper</b>" in said
-    assert "quotient and remainder" in said
+    assert "arXiv:1909.02107" in said
+    assert "qr beats <hash> held kuairand deepfm" in said
     assert "out of memory: the process was killed at 7.9 GiB" in said
     assert "fewer than 3 seeds: no interval, no rank" in said
     anchors = [a["href"] for t, a in page.elements if t == "a" and (a.get("href") or "").startswith("#")]
@@ -120,7 +134,7 @@ def test_plots_get_numbers_and_the_front(plausible: Path) -> None:
 
 def test_the_report_can_be_made_again_from_its_archive_alone(plausible: Path, tmp_path: Path) -> None:
     with opened(plausible / "store.parquet") as store:
-        write_report(store, tmp_path, title="plausible", description="A <i>demo</i>")
+        write_report(store, suite(), tmp_path)
     first, again = ((path / "report.html").read_text(encoding="utf-8") for path in (plausible, tmp_path))
     board = re.compile(r'<table id="leaderboard-table".*?</table>', re.DOTALL)
     assert board.findall(first) == board.findall(again)
@@ -157,9 +171,8 @@ def test_no_name_becomes_markup_or_script(add_run: AddRun, out: Path) -> None:
         add_run("fails", 0.1, seed, None, status="failed", reason=HOSTILE, **changes)
         note = [{"step": 0, "bytes_ratio": 1.0, "auc": 0.7, HOSTILE: HOSTILE}]
         (out / "runs" / key / "notes.json").write_text(json.dumps({HOSTILE: note, "bad": 3}))
-    reference = Reference(dataset=HOSTILE, backbone=HOSTILE, value=0.8, source=HOSTILE)
-    cards = {HOSTILE: MethodCard(HOSTILE, HOSTILE, 2020, HOSTILE, HOSTILE)}
-    write_report(Store(out), out, title=HOSTILE, description=HOSTILE, references=[reference], cards=cards)
+    reference = {"dataset": HOSTILE, "backbone": HOSTILE, "value": 0.8, "source": HOSTILE}
+    write_report(Store(out), suite(description=HOSTILE, references=[reference], claims=[]), out)
     text = (out / "report.html").read_text(encoding="utf-8")
     page = _Elements(text)
     assert "img" not in {tag for tag, _ in page.elements}
@@ -174,7 +187,7 @@ def test_no_name_becomes_markup_or_script(add_run: AddRun, out: Path) -> None:
 
 def test_a_store_with_no_ok_run_is_reported_too(add_run: AddRun, out: Path) -> None:
     add_run("hash", 0.1, 0, None, status="failed", kind="timeout", reason="after 5 s")
-    write_report(Store(out), out, title="all failed")
+    write_report(Store(out), suite(references=[], claims=[]), out)
     assert "timeout: after 5 s" in (out / "report.html").read_text(encoding="utf-8")
 
 
@@ -201,3 +214,10 @@ def test_positions_grow_with_the_difference_and_stay_in_the_picture() -> None:
 def test_image_names_are_plain_and_differ() -> None:
     names = _names([("../../a b", "random", "x"), ("../../a?b", "random", "x"), ("", "", "")])
     assert list(names.values()) == ["_.._a_b-random-x", "_.._a_b-random-x-2", ""]
+
+
+def test_every_method_has_a_card() -> None:
+    cards = method_cards()
+    assert (cards["qr"].year, cards["qr"].family) == (2020, "hashing")
+    assert "1909.02107" in cards["qr"].paper
+    assert all(card.title and card.description for card in cards.values())

@@ -10,21 +10,11 @@ from typing import Any
 
 from sharkbench.leaderboard.cells import Cell, FinishedRun, why
 from sharkbench.leaderboard.figures import duration, size
+from sharkbench.leaderboard.report.cards import MethodCard
 from sharkbench.leaderboard.standings import Standing, revision
 from sharkbench.store import NOTES, Store
 
 MAX_NOTE_ROWS = 400
-
-
-@dataclass(frozen=True)
-class MethodCard:
-    """What is known of a method beside its results."""
-
-    title: str
-    paper: str
-    year: int
-    family: str
-    description: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from sharkbench.leaderboard import figures
 from sharkbench.leaderboard.aggregate import summaries
+from sharkbench.leaderboard.claims import Finding
 from sharkbench.leaderboard.published import Comparison
 from sharkbench.leaderboard.report import charts, content, series
 from sharkbench.leaderboard.report.rows import HEADINGS, RUN_HEADINGS, WIDTH, position, row_of, run_entries
@@ -36,6 +37,7 @@ def render(
     standings: Sequence[Standing],
     pages: Sequence[content.MethodPage],
     published: Sequence[Comparison],
+    claims: Sequence[Finding],
 ) -> str:
     """The HTML of the whole report."""
     rows = {standing.cell.name: row_of(standing) for standing in standings}
@@ -84,6 +86,7 @@ def render(
         summaries=summaries(standings),
         sections=[(i, series.section_title(section)) for i, section in enumerate(series.by_section(standings))],
         published=published,
+        claims=claims,
         failures=content.failures(runs),
         pages=pages,
         figures=figures,
