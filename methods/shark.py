@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from copy import deepcopy
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from sharkbench.data.schema import Schema
     from sharkbench.model import Model
     from sharkbench.workbench import Workbench
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Shark(Method):
@@ -31,8 +34,9 @@ class Shark(Method):
 
     name: Literal["shark"] = "shark"
 
-    share: float = Field(default=0.3, ge=0, le=1)
-    """Share of the compression that pruning takes, in orders of magnitude: 0 prunes nothing (ours)."""
+    share: Share | Annotated[tuple[Share, ...], Field(min_length=1)] = 0.3
+    """Share of the compression that pruning takes, in orders of magnitude: 0 prunes nothing. Of several, the one
+    with the best validation AUC is taken, and the cost of all of them counts (ours)."""
     f_permutation: FPermutation = FPermutation()
     """Settings of the pruning."""
     f_quantization: FQuantization = FQuantization()
@@ -52,23 +56,41 @@ class Shark(Method):
 
     def config_for(self, budget: int, schema: Schema, width: int) -> Self:
         smallest = min(schema.fields, key=lambda field: field.cardinality)
-        self.f_permutation.config_for(self._pruned(budget, schema.num_rows, width), schema, width)
+        room = max(self._pruned(share, budget, schema.num_rows, width) for share in self._shares)
+        self.f_permutation.config_for(room, schema, width)
         least = self.f_quantization.smallest_bytes(smallest.cardinality, width)
         if least > budget:
             raise Infeasible(f"the smallest field alone takes {least:,} bytes in tiers, the budget is {budget:,}")
         return self
 
     def compress(self, bench: Workbench) -> Model:
-        assert bench.budget is not None
-        room = self._pruned(bench.budget, bench.schema.num_rows, bench.width, bench.first_order)
-        pruned = self.f_permutation.compress(bench.for_stage("f_permutation", budget=room, start=bench.start))
-        return self.f_quantization.compress(bench.for_stage("f_quantization", budget=bench.budget, start=pruned))
+        from sharkbench.stages import mean_auc
 
-    def _pruned(self, budget: int, rows: int, width: int, first_order: int = 0) -> int:
+        shares = self._shares
+        if len(shares) == 1:
+            return self._split(bench, bench.start, shares[0])
+        start = bench.start_model()
+        models = [self._split(bench, deepcopy(start), share, f"share {share:g}/") for share in shares]
+        aucs = [mean_auc(bench.evaluate(model)) for model in models]
+        bench.note("shares", [{"share": s, "auc": auc} for s, auc in zip(shares, aucs, strict=True)])
+        return models[aucs.index(max(aucs))]
+
+    def _split(self, bench: Workbench, start: Model | None, share: float, stage: str = "") -> Model:
+        assert bench.budget is not None
+        room = self._pruned(share, bench.budget, bench.schema.num_rows, bench.width, bench.first_order)
+        pruned = self.f_permutation.compress(bench.for_stage(f"{stage}f_permutation", budget=room, start=start))
+        own = bench.for_stage(f"{stage}f_quantization", budget=bench.budget, start=pruned)
+        return self.f_quantization.compress(own)
+
+    @property
+    def _shares(self) -> tuple[float, ...]:
+        return self.share if isinstance(self.share, tuple) else (self.share,)
+
+    def _pruned(self, share: float, budget: int, rows: int, width: int, first_order: int = 0) -> int:
         """Bytes that pruning leaves to quantization."""
         full = rows * width * 4
         most = budget * full / max(self.f_quantization.smallest_bytes(rows, width, first_order), 1)
-        return int(min(full * (min(budget, full) / full) ** self.share, most))
+        return int(min(full * (min(budget, full) / full) ** share, most))
 
     @classmethod
     def search_space(cls, trial: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class FieldSelection(Method):
     schedule: Literal["iterative", "one_shot"] = "iterative"
     """``iterative`` drops some, fine-tunes and scores again; ``one_shot`` ranks once and retrains what is kept from
     scratch."""
-    shrink: float = Field(default=0.6, gt=0, lt=1)
+    shrink: float = Field(default=0.5, gt=0, lt=1)
     """A round leaves this share of the bytes, or of the fields where ``keep`` or ``tolerance`` decide (ours)."""
     keep: PositiveInt | None = None
     """Prune down to so many fields, whatever their bytes."""
@@ -43,7 +43,7 @@ class FieldSelection(Method):
     """Prune for as long as the validation AUC (mean over labels) falls by no more than this."""
     epochs: NonNegativeInt = 1
     """Epochs of fine-tuning after each round, at most (ours)."""
-    learning_rate_factor: PositiveFloat = 0.3
+    learning_rate_factor: PositiveFloat = 1.0
     """Learning rates of fine-tuning relative to the recipe's (ours)."""
     compare_shuffles: NonNegativeInt = 0
     """Also compute exact permutation importance with so many shuffles, to note how well the scores agree with it."""

@@ -64,6 +64,15 @@ def test_it_prunes_what_tiers_alone_cannot_reach(dataset: PreparedDataset, tmp_p
     assert shark.compress(bench).pack().layer.nbytes <= (bench.budget or 0)
 
 
+def test_the_best_of_several_splits_is_taken(dataset: PreparedDataset, tmp_path: Path) -> None:
+    bench = bench_on(dataset, tmp_path, "dnn", budget=0.6, epochs=1)
+    model = registry.parse({"name": "shark", "share": [0, 0.9], **PIECES}).compress(bench)
+    tried = {row["share"]: row["auc"] for row in bench.ledger.notes["shares"]}
+    assert len(tried) == 2
+    assert bench.evaluate(model)["click"].auc == pytest.approx(max(tried.values()))
+    assert bench.ledger.notes["share 0.9/f_permutation/path"][-1]["fields"] < 8
+
+
 def test_its_budget_decides_the_tiers() -> None:
     with pytest.raises(ValueError, match="no thresholds"):
         registry.parse({"name": "shark", "f_quantization": {"thresholds": [1.0, 2.0]}})
