@@ -56,6 +56,28 @@ def track(suite: Suite, out: Path) -> int:
     return added
 
 
+def attach(suite: Suite, out: Path, files: Iterable[Path]) -> bool:
+    """Hang files under ``out`` on the newest parent run, in their folders; returns whether there is one.
+
+    Raises:
+        Exception: whatever MLflow raises where the records cannot be reached.
+    """
+    if not suite.tracking.enabled or not (suite.tracking.uri or (out / DATABASE).exists()):
+        return False
+    client = _client(tracking_uri(suite, out))
+    experiment = client.get_experiment_by_name(suite.name)
+    newest = experiment and client.search_runs(
+        [experiment.experiment_id],
+        filter_string=f"tags.`{INVOCATION}` LIKE '%'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    for file in files if newest else ():
+        folder = file.parent.relative_to(out).as_posix()
+        client.log_artifact(newest[0].info.run_id, str(file), None if folder == "." else folder)
+    return bool(newest)
+
+
 class Tracker:
     """Writes records of one suite. Makes the database and the experiment where there are none.
 

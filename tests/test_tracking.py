@@ -13,7 +13,7 @@ from sharkbench.runner.tracked import Tracked
 from sharkbench.store import LOG, Epoch, Quality, Result, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
-from sharkbench.tracking import Tracker, track, tracking_uri, without_secrets
+from sharkbench.tracking import Tracker, attach, track, tracking_uri, without_secrets
 from tests.records import KEY, a_result, a_speed, an_environment, put
 
 
@@ -222,3 +222,21 @@ def test_nothing_to_do_touches_nothing(store: Store) -> None:
     before = (store.out / "mlflow.db").read_bytes()
     Tracked(a_suite(), store, [], "now", lambda event: None, work=False).close(interrupted=False)
     assert (store.out / "mlflow.db").read_bytes() == before
+
+
+def test_files_hang_on_the_newest_parent_run(store: Store) -> None:
+    suite = a_suite()
+    assert not attach(suite, store.out, [])
+    (store.out / "plots").mkdir(parents=True)
+    files = [store.out / "report.html", store.out / "plots" / "a.svg"]
+    for file in files:
+        file.write_text("x")
+    for invocation in ("first", "second"):
+        Tracker(suite, store, invocation).close()
+    assert attach(suite, store.out, files)
+    tracker = Tracker(suite, store)
+    names = [a.path for a in tracker.client.list_artifacts(tracker.parents["second"])]
+    assert {"report.html", "plots"} <= set(names)
+    assert [a.path for a in tracker.client.list_artifacts(tracker.parents["second"], "plots")] == ["plots/a.svg"]
+    assert "report.html" not in [a.path for a in tracker.client.list_artifacts(tracker.parents["first"])]
+    assert not attach(a_suite(enabled=False), store.out, files)

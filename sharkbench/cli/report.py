@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sharkbench.cli.options import Out, Settings, SuiteName, opened
 from sharkbench.errors import InputError
+
+if TYPE_CHECKING:
+    from sharkbench.suite.model import Suite
 
 Results = Annotated[Path, typer.Argument(help="An output directory, or a store.parquet.")]
 
@@ -23,6 +27,7 @@ def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
         paths = write_report(store, loaded, out_dir)
     for path in paths:
         print(path)
+    _attach(loaded, out_dir, [path for path in paths if path.suffix != ".parquet"])
 
 
 def compare(
@@ -62,3 +67,15 @@ def merge(
     print(f"{done.added} runs added, {done.replaced} replaced by better ones, {done.kept} kept as they were")
     for path in leaderboard.write(out):
         print(path)
+
+
+def _attach(suite: Suite, out: Path, files: list[Path]) -> None:
+    """Show the files in MLflow too; that it cannot be reached is told, and costs nothing else."""
+    from sharkbench import tracking
+
+    try:
+        if tracking.attach(suite, out, files):
+            print(f"attached to the newest parent run at {tracking.without_secrets(tracking.tracking_uri(suite, out))}")
+    except Exception as error:  # whatever MLflow and what lies below it raise
+        said = tracking.without_secrets(" ".join(str(error).split()))
+        print(f"the report could not be attached in MLflow ({type(error).__name__}: {said})", file=sys.stderr)
