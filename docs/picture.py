@@ -1,4 +1,4 @@
-"""Draw the terminal's leaderboard of a suite as an SVG: ``python docs/picture.py results/kuairand docs/leaderboard.svg``."""
+"""Draw the leaderboard of the terminal as an SVG: ``python docs/picture.py results/kuairand docs/leaderboard.svg``."""
 
 from __future__ import annotations
 
