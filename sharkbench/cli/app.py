@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sharkbench.cli import artifacts, authoring, listing, report, reporting, running
+from sharkbench.cli import artifacts, authoring, claims, listing, report, reporting, running
 from sharkbench.cli.guard import FAILED, guarded
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for _command in (
     report.report,
     report.compare,
     report.merge,
+    claims.claims,
     reporting.track,
     reporting.ui,
     listing.info,
