@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=60, help="batches per turn; (a) gets a third")
     parser.add_argument("--auc", metavar="PARQUET", help="KuaiRand's merged Parquet file")
-    parser.add_argument("--epochs", type=int, default=2, help="of the AUC comparison")
+    parser.add_argument("--epochs", type=int, default=6, help="of the AUC comparison")
     parser.add_argument("--out", type=Path, help="CSV to append the row to")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
