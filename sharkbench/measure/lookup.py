@@ -41,8 +41,8 @@ class Spread(NamedTuple):
 
 def in_turns(
     contenders: dict[str, Callable[[int], object]], seconds: float, *, rounds: int | None = None
-) -> dict[str, list[float]]:
-    """Seconds per call of each contender, one entry per round; in every round each has its turn (A B C A B C ...).
+) -> dict[str, list[list[float]]]:
+    """Seconds of every call of each contender, a list per round; in every round each has its turn (A B C A B C ...).
 
     Args:
         contenders: called with the number of the batch to take, 0 to ``BATCHES - 1``.
@@ -51,37 +51,40 @@ def in_turns(
     """
     calls: dict[str, int] = {}
     for name, call in contenders.items():
-        once = min(_timed(call, range(BATCHES)[i::BATCHES]) for i in range(3))
-        # A turn is long enough for the clock and short enough for a noisy neighbour to hit all contenders alike.
-        calls[name] = max(1, min(256, int(0.004 / max(once, 1e-7))))
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
+        warm = _timed(call, range(BATCHES))
+        # A turn is long enough for the caches to settle, short enough for a noisy neighbour to hit all alike.
+        calls[name] = max(1, min(256, int(0.004 / max(min(warm), 1e-7))))
+    taken: dict[str, list[list[float]]] = {name: [] for name in contenders}
     end, turn = time.perf_counter() + seconds, 0
     while (turn < rounds) if rounds is not None else (turn < 3 or time.perf_counter() < end):
         for name, call in contenders.items():
-            batches = [(turn * calls[name] + i) % BATCHES for i in range(calls[name])]
-            taken[name].append(_timed(call, batches))
+            taken[name].append(_timed(call, [(turn * calls[name] + i) % BATCHES for i in range(calls[name])]))
         turn += 1
     return taken
 
 
-def spread(taken: Sequence[float]) -> Spread:
-    """Median and quartiles."""
-    low, high = np.quantile(taken, [0.25, 0.75])
-    return Spread(median(taken), float(low), float(high))
+def spread(taken: Sequence[Sequence[float]]) -> Spread:
+    """Median and quartiles of the rounds' medians."""
+    rounds = [median(calls) for calls in taken]
+    low, high = np.quantile(rounds, [0.25, 0.75])
+    return Spread(median(rounds), float(low), float(high))
 
 
-def ratio(rival: Sequence[float], ours: Sequence[float]) -> float:
+def ratio(rival: Sequence[Sequence[float]], ours: Sequence[Sequence[float]]) -> float:
     """Median over the rounds of rival's time to ours: above 1, ours is faster."""
-    return median(r / o for r, o in zip(rival, ours, strict=True))
+    return median(median(r) / median(o) for r, o in zip(rival, ours, strict=True))
 
 
-def _timed(call: Callable[[int], object], batches: Sequence[int]) -> float:
-    start = time.perf_counter()
+def _timed(call: Callable[[int], object], batches: Sequence[int]) -> list[float]:
+    """Seconds of each call."""
+    times = []
     for batch in batches:
+        start = time.perf_counter()
         call(batch)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) / len(batches)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return times
 
 
 @contextmanager

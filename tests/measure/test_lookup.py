@@ -56,8 +56,8 @@ def test_everybody_has_a_turn_in_every_round() -> None:
 
 
 def test_ratios_and_spread_are_medians() -> None:
-    assert ratio([2, 4, 60], [1, 2, 3]) == 2
-    assert spread([1, 2, 3, 4, 100]) == (3, 2, 4)
+    assert ratio([[2], [4, 4, 99], [60]], [[1], [2], [3, 3, 0]]) == 2
+    assert spread([[1], [2], [0, 3, 9], [4], [100]]) == (3, 2, 4)
 
 
 def test_streams_stay_in_range() -> None:

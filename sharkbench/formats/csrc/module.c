@@ -82,6 +82,33 @@ static PyObject *lookup(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     return PyBool_FromLong(outside);
 }
 
+PyDoc_STRVAR(touch_doc,
+             "touch(table, row_bytes, rows, count) -> int\n\n"
+             "Read every cache line of rows (int64 numbers) of a table, with prefetch, and do nothing else: the limit of\n"
+             "what a gather can reach.");
+
+static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    long long values[4];
+    if (nargs != 4) {
+        PyErr_SetString(PyExc_TypeError, "touch takes 4 integers");
+        return NULL;
+    }
+    for (int i = 0; i < 4; i++) {
+        values[i] = PyLong_AsLongLong(args[i]);
+        if (values[i] == -1 && PyErr_Occurred()) return NULL;
+    }
+    const uint8_t *table = (const uint8_t *)values[0];
+    const int64_t row_bytes = values[1], *rows = (const int64_t *)values[2], count = values[3];
+    uint64_t sum = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (i + AHEAD < count) prefetch_row(table + rows[i + AHEAD] * row_bytes, row_bytes);
+        const uint8_t *row = table + rows[i] * row_bytes;
+        for (int64_t at = 0; at < row_bytes; at += 64) sum += row[at];
+        sum += row[row_bytes - 1];
+    }
+    return PyLong_FromUnsignedLongLong(sum);
+}
+
 PyDoc_STRVAR(use_threads_doc, "use_threads(address)\n\nShare the OpenMP runtime whose GOMP_parallel is at address.");
 
 static PyObject *use_threads(PyObject *self, PyObject *address) {
@@ -136,6 +163,7 @@ PyDoc_STRVAR(in_use_doc, "in_use() -> str\n\nThe kernels that run now.");
 static PyObject *in_use(PyObject *self, PyObject *unused) { return PyUnicode_FromString(chosen->name); }
 
 static PyMethodDef methods[] = {{"lookup", (PyCFunction)(void (*)(void))lookup, METH_FASTCALL, lookup_doc},
+                                {"touch", (PyCFunction)(void (*)(void))touch, METH_FASTCALL, touch_doc},
                                 {"use_threads", use_threads, METH_O, use_threads_doc},
                                 {"choose", choose, METH_O, choose_doc},
                                 {"available", available, METH_NOARGS, available_doc},

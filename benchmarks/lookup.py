@@ -1,0 +1,119 @@
+"""Lookups per second of every format, in turns with PyTorch's own operators in one process.
+
+    python benchmarks/lookup.py                      the whole table, some 20 minutes on a quiet machine
+    python benchmarks/lookup.py --dimension 16 --threads 1 --batch 4096 --stream zipf --rounds 5
+
+Writes ``results/lookup/<hardware>.csv`` and ``.md``, and the chart ``docs/lookup-<hardware>.svg``. Settings that were
+measured before and are not now keep their rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from contenders import FIELDS, Scene, calls
+from lookup_report import chart, table
+
+from sharkbench.formats import kernels
+from sharkbench.measure.lookup import hardware, in_turns, ratio, spread, threads
+
+ROOT = Path(__file__).resolve().parent.parent
+KEY = ("dimension", "threads", "batch", "stream", "contender")
+
+
+def measure(scene: Scene, packed: dict, batch: int, stream: str, count: int, rounds: int) -> list[dict[str, object]]:
+    """A row per contender."""
+    before, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    batches = scene.batches(stream, batch)
+    with threads(count), torch.inference_mode():
+        taken = in_turns(calls(scene, packed, batches), 0, rounds=rounds)
+    now, mine = psutil.cpu_times(), psutil.Process().cpu_times()
+    busy = sum(now[i] - before[i] for i in (0, 1, 2)) - sum(mine[i] - own[i] for i in (0, 1))
+    rows = []
+    for name, turns in taken.items():
+        seen, every = spread(turns), [call for turn in turns for call in turn]
+        part = packed.get(name)
+        rows.append(
+            {
+                "dimension": scene.dimension,
+                "threads": count,
+                "batch": batch,
+                "stream": stream,
+                "contender": name,
+                "rows": scene.schema.num_rows,
+                "bytes_per_row": "" if part is None else round(part.nbytes / scene.schema.num_rows, 3),
+                "us": round(seen.median * 1e6, 2),
+                "us_low": round(seen.low * 1e6, 2),
+                "us_high": round(seen.high * 1e6, 2),
+                "us_best": round(min(every) * 1e6, 2),
+                "us_p50": round(float(np.quantile(every, 0.5)) * 1e6, 2),
+                "us_p99": round(float(np.quantile(every, 0.99)) * 1e6, 2),
+                "million_lookups_per_second": round(batch * FIELDS / seen.median / 1e6, 2),
+                "ratio_embedding": round(ratio(taken["F.embedding fp32"], turns), 3),
+                "ratio_embedding_bag": round(ratio(taken["F.embedding_bag fp32"], turns), 3),
+                "ratio_our_fp32": round(ratio(taken["fp32"], turns), 3),
+                "rounds": rounds,
+                "other_cpu_seconds": round(max(0.0, busy), 1),
+                "kernel": kernels.in_use()[part.kind] if part is not None else "torch",
+                "torch": torch.__version__,
+                "measured": datetime.date.today().isoformat(),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dimension", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 64, 4096])
+    parser.add_argument("--stream", nargs="+", default=["zipf", "uniform"], choices=["zipf", "uniform"])
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--out", type=Path, default=ROOT)
+    options = parser.parse_args()
+
+    name = re.sub(r"[^a-z0-9]+", "-", hardware().lower()).strip("-")
+    file = options.out / "results" / "lookup" / f"{name}.csv"
+    rows: dict[tuple[str, ...], dict[str, object]] = {}
+    if file.exists():
+        with file.open() as stream:
+            rows = {tuple(str(row[k]) for k in KEY): dict(row) for row in csv.DictReader(stream)}
+    for dimension in options.dimension:
+        scene = Scene(options.rows, dimension)
+        packed = dict(scene.formats())
+        for batch in options.batch:
+            for stream_name in options.stream:
+                for count in options.threads:
+                    made = measure(scene, packed, batch, stream_name, count, options.rounds)
+                    rows |= {tuple(str(row[k]) for k in KEY): row for row in made}
+                    print(f"D={dimension} batch={batch} {stream_name} threads={count}", flush=True)
+                    for row in made:
+                        print(f"  {row['contender']:28s} {row['us']:>10} us   x{row['ratio_embedding']}", flush=True)
+                    _write(file, list(rows.values()))
+        del scene, packed
+    (file.with_suffix(".md")).write_text(table(list(rows.values()), hardware()))
+    (options.out / "docs" / f"lookup-{name}.svg").write_text(chart(list(rows.values()), hardware()))
+
+
+def _write(file: Path, rows: list[dict[str, object]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
