@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sharkbench.data.schema import PADDING, Schema
+from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import InputError
 from sharkbench.formats import kernels
 from sharkbench.formats.base import Format, replicated
@@ -30,17 +30,25 @@ def pool_slots(vectors: Tensor, ids: Tensor, schema: Schema, fields: Sequence[in
     """
     if all(schema.fields[f].slots == 1 for f in fields):
         return vectors
-    pooled, start = [], 0
-    for f in fields:
-        field = schema.fields[f]
-        part, mask = vectors[:, start : start + field.slots], ids[:, start : start + field.slots] != PADDING
-        start += field.slots
+    # Neighbouring single-valued fields pass as one block: the backward of each slice of its own fills a tensor of the
+    # full size.
+    blocks: list[tuple[int, Field | None]] = []
+    for single, run in groupby((schema.fields[f] for f in fields), key=lambda field: field.slots == 1):
+        neighbours = list(run)
+        blocks += [(len(neighbours), None)] if single else [(field.slots, field) for field in neighbours]
+    sizes = [size for size, _ in blocks]
+    pooled = []
+    for part, own, (_, field) in zip(vectors.split(sizes, 1), ids.split(sizes, 1), blocks, strict=True):
+        if field is None:
+            pooled.append(part)
+            continue
+        mask = own != PADDING
         # where(), not a product: whatever an empty slot holds, even a NaN, stays out.
-        total = torch.where(mask.unsqueeze(-1), part, part.new_zeros(())).sum(1)
+        total = torch.where(mask.unsqueeze(-1), part, part.new_zeros(())).sum(1, keepdim=True)
         if field.pooling == "mean":
-            total = total / mask.sum(1, keepdim=True).clamp(min=1)
+            total = total / mask.sum(1, keepdim=True).clamp(min=1).unsqueeze(-1)
         pooled.append(total)
-    return torch.stack(pooled, dim=1)
+    return torch.cat(pooled, dim=1)
 
 
 @dataclass(frozen=True)
