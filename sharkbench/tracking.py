@@ -57,11 +57,7 @@ def track(suite: Suite, out: Path) -> int:
 
 
 def attach(suite: Suite, out: Path, files: Iterable[Path]) -> bool:
-    """Hang files under ``out`` on the newest parent run, in their folders; returns whether there is one.
-
-    Raises:
-        Exception: whatever MLflow raises where the records cannot be reached.
-    """
+    """Hang files under ``out`` on the newest parent run, in their folders; returns whether there is one."""
     if not suite.tracking.enabled or not (suite.tracking.uri or (out / DATABASE).exists()):
         return False
     client = _client(tracking_uri(suite, out))

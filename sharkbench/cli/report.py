@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from sharkbench.cli.options import Out, Settings, SuiteName, opened
 from sharkbench.errors import InputError
 
 if TYPE_CHECKING:
+    from sharkbench.leaderboard.report.cards import MethodCard
     from sharkbench.suite.model import Suite
 
 Results = Annotated[Path, typer.Argument(help="An output directory, or a store.parquet.")]
@@ -24,7 +26,7 @@ def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
 
     loaded, out_dir = opened(suite, settings, out)
     with archive.opened(out_dir) as store:
-        paths = write_report(store, loaded, out_dir)
+        paths = write_report(store, loaded, out_dir, method_cards())
     for path in paths:
         print(path)
     _attach(loaded, out_dir, [path for path in paths if path.suffix != ".parquet"])
@@ -67,6 +69,17 @@ def merge(
     print(f"{done.added} runs added, {done.replaced} replaced by better ones, {done.kept} kept as they were")
     for path in leaderboard.write(out):
         print(path)
+
+
+def method_cards() -> dict[str, MethodCard]:
+    """What every method that can be imported here says of itself."""
+    from sharkbench import registry
+    from sharkbench.leaderboard.report.cards import MethodCard
+
+    return {
+        name: MethodCard(method.title, method.paper, method.year, method.family, inspect.getdoc(method) or "")
+        for name, method in registry.available().items()
+    }
 
 
 def _attach(suite: Suite, out: Path, files: list[Path]) -> None:

@@ -21,13 +21,16 @@ def leaderboard(suite: SuiteName, settings: Settings = None, out: Out = None) ->
     """Print the leaderboard of what is done, and write it as CSV."""
     from sharkbench import leaderboard as tables
     from sharkbench.cli.console import console
+    from sharkbench.leaderboard import archive
     from sharkbench.leaderboard.terminal import print_leaderboard
 
     _, out_dir = opened(suite, settings, out)
     _check_exists(out_dir, suite)
-    print_leaderboard(out_dir, console())
-    for path in tables.write(out_dir):
-        print(path)
+    with archive.opened(out_dir) as store:
+        print_leaderboard(store.out, console())
+        # Committed results without their runs are shown; their files stay as they are.
+        for path in tables.write(out_dir) if store.out == out_dir else ():
+            print(path)
 
 
 def track(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:

@@ -52,7 +52,9 @@ def ui(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui
     fill(Store(out), datasets=["kuairand"], backbones=["deepfm"], methods=("full", "int8", "hash"), seeds=1, rows=300)
     suite = load(file)
     assert tracking.track(suite, out) == 5
-    tracking.attach(suite, out, [path for path in write_report(Store(out), suite, out) if path.suffix != ".parquet"])
+    tracking.attach(
+        suite, out, [path for path in write_report(Store(out), suite, out, {}) if path.suffix != ".parquet"]
+    )
 
     client = tracking._client(tracking.tracking_uri(suite, out))
     experiment = client.get_experiment_by_name("plausible").experiment_id

@@ -28,7 +28,7 @@ def _suite(**changes: Any) -> Suite:
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("report")
     fill(Store(out), rows=500)
-    write_report(Store(out), _suite(), out)
+    write_report(Store(out), _suite(), out, {})
     return (out / "report.html").as_uri()
 
 
@@ -166,7 +166,7 @@ def test_no_name_runs(visit: Visit, tmp_path: Path) -> None:
         add_run(Store(tmp_path), "full", None, seed, {hostile: 0.8}, **changes)
         add_run(Store(tmp_path), hostile, 0.1, seed, {hostile: 0.7}, **changes)
         add_run(Store(tmp_path), "=1+1", 0.1, seed, {hostile: 0.6}, **changes)
-    write_report(Store(tmp_path), _suite(description=hostile), tmp_path)
+    write_report(Store(tmp_path), _suite(description=hostile), tmp_path, {})
     visit.page.goto((tmp_path / "report.html").as_uri())
     visit.page.locator("#bytes_by_field svg.marks").wait_for()
     visit.page.locator("#auc_bytes svg.marks [aria-roledescription=point]").last.hover()  # shows the tip with the names

@@ -44,6 +44,11 @@ def test_a_report_from_runs_and_again_from_its_archive(results: Path) -> None:
         assert part in first
 
     Path("a/runs").rename("elsewhere")
+    table = Path("a/leaderboard.csv").read_text()
+    code, shown, _ = _call("leaderboard", "mine.yaml", "--out", "a")
+    assert code == 0
+    assert "0.7500" in shown
+    assert Path("a/leaderboard.csv").read_text() == table
     assert _call("report", "mine.yaml", "--out", "a")[0] == 0
     assert Path("a/report.html").read_text() == first
 

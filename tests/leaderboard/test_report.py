@@ -13,9 +13,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from sharkbench.cli.report import method_cards
 from sharkbench.leaderboard.archive import opened
 from sharkbench.leaderboard.report import write_report
-from sharkbench.leaderboard.report.cards import method_cards
+from sharkbench.leaderboard.report.cards import MethodCard
 from sharkbench.leaderboard.report.images import _names
 from sharkbench.leaderboard.report.page import embedded, link_arxiv
 from sharkbench.leaderboard.report.rows import RUN_HEADINGS, WIDTH, position
@@ -68,7 +69,7 @@ def suite(name: str = "plausible", **changes: Any) -> Suite:
 def plausible(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("plausible")
     fill(Store(out))
-    write_report(Store(out), suite(), out)
+    write_report(Store(out), suite(), out, method_cards())
     return out
 
 
@@ -134,7 +135,7 @@ def test_plots_get_numbers_and_the_front(plausible: Path) -> None:
 
 def test_the_report_can_be_made_again_from_its_archive_alone(plausible: Path, tmp_path: Path) -> None:
     with opened(plausible / "store.parquet") as store:
-        write_report(store, suite(), tmp_path)
+        write_report(store, suite(), tmp_path, {})
     first, again = ((path / "report.html").read_text(encoding="utf-8") for path in (plausible, tmp_path))
     board = re.compile(r'<table id="leaderboard-table".*?</table>', re.DOTALL)
     assert board.findall(first) == board.findall(again)
@@ -172,7 +173,12 @@ def test_no_name_becomes_markup_or_script(add_run: AddRun, out: Path) -> None:
         note = [{"step": 0, "bytes_ratio": 1.0, "auc": 0.7, HOSTILE: HOSTILE}]
         (out / "runs" / key / "notes.json").write_text(json.dumps({HOSTILE: note, "bad": 3}))
     reference = {"dataset": HOSTILE, "backbone": HOSTILE, "value": 0.8, "source": HOSTILE}
-    write_report(Store(out), suite(description=HOSTILE, references=[reference], claims=[]), out)
+    write_report(
+        Store(out),
+        suite(description=HOSTILE, references=[reference], claims=[]),
+        out,
+        {HOSTILE: MethodCard(HOSTILE, HOSTILE, 2020, HOSTILE, HOSTILE)},
+    )
     text = (out / "report.html").read_text(encoding="utf-8")
     page = _Elements(text)
     assert "img" not in {tag for tag, _ in page.elements}
@@ -187,7 +193,7 @@ def test_no_name_becomes_markup_or_script(add_run: AddRun, out: Path) -> None:
 
 def test_a_store_with_no_ok_run_is_reported_too(add_run: AddRun, out: Path) -> None:
     add_run("hash", 0.1, 0, None, status="failed", kind="timeout", reason="after 5 s")
-    write_report(Store(out), suite(references=[], claims=[]), out)
+    write_report(Store(out), suite(references=[], claims=[]), out, {})
     assert "timeout: after 5 s" in (out / "report.html").read_text(encoding="utf-8")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from sharkbench.leaderboard.archive import ARCHIVE, write_archive
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.claims import findings_of
 from sharkbench.leaderboard.published import compare_with_published
-from sharkbench.leaderboard.report.cards import method_cards
+from sharkbench.leaderboard.report.cards import MethodCard
 from sharkbench.leaderboard.report.content import method_pages
 from sharkbench.leaderboard.report.images import write_images
 from sharkbench.leaderboard.report.page import render
@@ -20,13 +21,14 @@ from sharkbench.suite.model import Suite
 REPORT, PLOTS = "report.html", "plots"
 
 
-def write_report(store: Store, suite: Suite, out: Path) -> list[Path]:
+def write_report(store: Store, suite: Suite, out: Path, cards: Mapping[str, MethodCard]) -> list[Path]:
     """Write the report of what ``store`` holds now into ``out``.
 
     Args:
         store: need not be the one under ``out``; if it is, its archive is written too.
         suite: gives the report its name, description, published values and claims; results are those of the store,
             whatever the suite asks for.
+        cards: what is known of methods, by name.
 
     Returns:
         The report first, then tables and images.
@@ -40,7 +42,7 @@ def write_report(store: Store, suite: Suite, out: Path) -> list[Path]:
             suite.name,
             suite.description,
             standings,
-            method_pages(standings, store, method_cards()),
+            method_pages(standings, store, cards),
             compare_with_published(cells, suite.references),
             findings_of(store, suite.claims),
         ),

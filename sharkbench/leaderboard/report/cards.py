@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
-
-from sharkbench import registry
 
 
 @dataclass(frozen=True)
@@ -17,11 +14,3 @@ class MethodCard:
     year: int
     family: str
     description: str
-
-
-def method_cards() -> dict[str, MethodCard]:
-    """A card for every method that can be imported here, by name."""
-    return {
-        name: MethodCard(method.title, method.paper, method.year, method.family, inspect.getdoc(method) or "")
-        for name, method in registry.available().items()
-    }
