@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from types import ModuleType
 from typing import Any, Literal, Self
 
@@ -38,14 +39,14 @@ def pool_slots(vectors: Tensor, ids: Tensor, schema: Schema, fields: Sequence[in
         blocks += [(len(neighbours), None)] if single else [(field.slots, field) for field in neighbours]
     sizes = [size for size, _ in blocks]
     pooled = []
-    for part, own, (_, field) in zip(vectors.split(sizes, 1), ids.split(sizes, 1), blocks, strict=True):
-        if field is None:
+    for part, own, (_, several) in zip(vectors.split(sizes, 1), ids.split(sizes, 1), blocks, strict=True):
+        if several is None:
             pooled.append(part)
             continue
         mask = own != PADDING
         # where(), not a product: whatever an empty slot holds, even a NaN, stays out.
         total = torch.where(mask.unsqueeze(-1), part, part.new_zeros(())).sum(1, keepdim=True)
-        if field.pooling == "mean":
+        if several.pooling == "mean":
             total = total / mask.sum(1, keepdim=True).clamp(min=1).unsqueeze(-1)
         pooled.append(total)
     return torch.cat(pooled, dim=1)
