@@ -46,11 +46,11 @@ class RowPriorities(nn.Module):
         self.step += 1
         positive = labels.float().mean(1)
         counts = (self.alpha * positive + (1 - positive)).index_select(0, samples)
-        read, inverse = torch.unique(rows, return_inverse=True)
-        total = torch.zeros(len(read), device=rows.device).index_add_(0, inverse, counts)
-        now = self.value.index_select(0, read) * self._decay(self.touched.index_select(0, read))
-        self.value.index_copy_(0, read, now + (self.beta or 1.0) * total)
-        self.touched.index_fill_(0, read, int(self.step))
+        decayed = self.value.index_select(0, rows) * self._decay(self.touched.index_select(0, rows))
+        # A row that was read more than once is written the same number each time.
+        self.value.index_copy_(0, rows, decayed)
+        self.touched.index_fill_(0, rows, int(self.step))
+        self.value.index_add_(0, rows, counts, alpha=self.beta or 1.0)
 
     def current(self) -> Tensor:
         """``[rows]`` float32: the priorities as of the last step."""

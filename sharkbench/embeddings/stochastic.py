@@ -7,9 +7,10 @@ from torch import Tensor
 
 from sharkbench.formats.codec import RowCodec
 
-_MANTISSA = {"fp16": 10, "bf16": 7}
-_SMALLEST = {"fp16": -24, "bf16": -133}
-"""Exponent of the smallest step: that of subnormal numbers."""
+_CUT = {"fp16": 13, "bf16": 16}
+"""Bits of a float32's mantissa that the type has no room for."""
+_SMALLEST_NORMAL, _SUBNORMAL_STEP = 2.0**-14, 2.0**-24
+"""Of fp16; below the first, its numbers lie evenly, the second apart. Those of bf16 are subnormal in float32 too."""
 
 
 def round_nearest(rows: Tensor, codec: RowCodec) -> Tensor:
@@ -43,10 +44,14 @@ def round_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator) 
 
 
 def _round_floats(values: Tensor, dtype: str, generator: torch.Generator) -> Tensor:
-    exponents = torch.frexp(values).exponent - 1
-    steps = torch.ldexp(torch.ones_like(values), (exponents - _MANTISSA[dtype]).clamp(min=_SMALLEST[dtype]))
-    # Powers of two: dividing and multiplying by them is exact.
-    return (values / steps + _uniform(values, generator)).floor_() * steps
+    cut = _CUT[dtype]
+    noise = torch.randint(1 << cut, values.shape, generator=generator, device=values.device, dtype=torch.int32)
+    # Floats of one sign are ordered as their bits are: noise below the last bit that stays carries into it by chance.
+    rounded = ((values.contiguous().view(torch.int32) + noise) & -(1 << cut)).view(torch.float32)
+    if dtype == "bf16":
+        return rounded
+    evenly = (values / _SUBNORMAL_STEP + noise / (1 << cut)).floor_() * _SUBNORMAL_STEP
+    return torch.where(values.abs() < _SMALLEST_NORMAL, evenly, rounded)
 
 
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -121,7 +121,9 @@ def test_thresholds_are_lower_bounds() -> None:
 
 
 @pytest.mark.parametrize(
-    "codec", [RowCodec(dtype="int8", tail=1), RowCodec(dtype="int4"), RowCodec(dtype="bf16")], ids=str
+    "codec",
+    [RowCodec(dtype="int8", tail=1), RowCodec(dtype="int4"), RowCodec(dtype="bf16"), RowCodec(dtype="fp16")],
+    ids=str,
 )
 def test_rounding_by_chance_is_right_on_average_and_stays_on_the_grid(codec: RowCodec) -> None:
     rows = torch.randn(40, 9, generator=torch.Generator().manual_seed(0))
