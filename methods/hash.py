@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from sharkbench.method import Family, Method, largest_fraction
+from sharkbench.method import Family, Method, largest_fraction, small_field_rows
 
 if TYPE_CHECKING:
     from sharkbench.data.schema import Schema
@@ -22,15 +22,16 @@ class Hash(Method):
     most frequent ones never share among themselves; the signed variant of the paper is another method.
 
     This project's own choices: one fraction :math:`r` for all fields, :math:`m_f = \max(1, \lfloor r n_f \rfloor)`, as
-    large as the budget allows; fields of at most ``threshold`` rows keep a row per id. Rows start with the standard
+    large as the budget allows; small fields keep a row per id (``threshold``). Rows start with the standard
     deviation of the full table's.
     """
 
     name: Literal["hash"] = "hash"
     fraction: float | None = Field(default=None, gt=0, le=1)
     """Share of each field's rows that is kept; solved from the budget unless given."""
-    threshold: int = Field(default=0, ge=0)
-    """Fields of at most so many rows are not hashed."""
+    threshold: int | None = Field(default=None, ge=0)
+    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
+    given."""
 
     title: ClassVar[str] = "ids share rows by remainder"
     paper: ClassVar[str] = "Weinberger et al., ICML 2009, arXiv:0902.2206"
@@ -45,10 +46,13 @@ class Hash(Method):
     def config_for(self, budget: int, schema: Schema, width: int) -> Self:
         from sharkbench.embeddings.composed import composed_nbytes
 
-        def nbytes(fraction: float) -> int:
-            return composed_nbytes(schema, width, self._functions(schema, fraction), "add")
+        threshold = small_field_rows(schema, width, budget) if self.threshold is None else self.threshold
+        sized = self.model_copy(update={"threshold": threshold})
 
-        return self.model_copy(update={"fraction": largest_fraction(nbytes, budget, what="hash")})
+        def nbytes(fraction: float) -> int:
+            return composed_nbytes(schema, width, sized._functions(schema, fraction), "add")
+
+        return sized.model_copy(update={"fraction": largest_fraction(nbytes, budget, what="hash")})
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.embeddings.composed import ComposedTable
@@ -67,7 +71,8 @@ class Hash(Method):
         """The remainder of each field, none where it keeps a row per id."""
         from sharkbench.formats.index import remainder
 
+        threshold = 200 if self.threshold is None else self.threshold
         return [
-            [] if n <= self.threshold else [remainder(max(1, int(fraction * n)))]
+            [] if n <= threshold else [remainder(max(1, int(fraction * n)))]
             for n in (field.cardinality for field in schema.fields)
         ]

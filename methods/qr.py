@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from sharkbench.method import Family, Method, largest_fraction
+from sharkbench.method import Family, Method, largest_fraction, small_field_rows
 
 if TYPE_CHECKING:
     from sharkbench.data.schema import Schema
@@ -28,7 +28,7 @@ class QR(Method):
     larger remainder table is taken: with ids ordered by falling frequency, the most frequent ones then share no
     remainder. The factors start zero-mean, scaled so that the *composed* rows have the full table's standard deviation
     (the authors' code starts with positive factors, which costs accuracy in models of the factorization-machine kind).
-    A field keeps a row per id where that takes no more bytes, or where it has at most ``threshold`` rows.
+    A field keeps a row per id where that takes no more bytes, or where it is small (``threshold``).
     """
 
     name: Literal["qr"] = "qr"
@@ -36,8 +36,9 @@ class QR(Method):
     """How quotient and remainder rows are combined."""
     fraction: float | None = Field(default=None, gt=0, le=1)
     """Share of each field's numbers that is kept; solved from the budget unless given."""
-    threshold: int = Field(default=0, ge=0)
-    """Fields of at most so many rows keep a row per id."""
+    threshold: int | None = Field(default=None, ge=0)
+    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
+    given."""
 
     title: ClassVar[str] = "rows composed of a quotient's and a remainder's"
     paper: ClassVar[str] = "Shi et al., KDD 2020, arXiv:1909.02107"
@@ -52,10 +53,13 @@ class QR(Method):
     def config_for(self, budget: int, schema: Schema, width: int) -> Self:
         from sharkbench.embeddings.composed import composed_nbytes
 
-        def nbytes(fraction: float) -> int:
-            return composed_nbytes(schema, width, self._functions(schema, fraction), self.operation)
+        threshold = small_field_rows(schema, width, budget) if self.threshold is None else self.threshold
+        sized = self.model_copy(update={"threshold": threshold})
 
-        return self.model_copy(update={"fraction": largest_fraction(nbytes, budget, what=f"qr ({self.operation})")})
+        def nbytes(fraction: float) -> int:
+            return composed_nbytes(schema, width, sized._functions(schema, fraction), self.operation)
+
+        return sized.model_copy(update={"fraction": largest_fraction(nbytes, budget, what=f"qr ({self.operation})")})
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.embeddings.composed import ComposedTable
@@ -85,7 +89,7 @@ class QR(Method):
         # Concatenated parts are half as wide, so the same numbers make twice as many rows.
         halves = 2 if self.operation == "concat" else 1
         rows = max(int(fraction * n * halves), _fewest_rows(n))
-        if n <= self.threshold or rows >= n * halves:
+        if n <= (200 if self.threshold is None else self.threshold) or rows >= n * halves:
             return None
         # From the larger root of m + n/m = rows (or where the sum is least) down to where the rounded-up quotient fits.
         m = int((rows + sqrt(max(rows * rows - 4 * n, 0))) / 2) + 1

@@ -101,3 +101,18 @@ def largest_fraction(nbytes: Callable[[float], int], budget: int, *, what: str) 
         middle = (low + high) // 2
         low, high = (middle, high) if nbytes(middle / 1_000_000) <= budget else (low, middle)
     return max(low, 1) / 1_000_000
+
+
+def small_field_rows(schema: Schema, width: int, budget: int, most: int = 200) -> int:
+    """Fields of at most so many rows are worth keeping whole: they say much and cost little.
+
+    ``most`` (DLRM's default for the quotient-remainder trick), or fewer where the small fields would take more than
+    half of ``budget`` bytes; that half is this project's own choice.
+    """
+    threshold = kept = 0
+    for rows in sorted(field.cardinality for field in schema.fields):
+        kept += rows * width * 4
+        if rows > most or kept > budget / 2:
+            break
+        threshold = rows
+    return threshold

@@ -15,10 +15,10 @@ from sharkbench.embeddings.composed import ComposedTable
 from sharkbench.errors import Infeasible
 
 SIZES = st.lists(st.integers(1, 3000), min_size=1, max_size=6)
-METHODS = ["hash", {"name": "hash", "threshold": 50}] + [
+METHODS = ["hash", {"name": "hash", "threshold": 0}] + [
     {"name": "qr", "operation": operation, "threshold": threshold}
     for operation in ("mult", "add", "concat")
-    for threshold in (0, 50)
+    for threshold in (None, 0, 50)
 ]
 
 
@@ -63,7 +63,7 @@ def test_lands_within_two_percent_under_the_budget(said: object, share: float) -
 @pytest.mark.parametrize("operation", ["mult", "add", "concat"])
 def test_qr_gives_every_id_its_own_pair_of_rows(operation: str) -> None:
     qr = registry.parse({"name": "qr", "operation": operation})
-    for n in [4, 10, 99, 1000]:
+    for n in [300, 999, 1000, 4096]:
         for fraction in (0.05, 0.3, 0.9):
             m = qr._remainders(n, fraction)  # type: ignore[attr-defined]
             if m is not None:
@@ -73,7 +73,7 @@ def test_qr_gives_every_id_its_own_pair_of_rows(operation: str) -> None:
 
 def test_qr_reads_what_the_paper_says() -> None:
     schema = schema_of([50])
-    table = table_of(registry.parse({"name": "qr", "fraction": 0.4}), schema, 4)
+    table = table_of(registry.parse({"name": "qr", "fraction": 0.4, "threshold": 0}), schema, 4)
     (m,) = (f.modulus for f in table.functions[0])
     remainders, quotients = table.tables
     for i in range(50):
@@ -89,3 +89,14 @@ def test_rows_start_with_the_full_tables_deviation(said: object) -> None:
     rows = table_of(method, schema, 16, init_std=0.01).lookup(torch.arange(20000)[:, None])
     assert rows.std().item() == pytest.approx(0.01, rel=0.1)
     assert abs(rows.mean().item()) < 0.001
+
+
+def test_small_fields_stay_whole_and_large_ones_get_what_is_left() -> None:
+    schema = schema_of([5000, 200, 30, 201])
+    width, whole = 4, 4 * 4
+    hashed = registry.parse("hash").config_for(schema.num_rows * whole // 4, schema, width)
+    kept = [not functions for functions in hashed._functions(schema, hashed.fraction)]  # type: ignore[attr-defined]
+    assert kept == [False, True, True, False]
+    # 230 rows of small fields would be more than half of 300: only the smaller one stays.
+    hashed = registry.parse("hash").config_for(300 * whole, schema, width)
+    assert hashed.threshold == 30  # type: ignore[attr-defined]
