@@ -55,7 +55,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
         "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (text) => { window.copied = text; }}})"
     )
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     made = Visit(page)
     page.on("console", lambda message: made.console.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: made.console.append(f"error: {error}"))
