@@ -96,19 +96,28 @@ def _stage(entry: Any) -> Stage:
 
 
 def version_of(method: Method) -> str:
-    """Declared version and a digest of the method's code (comments and docstrings left out), for the run's key."""
+    """Declared version and a digest of the method's code (comments and docstrings left out), for the run's key.
+
+    It covers the classes that the method derives from and the methods that it is made of.
+    """
     if isinstance(method, Pipeline):
         return "+".join(version_of(stage.method) for stage in method.pipeline)
-    return f"{method.version}-{_code_digest(type(method))}"
+    made_of = (getattr(method, name) for name in type(method).model_fields)
+    parts = [version_of(part) for part in made_of if isinstance(part, Method)]
+    return "+".join([f"{method.version}-{_code_digest(type(method))}", *parts])
 
 
 @cache
 def _code_digest(cls: type[Method]) -> str:
-    tree = ast.parse(Path(inspect.getfile(cls)).read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:8]
+    bases = (base for base in cls.__mro__ if issubclass(base, Method) and base is not Method)
+    digest = hashlib.sha256()
+    for file in dict.fromkeys(inspect.getfile(base) for base in bases):
+        tree = ast.parse(Path(file).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:8]
 
 
 def _sources() -> dict[str, Callable[[], type[Method]]]:

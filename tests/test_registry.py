@@ -133,3 +133,11 @@ def test_pipelines_that_cannot_work_are_refused(folder: Path, stages: list[objec
 def test_entries_of_another_shape_are_refused(entry: object) -> None:
     with pytest.raises(InputError):
         registry.parse(entry)
+
+
+def test_version_follows_what_a_method_derives_from_and_is_made_of(folder: Path) -> None:
+    permutation = registry.version_of(registry.parse("f_permutation"))
+    assert permutation != registry.version_of(registry.parse("random_fields")), "they share a base class only"
+    shark = registry.version_of(registry.parse("shark"))
+    assert permutation in shark.split("+")
+    assert registry.version_of(registry.parse("f_quantization")) in shark.split("+")
