@@ -26,8 +26,9 @@ class QR(Method):
     This project's own choices: the rows left to a field are the same share for all fields, never fewer than the
     :math:`2\sqrt{n_f}` that two tables need, and as many as the budget allows. Of the two ways to divide them the
     larger remainder table is taken: with ids ordered by falling frequency, the most frequent ones then share no
-    remainder. The factors start zero-mean, scaled so that the *composed* rows have the full table's standard deviation
-    (the authors' code starts with positive factors, which costs accuracy in models of the factorization-machine kind).
+    remainder. The *composed* rows start zero-mean with the full table's standard deviation (the authors' code starts
+    with positive ones, which costs accuracy in models of the factorization-machine kind); with ``mult`` the quotient's
+    factors start around one and are decayed towards one, not towards the saddle at zero.
     A field keeps a row per id where that takes no more bytes, or where it is small (``threshold``).
     """
 

@@ -26,8 +26,12 @@ class ComposedTable(EmbeddingLayer):
 
     Every composed field has ``k`` small tables; those of all fields lie in one merged parameter per ``j < k``. A field
     without index functions keeps a row per id. Entries of the small tables start normal, such that entries of the
-    *generated* rows have the standard deviation ``init_std`` of a full table's: ``init_std ** (1 / k)`` for mult,
-    ``init_std / sqrt(k)`` for add, ``init_std`` for concat.
+    *generated* rows have the standard deviation ``init_std`` of a full table's: ``init_std / sqrt(k)`` for add,
+    ``init_std`` for concat.
+
+    With mult, the factors after the first are kept as ``1 + table``, tables starting from N(0, 1/4). A product of
+    factors around zero has a saddle there that weight decay drives all rows into; around one, decay only makes them
+    share more. This is this project's own form; the packed factors are the products' plain ones.
 
     Args:
         schema: of the data set.
@@ -60,10 +64,10 @@ class ComposedTable(EmbeddingLayer):
         # [parts][composed fields]
         self.functions = [list(part) for part in zip(*(functions[f] for f in self.composed), strict=True)]
         widths = part_widths(width, len(self.functions), combine)
-        std = factor_std(init_std, len(self.functions), combine)
+        stds = factor_stds(init_std, len(self.functions), combine)
         self.tables = nn.ParameterList(
             torch.empty(sum(f.modulus for f in part), w).normal_(std=std)
-            for part, w in zip(self.functions, widths, strict=True)
+            for part, w, std in zip(self.functions, widths, stds, strict=True)
         )
         rows = sum(schema.fields[f].cardinality for f in self.kept)
         self.full = nn.Parameter(torch.empty(rows, width).normal_(std=init_std)) if self.kept else None
@@ -116,7 +120,7 @@ class ComposedTable(EmbeddingLayer):
             return torch.cat(parts, -1)
         result = parts[0]
         for part in parts[1:]:
-            result = result + part if self.combine == "add" else result * part
+            result = result + part if self.combine == "add" else result * (1 + part)
         return result
 
     def _rows(self, j: int, local: Tensor) -> Tensor:
@@ -128,6 +132,8 @@ class ComposedTable(EmbeddingLayer):
         parts: list[Format] = []
         if self.composed:
             tables = [table.detach().clone() for table in self.tables]
+            if self.combine == "mult":
+                tables[1:] = [1 + table for table in tables[1:]]
             parts.append(Composed.pack(self.schema, self.composed, self.functions, tables, self.combine))
         if self.full is not None:
             parts.append(Dense.pack(self.schema, self.kept, self.full.detach().clone()))
@@ -141,11 +147,19 @@ def part_widths(width: int, parts: int, combine: Operation) -> list[int]:
     return [width // parts + (j < width % parts) for j in range(parts)]
 
 
-def factor_std(init_std: float, parts: int, combine: Operation) -> float:
-    """Standard deviation of entries of the small tables, so that entries of the generated rows have ``init_std``."""
-    if combine == "concat" or parts == 0:
-        return init_std
-    return init_std ** (1 / parts) if combine == "mult" else init_std / parts**0.5
+FACTOR_STD = 0.5
+"""Spread around one at which the factors of a product start."""
+
+
+def factor_stds(init_std: float, parts: int, combine: Operation) -> list[float]:
+    """Standard deviation of each small table's entries, so that entries of the generated rows have ``init_std``."""
+    if parts == 0:
+        return []
+    if combine == "add":
+        return [init_std / parts**0.5] * parts
+    if combine == "concat":
+        return [init_std] * parts
+    return [init_std / (1 + FACTOR_STD**2) ** ((parts - 1) / 2)] + [FACTOR_STD] * (parts - 1)
 
 
 def composed_nbytes(schema: Schema, width: int, functions: Sequence[FieldFunctions], combine: Operation) -> int:

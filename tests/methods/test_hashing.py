@@ -77,7 +77,7 @@ def test_qr_reads_what_the_paper_says() -> None:
     (m,) = (f.modulus for f in table.functions[0])
     remainders, quotients = table.tables
     for i in range(50):
-        expected = quotients[i // m] * remainders[i % m]
+        expected = remainders[i % m] * (1 + quotients[i // m])
         assert torch.equal(table.lookup(torch.tensor([[i]]))[0, 0], expected)
 
 
