@@ -104,7 +104,9 @@ def main() -> None:
                     _write(file, list(rows.values()))
         del scene, packed
     (file.with_suffix(".md")).write_text(table(list(rows.values()), hardware()))
-    (options.out / "docs" / f"lookup-{name}.svg").write_text(chart(list(rows.values()), hardware()))
+    drawing = options.out / "docs" / f"lookup-{name}.svg"
+    drawing.parent.mkdir(exist_ok=True)
+    drawing.write_text(chart(list(rows.values()), hardware()))
 
 
 def _write(file: Path, rows: list[dict[str, object]]) -> None:
