@@ -15,8 +15,15 @@ setup(
             sources=sorted(glob("sharkbench/formats/csrc/*.c")),
             depends=sorted(glob("sharkbench/formats/csrc/*.h")),
             # No contraction: a fused multiply-add would round differently from the plain PyTorch path.
-            extra_compile_args=["-O3", "-g0", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"],
+            extra_compile_args=[
+                "-O3",
+                "-g0",
+                "-std=gnu11",
+                "-ffp-contract=off",
+                "-fno-math-errno",
+                "-fvisibility=hidden",
+            ],
             optional=True,
         )
-    ]
+    ],
 )
