@@ -91,7 +91,9 @@ def write_template(name: str, folder: Path) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; make it first or name another with --folder")
     file = folder / f"{name}.py"
-    text = TEMPLATE.format(name=name, cls="".join(part.capitalize() for part in name.split("_")), year=date.today().year)
+    text = TEMPLATE.format(
+        name=name, cls="".join(part.capitalize() for part in name.split("_")), year=date.today().year
+    )
     try:
         with file.open("x") as out:
             out.write(text)

@@ -90,7 +90,8 @@ class TestComposedTable:
         table = ComposedTable(schema, 6, quotient_remainder(schema, 7, 0), operation, 0.1)
         ids = torch.tensor([[0], [6], [7], [999]])
         first, second = table.tables[0][ids[:, 0] % 7], table.tables[1][ids[:, 0] // 7]
-        expected = {"add": first + second, "mult": first * (1 + second), "concat": torch.cat([first, second], 1)}[operation]
+        by_operation = {"add": first + second, "mult": first * (1 + second), "concat": torch.cat([first, second], 1)}
+        expected = by_operation[operation]
         torch.testing.assert_close(table(ids)[:, 0], expected)
 
     @pytest.mark.parametrize("operation", OPERATIONS)

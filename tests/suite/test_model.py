@@ -28,7 +28,7 @@ def test_a_method_is_called_by_its_name_or_as_the_suite_says() -> None:
 def test_settings_tell_the_rows_of_one_method_apart() -> None:
     added = {"name": "qr", "operation": "add"}
     assert labels("qr", added) == ["qr(operation=mult)", "qr(operation=add)"]
-    assert labels(added, {"name": "qr", "operation": "add", "threshold": 5}, "hash") == [
+    assert labels({**added, "threshold": 0}, {**added, "threshold": 5}, "hash") == [
         "qr(threshold=0)",
         "qr(threshold=5)",
         "hash",
