@@ -26,6 +26,7 @@ gpu: $(INSTALLED) ## smoke test on a GPU: the quickstart on cuda is as good as o
 
 docs: $(INSTALLED) ## the parts of the docs that are made from the code
 	$(VENV)/bin/python docs/generate.py
+	$(VENV)/bin/sharkbench schema > suites/schema.tmp && mv suites/schema.tmp suites/schema.json
 
 results: $(INSTALLED) ## the reports of the committed results, from their runs or their archives
 	@for archive in $(wildcard results/*/store.parquet); do \

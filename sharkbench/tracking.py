@@ -249,6 +249,8 @@ def _client(uri: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # What goes wrong with the database is raised and told in one line; its traceback is not wanted on the terminal.
+    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)
     return MlflowClient(tracking_uri=uri)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
+Units = Annotated[int, Field(ge=1, le=65_536)]
 Activation = Literal["relu", "gelu", "silu", "tanh"]
 
 
@@ -25,7 +26,7 @@ class BackboneSettings(BaseModel):
 class DeepSettings(BackboneSettings):
     """A backbone with a multi-layer perceptron: linear, batch norm, activation, dropout per hidden layer."""
 
-    hidden: tuple[PositiveInt, ...] = Field(default=(400, 400, 400), min_length=1)
+    hidden: tuple[Units, ...] = Field(default=(400, 400, 400), min_length=1, max_length=64)
     """Units of each hidden layer."""
     batch_norm: bool = True
     """Batch normalisation after each hidden linear layer."""
@@ -79,7 +80,7 @@ class DCN(DeepSettings):
 
     name: Literal["dcn"] = "dcn"
 
-    cross_layers: PositiveInt = 3
+    cross_layers: int = Field(default=3, ge=1, le=64)
     """Number of cross layers."""
 
 
@@ -88,7 +89,7 @@ class DCNv2(DeepSettings):
 
     name: Literal["dcnv2"] = "dcnv2"
 
-    cross_layers: PositiveInt = 3
+    cross_layers: int = Field(default=3, ge=1, le=64)
     """Number of cross layers."""
 
 
@@ -97,7 +98,7 @@ class DLRM(DeepSettings):
 
     name: Literal["dlrm"] = "dlrm"
 
-    bottom: tuple[PositiveInt, ...] = Field(default=(64,), min_length=1)
+    bottom: tuple[Units, ...] = Field(default=(64,), min_length=1, max_length=64)
     """Hidden units of the perceptron that turns the dense inputs, where there are any, into one more vector."""
     self_interaction: bool = False
     """Take each vector's dot product with itself too."""
