@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Units = Annotated[int, Field(ge=1, le=65_536)]
+Units = Annotated[int, Field(gt=0, le=65_536)]
 Activation = Literal["relu", "gelu", "silu", "tanh"]
 
 

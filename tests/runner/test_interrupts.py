@@ -22,7 +22,15 @@ ROOT = Path(__file__).resolve().parents[2]
 def in_background(bench: Bench, *ways: str, jobs: int = 1) -> subprocess.Popen[str]:
     """The plan in a process (and a process group) of its own."""
     command = [sys.executable, "-m", "tests.runner.faked_run", str(bench.out.parent), str(jobs), *ways]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Tests that run in the background of a script inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
