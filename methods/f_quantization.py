@@ -10,9 +10,9 @@ from sharkbench.method import Family, Method
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sharkbench.data.schema import Schema
     from sharkbench.embeddings.tiered import TieredTable
     from sharkbench.model import Model
+    from sharkbench.shape import TableShape
     from sharkbench.workbench import Workbench
 
 Tier = Literal["dropped", "int2", "int4", "int8", "bf16", "fp16", "fp32"]
@@ -80,20 +80,20 @@ class FQuantization(Method):
     def budgeted(self) -> bool:
         return self.thresholds is None and len(self.tiers) > 1
 
-    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
-        least = self.smallest_bytes(schema.num_rows, width)
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        least = self.smallest_bytes(shape)
         if least > budget:
             raise Infeasible(
-                f"{schema.num_rows:,} rows take at least {least:,} bytes, the budget is {budget:,}; "
+                f"{shape.rows:,} rows take at least {least:,} bytes, the budget is {budget:,}; "
                 "list a smaller tier, or 'dropped'"
             )
         return self
 
-    def smallest_bytes(self, rows: int, width: int, first_order: int = 0) -> int:
-        """Packed bytes that ``rows`` rows take at least; ``first_order`` of their numbers stand beside the codes."""
+    def smallest_bytes(self, shape: TableShape, rows: int | None = None) -> int:
+        """Packed bytes that so many rows (all of them, unless given) of a table take at least."""
         from sharkbench.embeddings.tiers import smallest_bytes
 
-        return smallest_bytes(self.tiers, rows, width, first_order)
+        return smallest_bytes(self.tiers, shape.rows if rows is None else rows, shape.width, shape.first_order)
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.data.loader import batches

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sharkbench.data.schema import Schema
     from sharkbench.formats.index import Digit
     from sharkbench.model import Model
+    from sharkbench.shape import TableShape
     from sharkbench.workbench import Workbench
 
 
@@ -43,14 +44,14 @@ class Hash(Method):
     def budgeted(self) -> bool:
         return self.fraction is None
 
-    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
+    def config_for(self, budget: int, shape: TableShape) -> Self:
         from sharkbench.embeddings.composed import composed_nbytes
 
-        threshold = small_field_rows(schema, width, budget) if self.threshold is None else self.threshold
+        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
         sized = self.model_copy(update={"threshold": threshold})
 
         def nbytes(fraction: float) -> int:
-            return composed_nbytes(schema, width, sized._functions(schema, fraction), "add")
+            return composed_nbytes(shape.schema, shape.width, sized._functions(shape.schema, fraction), "add")
 
         return sized.model_copy(update={"fraction": largest_fraction(nbytes, budget, what="hash")})
 

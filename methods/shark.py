@@ -12,8 +12,8 @@ from .f_permutation import FPermutation
 from .f_quantization import FQuantization
 
 if TYPE_CHECKING:
-    from sharkbench.data.schema import Schema
     from sharkbench.model import Model
+    from sharkbench.shape import TableShape
     from sharkbench.workbench import Workbench
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -54,11 +54,10 @@ class Shark(Method):
             raise ValueError("the budget decides the tiers: give f_quantization several tiers and no thresholds")
         return self
 
-    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
-        smallest = min(schema.fields, key=lambda field: field.cardinality)
-        room = max(self._pruned(share, budget, schema.num_rows, width) for share in self._shares)
-        self.f_permutation.config_for(room, schema, width)
-        least = self.f_quantization.smallest_bytes(smallest.cardinality, width)
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        room = max(self._pruned(share, budget, shape) for share in self._shares)
+        self.f_permutation.config_for(room, shape)
+        least = self.f_quantization.smallest_bytes(shape, min(field.cardinality for field in shape.schema.fields))
         if least > budget:
             raise Infeasible(f"the smallest field alone takes {least:,} bytes in tiers, the budget is {budget:,}")
         return self
@@ -77,7 +76,7 @@ class Shark(Method):
 
     def _split(self, bench: Workbench, start: Model | None, share: float, stage: str = "") -> Model:
         assert bench.budget is not None
-        room = self._pruned(share, bench.budget, bench.schema.num_rows, bench.width, bench.first_order)
+        room = self._pruned(share, bench.budget, bench.shape)
         pruned = self.f_permutation.compress(bench.for_stage(f"{stage}f_permutation", budget=room, start=start))
         own = bench.for_stage(f"{stage}f_quantization", budget=bench.budget, start=pruned)
         return self.f_quantization.compress(own)
@@ -86,10 +85,10 @@ class Shark(Method):
     def _shares(self) -> tuple[float, ...]:
         return self.share if isinstance(self.share, tuple) else (self.share,)
 
-    def _pruned(self, share: float, budget: int, rows: int, width: int, first_order: int = 0) -> int:
+    def _pruned(self, share: float, budget: int, shape: TableShape) -> int:
         """Bytes that pruning leaves to quantization."""
-        full = rows * width * 4
-        most = budget * full / max(self.f_quantization.smallest_bytes(rows, width, first_order), 1)
+        full = shape.fp32_bytes
+        most = budget * full / max(self.f_quantization.smallest_bytes(shape), 1)
         return int(min(full * (min(budget, full) / full) ** share, most))
 
     @classmethod

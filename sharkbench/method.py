@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
-    from sharkbench.data.schema import Schema
     from sharkbench.model import Model
+    from sharkbench.shape import TableShape
     from sharkbench.workbench import Workbench
 
 Family = Literal[
@@ -58,13 +58,12 @@ class Method(BaseModel):
         """Whether a budget decides its size. ``False`` where its settings already do: such a method runs once."""
         return True
 
-    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
+    def config_for(self, budget: int, shape: TableShape) -> Self:
         """The same settings, sized so that the packed layer takes at most ``budget`` bytes, and as nearly as it can.
 
         Args:
             budget: bytes.
-            schema: fields and their rows; ``frequencies`` are those of the training split.
-            width: numbers per row of the full table.
+            shape: fields, their rows and how often each is read, and what a row holds.
 
         Raises:
             Infeasible: no setting reaches the budget.
@@ -103,15 +102,15 @@ def largest_fraction(nbytes: Callable[[float], int], budget: int, *, what: str) 
     return max(low, 1) / 1_000_000
 
 
-def small_field_rows(schema: Schema, width: int, budget: int, most: int = 200) -> int:
+def small_field_rows(shape: TableShape, budget: int, most: int = 200) -> int:
     """Fields of at most so many rows are worth keeping whole: they say much and cost little.
 
     ``most`` (DLRM's default for the quotient-remainder trick), or fewer where the small fields would take more than
     half of ``budget`` bytes; that half is this project's own choice.
     """
     threshold = kept = 0
-    for rows in sorted(field.cardinality for field in schema.fields):
-        kept += rows * width * 4
+    for rows in sorted(field.cardinality for field in shape.schema.fields):
+        kept += rows * shape.width * 4
         if rows > most or kept > budget / 2:
             break
         threshold = rows

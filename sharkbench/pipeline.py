@@ -68,8 +68,10 @@ class Pipeline(Method):
             method = stage.method
             if method.budgeted and budget is not None:
                 # A stage is sized for the fields that are left when its turn comes.
-                schema = bench.schema if model is None else with_fields(bench.schema, model.embedding.fields)
-                method = method.config_for(budget, schema, bench.width)
+                shape = bench.shape
+                if model is not None:
+                    shape = shape.with_schema(with_fields(bench.schema, model.embedding.fields))
+                method = method.config_for(budget, shape)
             model = method.compress(own)
         assert model is not None
         return model

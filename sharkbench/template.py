@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sharkbench.data.schema import Schema
     from sharkbench.formats.index import Digit
     from sharkbench.model import Model
+    from sharkbench.shape import TableShape
     from sharkbench.workbench import Workbench
 
 
@@ -45,12 +46,12 @@ class {cls}(Method):
         # A budget decides the size, unless the suite states it.
         return self.fraction is None
 
-    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
+    def config_for(self, budget: int, shape: TableShape) -> Self:
         # The largest setting whose exact byte count meets the budget; Infeasible is raised where there is none.
         from sharkbench.embeddings.composed import composed_nbytes
 
         def nbytes(fraction: float) -> int:
-            return composed_nbytes(schema, width, self._functions(schema, fraction), "add")
+            return composed_nbytes(shape.schema, shape.width, self._functions(shape.schema, fraction), "add")
 
         return self.model_copy(update={{"fraction": largest_fraction(nbytes, budget, what="{name}")}})
 

@@ -22,6 +22,7 @@ from sharkbench.embeddings.table import FullTable
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model import Model
 from sharkbench.seeds import generator, seeded
+from sharkbench.shape import TableShape
 from sharkbench.store import Epoch, Quality, TrainingCost
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.fit import FitReport, fit
@@ -118,19 +119,26 @@ class Workbench:
         return self.dataset.schema
 
     @property
+    def shape(self) -> TableShape:
+        """Of the full table."""
+        vector = width(self.backbone, self.dimension, 0)
+        whole = width(self.backbone, self.dimension, len(self.schema.labels))
+        return TableShape(self.schema, dimension=vector, first_order=whole - vector)
+
+    @property
     def width(self) -> int:
         """Numbers per row: the dimension, and one per label where the backbone has first-order weights."""
-        return width(self.backbone, self.dimension, len(self.schema.labels))
+        return self.shape.width
 
     @property
     def first_order(self) -> int:
         """How many of a row's last numbers are first-order weights."""
-        return self.width - width(self.backbone, self.dimension, 0)
+        return self.shape.first_order
 
     @property
     def fp32_bytes(self) -> int:
         """Bytes of the full fp32 table, first-order weights included: what budgets are fractions of."""
-        return self.schema.num_rows * self.width * 4
+        return self.shape.fp32_bytes
 
     @property
     def init_std(self) -> float:

@@ -42,6 +42,7 @@ LAYERS = """
     embeddings model
     formats
     store
+    shape
     seeds
     data
     budget

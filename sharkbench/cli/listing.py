@@ -13,6 +13,7 @@ from sharkbench.cli.options import MethodName
 
 if TYPE_CHECKING:
     from sharkbench.method import Method
+    from sharkbench.shape import TableShape
 
 listing = typer.Typer(help="List methods, datasets, backbones, formats or suites.", no_args_is_help=True)
 
@@ -101,33 +102,34 @@ def info(name: MethodName) -> None:
 def _print_budgets(method: Method) -> None:
     from sharkbench.errors import Infeasible
 
-    schema, width = _reference_table()
-    full = schema.num_rows * width * 4
+    shape = _reference_table()
+    full = shape.fp32_bytes
     rows = []
     for fraction in (0.5, 0.25, 0.1, 0.05, 0.01, 0.001):
         budget = int(fraction * full)
         try:
-            sized = method.config_for(budget, schema, width).model_dump()
+            sized = method.config_for(budget, shape).model_dump()
             changes = {k: v for k, v in sized.items() if v != method.model_dump()[k]}
             becomes = ", ".join(f"{k}: {v}" for k, v in changes.items()) or "the same settings"
         except Infeasible as reason:
             becomes = f"infeasible: {reason}"
         rows.append((f"{fraction:g}", f"{budget:,}", becomes))
-    shown = ", ".join(f"{f.cardinality:,}" for f in schema.fields)
-    print(f"On a table of fields with {shown} rows and {width} numbers per row ({full:,} bytes):")
+    shown = ", ".join(f"{f.cardinality:,}" for f in shape.schema.fields)
+    print(f"On a table of fields with {shown} rows and {shape.width} numbers per row ({full:,} bytes):")
     table(("budget", "bytes", "becomes"), rows, right=("bytes",))
 
 
-def _reference_table() -> tuple[Any, int]:
+def _reference_table() -> TableShape:
     """Fields from small to large with Zipf-distributed ids, as CTR data have them."""
     import numpy as np
 
     from sharkbench.data.schema import Field, Schema
+    from sharkbench.shape import TableShape
 
     sizes = (1_000_000, 100_000, 10_000, 1_000, 100, 10)
     counts = [1 + (10_000_000 / (np.arange(1, n + 1) * np.log(n + 1))).astype(np.int64) for n in sizes]
     fields = tuple(Field(f"c{i}", n) for i, n in enumerate(sizes, 1))
-    return Schema(fields, labels=("click",), frequencies=np.concatenate(counts)), 16
+    return TableShape(Schema(fields, labels=("click",), frequencies=np.concatenate(counts)), dimension=16)
 
 
 def _first_sentence(kind: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,21 @@ class EmbeddingLayer(nn.Module):
             return self.lookup(ids)
         vectors = self.lookup(torch.where(ids == PADDING, self.slot_starts.to(ids), ids))
         return pool_slots(vectors, ids, self.schema, self.fields)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the optimizer updates, by rule: ``params``, and what departs from the recipe's rule for embeddings.
+
+        Each group may state ``lr_factor`` (times the embedding learning rate) and ``l2`` (in place of the recipe's).
+        """
+        return [{"params": list(self.parameters())}]
+
+    def may_stay(self) -> bool:
+        """Whether the weights as they are may become the trained model's: not while they are still too large, say.
+
+        Asked after each validation. One that may not stay neither counts as the best nor as a miss; where none may,
+        training leaves the last weights.
+        """
+        return True
 
     def after_step(self) -> None:
         """Called after every optimizer step (to project, re-quantize, prune ...)."""

@@ -13,8 +13,8 @@ from sharkbench.method import Family, Method
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sharkbench.data.schema import Schema
     from sharkbench.model import Model
+    from sharkbench.shape import TableShape
     from sharkbench.workbench import Workbench
 
 
@@ -63,8 +63,8 @@ class FieldSelection(Method):
     def budgeted(self) -> bool:
         return self.keep is None and self.tolerance is None
 
-    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
-        smallest = min(field.cardinality for field in schema.fields) * width * 4
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        smallest = min(field.cardinality for field in shape.schema.fields) * shape.width * 4
         if smallest > budget:
             raise Infeasible(f"the smallest field alone takes {smallest:,} bytes, the budget is {budget:,}")
         return self

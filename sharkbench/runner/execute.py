@@ -69,7 +69,7 @@ def execute(
     try:
         method = spec.method
         if method.budgeted and bench.budget is not None:
-            method = method.config_for(bench.budget, bench.schema, bench.width)
+            method = method.config_for(bench.budget, bench.shape)
         model = method.compress(bench)
     except Infeasible as error:
         return infeasible(

@@ -93,7 +93,8 @@ def fit(
             enable_model_summary=False,
         )
         trainer.fit(module.train(), steps, BatchStream(valid, VALIDATION_BATCH))
-    model.load_state_dict(keep_best.weights)
+    if keep_best.weights:
+        model.load_state_dict(keep_best.weights)
     model.cpu()
     seconds = time.perf_counter() - started
     cost = TrainingCost(
@@ -104,7 +105,7 @@ def fit(
         peak_memory_kind="cuda allocated" if on_gpu else "resident",
         epochs=-(-trainer.global_step // len(steps)),
     )
-    return FitReport(history=module.history, cost=cost, best_epoch=keep_best.best_epoch)
+    return FitReport(history=module.history, cost=cost, best_epoch=keep_best.best_epoch or len(module.history))
 
 
 @contextmanager

@@ -135,6 +135,10 @@ class KeepBest(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, CtrModule)
         epoch = pl_module.history[-1]
+        if not pl_module.model.embedding.may_stay():
+            if self.on_epoch is not None:
+                self.on_epoch(epoch)
+            return
         by_label = epoch.valid_auc if self.recipe.monitor == "auc" else epoch.valid_logloss
         mean = sum(by_label.values()) / len(by_label)
         score = mean if self.recipe.monitor == "auc" else -mean

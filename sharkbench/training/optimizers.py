@@ -106,13 +106,17 @@ def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
     Each group names its ``role`` and its ``l2``; biases and one-dimensional parameters are not regularised.
     """
     network = list(model.backbone.parameters())
+    rate = recipe.embedding_learning_rate or recipe.learning_rate
     groups: list[dict[str, Any]] = [
         {
             "role": "embedding",
-            "params": list(model.embedding.parameters()),
-            "lr": recipe.embedding_learning_rate or recipe.learning_rate,
-            "l2": recipe.embedding_l2,
-        },
+            "params": group["params"],
+            "lr": rate * group.get("lr_factor", 1.0),
+            "l2": group.get("l2", recipe.embedding_l2),
+        }
+        for group in model.embedding.parameter_groups()
+    ]
+    groups += [
         {"role": "weights", "params": [p for p in network if p.ndim > 1], "l2": recipe.network_l2},
         {"role": "biases", "params": [p for p in network if p.ndim <= 1], "l2": 0.0},
     ]

@@ -66,7 +66,7 @@ def test_fields_may_leave_in_turns() -> None:
 def test_rows_are_read_through_any_layer(method: str) -> None:
     bench = tiny_bench("deepfm", 0.5)
     config = registry.parse(method)
-    layer: EmbeddingLayer = config.config_for(bench.budget or 0, bench.schema, bench.width).compress(bench).embedding
+    layer: EmbeddingLayer = config.config_for(bench.budget or 0, bench.shape).compress(bench).embedding
     rows = rows_of(layer)
     table = FieldTable(bench.schema, layer.fields, rows.clone())
 

@@ -13,6 +13,7 @@ from sharkbench import registry
 from sharkbench.data.schema import Field, Schema
 from sharkbench.embeddings.composed import ComposedTable
 from sharkbench.errors import Infeasible
+from sharkbench.shape import TableShape
 
 SIZES = st.lists(st.integers(1, 3000), min_size=1, max_size=6)
 METHODS = ["hash", {"name": "hash", "threshold": 0}] + [
@@ -38,7 +39,7 @@ def test_never_over_the_budget_and_exact_about_it(said: object, sizes: list[int]
     schema = schema_of(sizes)
     budget = int(share * schema.num_rows * width * 4)
     try:
-        method = registry.parse(said).config_for(budget, schema, width)
+        method = registry.parse(said).config_for(budget, TableShape(schema, width))
     except Infeasible:
         return  # that the reason is said is another test's business
     packed = table_of(method, schema, width).pack()
@@ -56,7 +57,7 @@ def test_never_over_the_budget_and_exact_about_it(said: object, sizes: list[int]
 def test_lands_within_two_percent_under_the_budget(said: object, share: float) -> None:
     schema = schema_of([25156, 6361, 5641, 6063, 300, 12, 3])
     budget = int(share * schema.num_rows * 18 * 4)
-    packed = table_of(registry.parse(said).config_for(budget, schema, 18), schema, 18).pack()
+    packed = table_of(registry.parse(said).config_for(budget, TableShape(schema, 18)), schema, 18).pack()
     assert 0.98 * budget <= packed.nbytes <= budget
 
 
@@ -85,7 +86,7 @@ def test_qr_reads_what_the_paper_says() -> None:
 def test_rows_start_with_the_full_tables_deviation(said: object) -> None:
     torch.manual_seed(0)
     schema = schema_of([20000])
-    method = registry.parse(said).config_for(20000 * 16 * 4 // 4, schema, 16)
+    method = registry.parse(said).config_for(20000 * 16 * 4 // 4, TableShape(schema, 16))
     rows = table_of(method, schema, 16, init_std=0.01).lookup(torch.arange(20000)[:, None])
     assert rows.std().item() == pytest.approx(0.01, rel=0.1)
     assert abs(rows.mean().item()) < 0.001
@@ -94,9 +95,9 @@ def test_rows_start_with_the_full_tables_deviation(said: object) -> None:
 def test_small_fields_stay_whole_and_large_ones_get_what_is_left() -> None:
     schema = schema_of([5000, 200, 30, 201])
     width, whole = 4, 4 * 4
-    hashed = registry.parse("hash").config_for(schema.num_rows * whole // 4, schema, width)
+    hashed = registry.parse("hash").config_for(schema.num_rows * whole // 4, TableShape(schema, width))
     kept = [not functions for functions in hashed._functions(schema, hashed.fraction)]  # type: ignore[attr-defined]
     assert kept == [False, True, True, False]
     # 230 rows of small fields would be more than half of 300: only the smaller one stays.
-    hashed = registry.parse("hash").config_for(300 * whole, schema, width)
+    hashed = registry.parse("hash").config_for(300 * whole, TableShape(schema, width))
     assert hashed.threshold == 30  # type: ignore[attr-defined]

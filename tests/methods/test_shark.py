@@ -58,9 +58,9 @@ def test_without_a_share_nothing_is_pruned(dataset: PreparedDataset, tmp_path: P
 def test_it_prunes_what_tiers_alone_cannot_reach(dataset: PreparedDataset, tmp_path: Path) -> None:
     bench = bench_on(dataset, tmp_path, "deepfm", budget=0.2, epochs=1)
     with pytest.raises(Infeasible, match="byte"):
-        registry.parse("f_quantization").config_for(bench.budget or 0, bench.schema, bench.width)
+        registry.parse("f_quantization").config_for(bench.budget or 0, bench.shape)
     shark = registry.parse({"name": "shark", "share": 0, **PIECES})
-    shark = shark.config_for(bench.budget or 0, bench.schema, bench.width)
+    shark = shark.config_for(bench.budget or 0, bench.shape)
     assert shark.compress(bench).pack().layer.nbytes <= (bench.budget or 0)
 
 

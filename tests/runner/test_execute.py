@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from sharkbench import artifact
-from sharkbench.data.schema import Schema
 from sharkbench.errors import DataError, Infeasible
 from sharkbench.measure.quality import predict, quality
 from sharkbench.method import Family, Method
 from sharkbench.runner import Summary, run_suite
 from sharkbench.runner.execute import OverBudget, execute, open_dataset
+from sharkbench.shape import TableShape
 from sharkbench.store import ENVIRONMENT, Environment, Epoch, Result, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
@@ -123,7 +123,7 @@ class Greedy(Method):
 class Picky(Greedy):
     """Cannot meet any."""
 
-    def config_for(self, budget: int, schema: Schema, width: int) -> Self:
+    def config_for(self, budget: int, shape: TableShape) -> Self:
         raise Infeasible(f"needs more than {budget} bytes")
 
 

@@ -20,6 +20,7 @@ from sharkbench.seeds import seeded
 from sharkbench.store import Epoch
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.fit import FitReport, fit
+from sharkbench.training.optimizers import build_optimizer
 from sharkbench.training.recipe import Optimizer, Recipe
 
 BACKBONE = DeepFM(hidden=(16,), dropout=0.1)
@@ -75,6 +76,54 @@ def test_leaves_the_callers_random_stream_and_threads_alone(dataset: PreparedDat
     model_free = torch.random.get_rng_state()
     assert torch.equal(before, model_free)
     assert torch.get_num_threads() == threads
+
+
+def test_weights_that_may_not_stay_are_not_the_best(dataset: PreparedDataset) -> None:
+    class Shrinking(FullTable):
+        validations = 0
+
+        def may_stay(self) -> bool:
+            self.validations += 1
+            return self.validations == 2
+
+    recipe = QUICK.model_copy(update={"patience": 1, "learning_rate": 1e-3})
+    report = train(make_model(dataset, recipe, Shrinking), dataset, recipe)
+    assert [epoch.epoch for epoch in report.history] == [1, 2, 3]
+    assert report.best_epoch == 2
+
+
+def test_where_none_may_stay_the_last_weights_do(dataset: PreparedDataset) -> None:
+    class TooLarge(FullTable):
+        def may_stay(self) -> bool:
+            return False
+
+    last: dict[str, torch.Tensor] = {}
+
+    class Watch(Callback):
+        def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            last.update(weights(pl_module.model))
+
+    model = make_model(dataset, QUICK, TooLarge)
+    report = train(model, dataset, QUICK, callbacks=[Watch()])
+    assert report.best_epoch == len(report.history) == QUICK.epochs
+    assert all(torch.equal(tensor, last[name]) for name, tensor in weights(model).items())
+
+
+def test_a_layers_own_groups_have_their_own_rates(dataset: PreparedDataset) -> None:
+    class Thresholds(FullTable):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **settings)
+            self.threshold = torch.nn.Parameter(torch.zeros(1))
+
+        def parameter_groups(self) -> list[dict[str, Any]]:
+            return [{"params": [self.weight]}, {"params": [self.threshold], "lr_factor": 3.0, "l2": 0.0}]
+
+    recipe = QUICK.model_copy(update={"embedding_learning_rate": 0.1, "embedding_l2": 1e-3})
+    groups = build_optimizer(make_model(dataset, recipe, Thresholds), recipe).param_groups
+    assert [(group["role"], group["lr"], group["l2"]) for group in groups[:2]] == [
+        ("embedding", 0.1, 1e-3),
+        ("embedding", pytest.approx(0.3), 0.0),
+    ]
 
 
 def test_restores_the_best_weights(dataset: PreparedDataset) -> None:
