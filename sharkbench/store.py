@@ -120,7 +120,7 @@ class Result(Record):
     seconds: float
 
     quality: dict[str, Quality] = Field(default_factory=dict)
-    """Test split, through the packed layer, by label."""
+    """Test split, through the packed layer, by label; empty where the run is judged on validation only."""
     quality_valid: dict[str, Quality] = Field(default_factory=dict)
     """Validation split, through the packed layer, by label."""
     pack_gap: dict[str, float] = Field(default_factory=dict)
@@ -188,6 +188,9 @@ class Speed(Record):
     model_samples_per_second: float
     model_ratio_fp32: float
     """Whole-model samples per second relative to the same backbone behind the fp32 table."""
+    large_model_samples_per_second: float | None = None
+    large_model_ratio_fp32: float | None = None
+    """Both with the rows replicated to production size, if that was timed."""
     other_cpu_percent: float
     """CPU that other processes used while it was measured."""
 

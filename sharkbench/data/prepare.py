@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ from sharkbench.data.columns import Columns
 from sharkbench.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from sharkbench.data.dataset import PreparedDataset
+    from sharkbench.data.dataset import PreparedDataset, SplitName
 
 __all__ = ["default_cache_dir", "fingerprint", "open_prepared", "prepare", "prepared_path"]
+
+_SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
 
 def prepared_path(spec: Columns, cache_dir: Path | None = None) -> Path:
@@ -29,10 +32,12 @@ def prepared_path(spec: Columns, cache_dir: Path | None = None) -> Path:
     return cache_dir / "prepared" / fingerprint(spec, cache_dir)[:32]
 
 
-def prepare(spec: Columns, cache_dir: Path | None = None, progress: bool = True) -> PreparedDataset:
+def prepare(
+    spec: Columns, cache_dir: Path | None = None, progress: bool = True, splits: Sequence[SplitName] = _SPLITS
+) -> PreparedDataset:
     """The encoded data set of ``spec``, made unless it is in the cache.
 
-    Two processes that ask at once make it once. ``progress`` shows bars on a terminal.
+    Two processes that ask at once make it once. ``progress`` shows bars on a terminal; only ``splits`` are opened.
 
     Raises:
         DataError: the input is malformed; the message names file and row.
@@ -55,11 +60,11 @@ def prepare(spec: Columns, cache_dir: Path | None = None, progress: bool = True)
                     scratch.rename(path)
                 finally:
                     shutil.rmtree(scratch, ignore_errors=True)
-    return dataclasses.replace(open_prepared(path), name=spec.name)
+    return dataclasses.replace(open_prepared(path, splits), name=spec.name)
 
 
-def open_prepared(path: Path) -> PreparedDataset:
-    """A prepared data set, memory-mapped.
+def open_prepared(path: Path, splits: Sequence[SplitName] = _SPLITS) -> PreparedDataset:
+    """A prepared data set, memory-mapped; ``splits`` of it are opened, the others stay out of reach.
 
     Raises:
         ArtifactError: ``path`` holds none, or a damaged one.
@@ -80,7 +85,7 @@ def open_prepared(path: Path) -> PreparedDataset:
             fingerprint=meta["fingerprint"],
             schema=schema,
             summary=meta["summary"],
-            splits={name: open_split(path / f"{name}.arrow") for name in ("train", "valid", "test")},
+            splits={name: open_split(path / f"{name}.arrow") for name in splits},
         )
     except (OSError, ValueError, KeyError, TypeError, StopIteration, ArrowException) as error:
         raise ArtifactError(

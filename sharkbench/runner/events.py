@@ -33,6 +33,14 @@ class RunEnded:
 
 
 @dataclass(frozen=True)
+class RunStopped:
+    """The run was given up on the way because whoever asked for it wanted no more of it. Nothing of it is stored."""
+
+    spec: RunSpec
+    seconds: float
+
+
+@dataclass(frozen=True)
 class MeasureStarted:
     """The lookups of the run are being timed; nothing else runs meanwhile."""
 
@@ -53,4 +61,4 @@ class Message:
     text: str
 
 
-Event: TypeAlias = RunStarted | EpochEnded | RunEnded | MeasureStarted | MeasureEnded | Message
+Event: TypeAlias = RunStarted | EpochEnded | RunEnded | RunStopped | MeasureStarted | MeasureEnded | Message

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sharkbench import artifact
-from sharkbench.data.dataset import PreparedDataset
+from sharkbench.data.dataset import PreparedDataset, SplitName
 from sharkbench.data.prepare import prepare
 from sharkbench.environment import environment
 from sharkbench.errors import DataError, Infeasible, SharkbenchError
@@ -94,12 +94,13 @@ def execute(
     if bench.ledger.notes:
         write_text(directory / NOTES, json.dumps(bench.ledger.notes, indent=1))
     trained, valid = bench.evaluate(model), _quality(packed, dataset, "valid", spec)
+    judged = _quality(packed, dataset, "test", spec) if spec.judged_on == "test" else {}
     return Result(
         **{**facts_of(spec), "method_config": method.model_dump(mode="json", exclude={"name"})},
         status="ok",
         started=started,
         budget_bytes=bench.budget,
-        quality=_quality(packed, dataset, "test", spec),
+        quality=judged,
         quality_valid=valid,
         pack_gap={label: valid[label].auc - trained[label].auc for label in valid},
         bytes=nbytes,
@@ -118,16 +119,17 @@ def execute(
 
 def measure(spec: RunSpec, directory: Path, *, cache_dir: Path | None = None) -> Speed:
     """Time the artifact of a finished run; wants the machine to itself."""
-    return measure_speed(artifact.load_model(directory), open_dataset(spec, cache_dir).splits["test"], spec.measure)
+    return measure_speed(artifact.load_model(directory), open_dataset(spec, cache_dir).splits[spec.judged_on], spec.measure)
 
 
 def open_dataset(spec: RunSpec, cache_dir: Path | None) -> PreparedDataset:
-    """The data that the run was planned for.
+    """The data that the run was planned for; without its test split where the run is not judged on that.
 
     Raises:
         DataError: it has changed since, or cannot be prepared.
     """
-    dataset = prepare(spec.dataset, cache_dir, progress=False)
+    splits: tuple[SplitName, ...] = ("train", "valid") if spec.judged_on == "valid" else ("train", "valid", "test")
+    dataset = prepare(spec.dataset, cache_dir, progress=False, splits=splits)
     if dataset.fingerprint != spec.fingerprint:
         raise DataError(f"data set '{spec.dataset.name}' has changed since the run was planned; run the suite again")
     return dataset

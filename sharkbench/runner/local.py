@@ -70,20 +70,20 @@ def run_suite(
     Raises:
         InputError: ``out`` cannot be written to, or data is not there.
     """
-    store = _opened(out)
+    store = opened(out)
     specs = list({spec.key: spec for spec in plan}.values())
     stored = {spec.key: store.named(spec) for spec in specs}
-    missing = [spec for spec in specs if force or _wanted(stored[spec.key], retry_failed)]
+    missing = [spec for spec in specs if force or wanted(stored[spec.key], retry_failed)]
     job = Job(
         store=store,
-        invocation=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+        invocation=new_invocation(),
         execute=execute,
         measure=measure,
         cache_dir=cache_dir,
         jobs=jobs,
     )
     watch = on_event or (lambda event: None)
-    with _termination_as_interrupt():
+    with termination_as_interrupt():
         work = bool(missing) or bool(unmeasured(store, specs))
         tally = _Tally(watch, Tracked(suite, store, specs, job.invocation, watch, work=work))
         try:
@@ -95,6 +95,11 @@ def run_suite(
             _refresh_leaderboard(store, watch)
             tally.tracked.close(interrupted=tally.interrupted)
     return tally.summary()
+
+
+def new_invocation() -> str:
+    """A name for one call, which sorts by time."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 @dataclass
@@ -126,7 +131,12 @@ class _Tally:
         )
 
 
-def _opened(out: Path | str) -> Store:
+def opened(out: Path | str) -> Store:
+    """The store under ``out``, swept of what dead processes have left there.
+
+    Raises:
+        InputError: it cannot be written to.
+    """
     store = Store(out)
     try:
         store.runs.mkdir(parents=True, exist_ok=True)
@@ -154,7 +164,7 @@ def _execute_and_measure(
         try:
             if missing:
                 processes.prepare()
-                schedule.run(_with_data(missing, schedule, job.cache_dir))
+                schedule.run(with_data(missing, schedule, job.cache_dir))
         finally:
             tally.lost = schedule.lost
         if not schedule.lost and (slow := unmeasured(job.store, specs)):
@@ -165,13 +175,14 @@ def _execute_and_measure(
                 tally(Message(f"measuring has stopped ({one_line(error)}); the next call goes on with it"))
 
 
-def _wanted(result: Result | None, retry_failed: bool) -> bool:
+def wanted(result: Result | None, retry_failed: bool = False) -> bool:
+    """Whether a run is to be done, given what is stored of it."""
     if result is None or result.kind == "killed":
         return True
     return retry_failed and result.status == "failed"
 
 
-def _with_data(specs: Sequence[RunSpec], schedule: Schedule, cache_dir: Path | None) -> list[RunSpec]:
+def with_data(specs: Sequence[RunSpec], schedule: Schedule, cache_dir: Path | None) -> list[RunSpec]:
     """The runs whose data could be prepared; the others are stored as failed."""
     failed: dict[str, str] = {}
     for spec in {spec.fingerprint: spec for spec in specs}.values():
@@ -194,7 +205,7 @@ def _refresh_leaderboard(store: Store, watch: Callable[[Event], None]) -> None:
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
+def termination_as_interrupt() -> Iterator[None]:
     """SIGTERM like Ctrl-C, where this thread is the one that gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted
+from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted, RunStopped
 from sharkbench.runner.failures import kind_of_exit, memory_kills, one_line
 from sharkbench.runner.job import Job
 from sharkbench.runner.outcome import failed
@@ -36,6 +36,7 @@ class _Active:
     kills_before: int = field(default_factory=memory_kills)
     aborted: float | None = None
     storage: str | None = None
+    unwanted: bool = False
 
     @property
     def end(self) -> float | None:
@@ -68,14 +69,24 @@ class Schedule:
         self.active: dict[int, _Active] = {}
         self.lost = 0
         """Runs whose result could not be written. Nothing is started after the first."""
+        self.waiting: deque[RunSpec] = deque()
         self._have_full_model: set[str] = set()
         self._told_to_wait = False
 
-    def run(self, specs: Iterable[RunSpec]) -> None:
-        """Execute all ``specs``; returns when the last one is stored, or nothing can be stored any more."""
-        waiting = deque(specs)
+    def run(self, specs: Iterable[RunSpec], more: Callable[[int], Sequence[RunSpec]] = lambda slots: ()) -> None:
+        """Execute all ``specs``; returns when the last one is stored, or nothing can be stored any more.
+
+        Args:
+            more: asked for up to so many further runs whenever fewer wait than could be started.
+        """
+        waiting = self.waiting = deque(specs)
         try:
-            while self.active or (waiting and not self.lost):
+            while True:
+                free = self.job.jobs - len(self.active) - len(waiting)
+                if free > 0 and not self.lost:
+                    waiting.extend(more(free))
+                if not self.active and (not waiting or self.lost):
+                    return
                 self._start_what_can_start(waiting)
                 if not self.active:
                     if waiting and not self.lost:
@@ -89,6 +100,16 @@ class Schedule:
                 self.processes.close()
             for active in self.active.values():
                 self._discard(active)
+
+    def stop(self, key: str) -> None:
+        """Give up a run, started or not; tells :class:`RunStopped`, or how it ended where it was quicker."""
+        for spec in [spec for spec in self.waiting if spec.key == key]:
+            self.waiting.remove(spec)
+            self.tell(RunStopped(spec, 0.0))
+        for active in self.active.values():
+            if active.spec.key == key and active.worker.exit_code is None:
+                active.unwanted = True
+                self.processes.kill(active.worker)
 
     def fail(self, spec: RunSpec, kind: FailureKind, reason: str) -> None:
         """Store a run as failed that never got a process."""
@@ -187,8 +208,12 @@ class Schedule:
             if active.storage is not None:
                 self._give_up(active.spec, active.storage)
             else:
-                result = self._result_in(active.directory, active.spec) or self._failure_of(active, code)
-                self._publish(result, active.directory)
+                result = self._result_in(active.directory, active.spec)
+                if result is None and active.unwanted:
+                    began = active.worker.began
+                    self.tell(RunStopped(active.spec, time.monotonic() - began if began else 0.0))
+                else:
+                    self._publish(result or self._failure_of(active, code), active.directory)
         except OSError as error:
             self._give_up(active.spec, one_line(error))
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 
@@ -43,6 +43,9 @@ class RunSpec(BaseModel):
     train: Recipe
     measure: MeasureSpec
     timeout: float | None = Field(default=None)
+    judged_on: Literal["test", "valid"] = "test"
+    """The split of the reported quality and of the timed ids. A run that is judged on validation, such as a trial of a
+    search, never opens the test split."""
 
     @property
     def key(self) -> str:
@@ -52,11 +55,14 @@ class RunSpec(BaseModel):
     @property
     def full_key(self) -> str:
         """Names the full-precision model that this run's method may start from; methods and budgets share it."""
-        shared = {k: v for k, v in self._outcome().items() if k not in ("method", "method_version", "budget")}
+        own = ("method", "method_version", "budget", "judged_on")
+        shared = {k: v for k, v in self._outcome().items() if k not in own}
         return _digest(shared)
 
     def _outcome(self) -> dict[str, Any]:
         data = self.model_dump(mode="json", exclude={"suite", "method_label", "measure", "timeout", "dataset"})
+        if self.judged_on == "test":
+            del data["judged_on"]
         return {**data, "dataset": self.fingerprint, "version": OUTCOME_VERSION}
 
 

@@ -1,0 +1,100 @@
+"""Runs that are decided on one after the other, from what came out of those before: what a search needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sharkbench.data.prepare import prepare, prepared_path
+from sharkbench.runner.events import Event, RunEnded
+from sharkbench.runner.job import Job
+from sharkbench.runner.local import EXECUTE, MEASURE, new_invocation, opened, termination_as_interrupt, wanted
+from sharkbench.runner.measuring import measure_all, unmeasured
+from sharkbench.runner.processes import Processes
+from sharkbench.runner.schedule import Schedule
+from sharkbench.store import Result, Store
+from sharkbench.suite.run import RunSpec
+
+Ask = Callable[[int], Sequence[RunSpec]]
+"""Gives up to so many runs to do next; none where there is nothing to do until another one has ended."""
+
+
+class Session:
+    """Executes runs as :func:`~sharkbench.runner.local.run_suite` does: each in a process of its own, each stored.
+
+    Attributes:
+        lost: runs whose result could not be written. Nothing is started after the first.
+    """
+
+    def __init__(self, job: Job, processes: Processes, tell: Callable[[Event], None]) -> None:
+        self.job, self.processes, self.tell = job, processes, tell
+        self._stored: dict[str, Result | None] = {}
+        self._schedule = Schedule(job, processes, self._stored, tell)
+
+    @property
+    def store(self) -> Store:
+        return self.job.store
+
+    @property
+    def lost(self) -> int:
+        return self._schedule.lost
+
+    def run(self, ask: Ask) -> None:
+        """Execute what ``ask`` gives, until it gives nothing and nothing is at work. What is stored already is told of
+        and not done again."""
+        self._schedule.run((), lambda slots: self._missing(ask, slots))
+
+    def stop(self, key: str) -> None:
+        """Give up a run; :class:`~sharkbench.runner.events.RunStopped` tells when it is."""
+        self._schedule.stop(key)
+
+    def measure(self, specs: Iterable[RunSpec]) -> None:
+        """Time the lookups of those that are stored, ok and not timed yet. Nothing else may be at work."""
+        measure_all(self.job, unmeasured(self.store, specs), self.processes, self.tell)
+
+    def _missing(self, ask: Ask, slots: int) -> list[RunSpec]:
+        missing: list[RunSpec] = []
+        while len(missing) < slots and (asked := ask(slots - len(missing))):
+            for spec in asked:
+                result = self.store.get(spec.key)
+                if wanted(result):
+                    self._stored[spec.key] = result
+                    missing.append(spec)
+                elif result is not None:
+                    self.tell(RunEnded(result, cached=True))
+        return missing
+
+
+@contextmanager
+def session(
+    out: Path | str,
+    tell: Callable[[Event], None],
+    *,
+    jobs: int = 1,
+    cache_dir: Path | None = None,
+    invocation: str | None = None,
+    execute: str = EXECUTE,
+    measure: str = MEASURE,
+) -> Iterator[Session]:
+    """A session whose runs lie under ``out``. SIGTERM ends it like Ctrl-C; whatever is at work then ends too.
+
+    Raises:
+        InputError: ``out`` cannot be written to.
+    """
+    job = Job(opened(out), invocation or new_invocation(), execute, measure, cache_dir, jobs)
+    preload = {"sharkbench.runner.worker", *(name.partition(":")[0] for name in (execute, measure))}
+    with termination_as_interrupt(), Processes(sorted(preload)) as processes:
+        processes.prepare()
+        yield Session(job, processes, tell)
+
+
+def prepare_data(specs: Iterable[RunSpec], cache_dir: Path | None = None) -> None:
+    """Encode the data of ``specs`` where it is not in the cache.
+
+    Raises:
+        DataError: it cannot be encoded.
+    """
+    for spec in {spec.fingerprint: spec for spec in specs}.values():
+        if not prepared_path(spec.dataset, cache_dir).is_dir():
+            prepare(spec.dataset, cache_dir)
