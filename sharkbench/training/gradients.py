@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sharkbench.embeddings.row_store import read_rows
+
 
 def sum_rows(gradient: Tensor) -> Tensor:
     """A sparse ``[N, W]`` gradient with every row once, in ascending order, as ``coalesce`` returns it.
@@ -35,7 +37,7 @@ def regularize(parameters: Iterable[nn.Parameter], l2: float) -> None:
         if gradient is None:
             continue
         if gradient.is_sparse:
-            gradient._values().add_(parameter.detach().index_select(0, gradient._indices()[0]), alpha=l2)
+            gradient._values().add_(read_rows(parameter, gradient._indices()[0]), alpha=l2)
         else:
             gradient.add_(parameter.detach(), alpha=l2)
 

@@ -6,12 +6,13 @@ Each subclasses torch's optimizer of the same kind: parameters with sparse gradi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sharkbench.embeddings.row_store import StoredRows, read_rows, write_rows
 from sharkbench.model import Model
 from sharkbench.training.gradients import sum_rows
 from sharkbench.training.recipe import Recipe
@@ -28,15 +29,11 @@ def set_aside_sparse(optimizer: torch.optim.Optimizer) -> list[tuple[nn.Paramete
     return sparse
 
 
-class LazyAdam(torch.optim.Adam):
-    """Adam whose moments and weights change only in the rows that the gradient has.
-
-    ``m_i, v_i`` of row ``i`` decay when it is touched, not with time; the bias correction counts the steps of the whole
-    table. With every row in every batch it is Adam.
-    """
+class RowUpdates(torch.optim.Optimizer):
+    """Before an optimizer of torch in the order of classes: sparse gradients go to :meth:`update_rows`."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -44,12 +41,23 @@ class LazyAdam(torch.optim.Adam):
         sparse = set_aside_sparse(self)
         super().step()
         for parameter, group, gradient in sparse:
-            self._update_rows(parameter, group, gradient)
+            self.update_rows(parameter, group, gradient._indices()[0], gradient._values().flatten(1))
             parameter.grad = gradient
         return loss
 
-    def _update_rows(self, table: nn.Parameter, group: dict[str, Any], gradient: Tensor) -> None:
-        rows, g = gradient._indices()[0], gradient._values().flatten(1)
+    def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
+        """One step of ``rows`` ``[n]`` (each once) by their gradient ``g`` ``[n, width]``."""
+        raise NotImplementedError
+
+
+class LazyAdam(RowUpdates, torch.optim.Adam):
+    """Adam whose moments and weights change only in the rows that the gradient has.
+
+    ``m_i, v_i`` of row ``i`` decay when it is touched, not with time; the bias correction counts the steps of the whole
+    table. With every row in every batch it is Adam.
+    """
+
+    def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
         state, width = self.state[table], g.shape[1]
         if not state:
             state["step"] = 0
@@ -64,40 +72,42 @@ class LazyAdam(torch.optim.Adam):
         state["moments"].index_copy_(0, rows, moments)
         step_size = group["lr"] / (1 - beta1 ** state["step"])
         denominator = v.sqrt().mul_((1 - beta2 ** state["step"]) ** -0.5).add_(group["eps"])
-        weights = table.detach().flatten(1)
-        weights.index_copy_(0, rows, weights.index_select(0, rows).addcdiv_(m, denominator, value=-step_size))
+        write_rows(table, rows, read_rows(table, rows).addcdiv_(m, denominator, value=-step_size))
 
 
-class RowwiseAdagrad(torch.optim.Adagrad):
+class RowwiseAdagrad(RowUpdates, torch.optim.Adagrad):
     """Adagrad with one accumulator per row, the mean of the row's squared gradients (as in FBGEMM's tables).
 
     Parameters with dense gradients get torch's Adagrad, one accumulator per number.
     """
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        sparse = set_aside_sparse(self)
-        super().step()
-        for parameter, group, gradient in sparse:
-            self._update_rows(parameter, group, gradient)
-            parameter.grad = gradient
-        return loss
+    def __init__(self, params: Iterable[Any], **settings: Any) -> None:
+        listed = list(params)
+        groups = [dict(g) for g in listed] if isinstance(listed[0], dict) else [{"params": listed}]
+        # Torch prepares an accumulator per number; of a table that is not in memory, not even for a moment.
+        stored = [[p for p in group["params"] if isinstance(p, StoredRows)] for group in groups]
+        for group in groups:
+            group["params"] = [p for p in group["params"] if not isinstance(p, StoredRows)]
+        super().__init__(groups, **settings)
+        for group, tables in zip(self.param_groups, stored, strict=True):
+            group["params"] += tables
 
-    def _update_rows(self, table: nn.Parameter, group: dict[str, Any], gradient: Tensor) -> None:
-        rows, g = gradient._indices()[0], gradient._values().flatten(1)
+    def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
         state = self.state[table]
         if "rows" not in state:
             state.clear()  # torch prepares a full-sized accumulator
             state["rows"] = torch.zeros(len(table), dtype=g.dtype, device=g.device)
         total = state["rows"].index_select(0, rows) + g.square().mean(1)
         state["rows"].index_copy_(0, rows, total)
-        weights = table.detach().flatten(1)
         change = g / (total.sqrt() + group["eps"])[:, None]
-        weights.index_copy_(0, rows, weights.index_select(0, rows).sub_(change, alpha=group["lr"]))
+        write_rows(table, rows, read_rows(table, rows).sub_(change, alpha=group["lr"]))
+
+
+class RowwiseSGD(RowUpdates, torch.optim.SGD):
+    """Plain gradient descent, in the rows that the gradient has; without momentum."""
+
+    def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
+        write_rows(table, rows, read_rows(table, rows).sub_(g, alpha=group["lr"]))
 
 
 def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
@@ -122,11 +132,9 @@ def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     match recipe.optimizer:
-        case "adam":
-            return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
-        case "lazy_adam":
+        case "adam" | "lazy_adam":  # which of the two a table gets is for its gradient to say: dense or sparse
             return LazyAdam(groups, lr=recipe.learning_rate, fused=True)
         case "rowwise_adagrad":
             return RowwiseAdagrad(groups, lr=recipe.learning_rate)
         case "sgd":
-            return torch.optim.SGD(groups, lr=recipe.learning_rate)
+            return RowwiseSGD(groups, lr=recipe.learning_rate)
