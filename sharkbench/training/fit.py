@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -22,6 +23,7 @@ from sharkbench.model import Model
 from sharkbench.seeds import derive, seeded
 from sharkbench.store import Epoch, TrainingCost
 from sharkbench.tasks.config import TaskConfig
+from sharkbench.training.checkpoint import AtomicFile, Checkpoint, Finished
 from sharkbench.training.memory import peak_resident_bytes
 from sharkbench.training.module import CtrModule, KeepBest
 from sharkbench.training.recipe import Recipe
@@ -54,11 +56,16 @@ def fit(
     stage: str = "train",
     callbacks: Sequence[Callback] = (),
     on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoints: Path | None = None,
 ) -> FitReport:
     """Train ``model`` in place, on the CPU or a GPU; it comes back on the CPU with its best validation's weights.
 
     Batch order and dropout depend on ``seed`` alone. The Lightning module given to ``callbacks`` has the model as
     ``model`` and the validations so far as ``history``.
+
+    Args:
+        checkpoints: folder that lets a long training go on after a kill, see :mod:`sharkbench.training.checkpoint`.
+            ``on_epoch`` is called for the epochs that are trained now, not for those of before.
 
     Raises:
         Diverged: the loss or a prediction is not finite.
@@ -74,6 +81,14 @@ def fit(
     steps = BatchStream(train, recipe.batch_size, derive(seed, "batches"), drop_last)
     module = CtrModule(model, task, recipe, dataset.schema.labels, stage)
     keep_best = KeepBest(recipe, on_epoch)
+    watching = [keep_best, *callbacks]
+    checkpoint = None
+    if checkpoints is not None:
+        start = [stage, seed, recipe.model_dump(), task.model_dump(), dataset.fingerprint]
+        checkpoint = Checkpoint(checkpoints, module, watching, steps, start=start)
+        if (done := checkpoint.finished()) is not None:
+            model.train()
+            return _report(done, recipe, on_gpu)
     started = time.perf_counter()
     with _quiet(), _threads(recipe.threads), _repeatable(on_gpu), _interruptible(), seeded(seed, "training"):
         if on_gpu:
@@ -86,26 +101,41 @@ def fit(
             val_check_interval=max(len(steps) // recipe.validations_per_epoch, 1),
             num_sanity_val_steps=0,
             # First of all: what another callback does to the model after a validation is not that validation's.
-            callbacks=[keep_best, *callbacks],
+            # Last of all: what is kept of an epoch is what every other callback has left.
+            callbacks=watching if checkpoint is None else [*watching, checkpoint],
+            plugins=AtomicFile(),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module.train(), steps, BatchStream(valid, VALIDATION_BATCH))
+        resumable = checkpoint.resumable() if checkpoint is not None else None
+        trainer.fit(module.train(), steps, BatchStream(valid, VALIDATION_BATCH), ckpt_path=resumable)
     if keep_best.weights:
         model.load_state_dict(keep_best.weights)
     model.cpu()
-    seconds = time.perf_counter() - started
-    cost = TrainingCost(
-        seconds=seconds,
+    done = Finished(
+        history=module.history,
+        best_epoch=keep_best.best_epoch or len(module.history),
         samples=module.samples,
-        samples_per_second=module.samples / seconds,
+        epochs=-(-trainer.global_step // len(steps)),
+        seconds=time.perf_counter() - started if checkpoint is None else checkpoint.seconds,
+    )
+    if checkpoint is not None:
+        checkpoint.finish(done)
+    return _report(done, recipe, on_gpu)
+
+
+def _report(done: Finished, recipe: Recipe, on_gpu: bool) -> FitReport:
+    cost = TrainingCost(
+        seconds=done.seconds,
+        samples=done.samples,
+        samples_per_second=done.samples / done.seconds,
         peak_memory_bytes=torch.cuda.max_memory_allocated(recipe.device) if on_gpu else peak_resident_bytes(),
         peak_memory_kind="cuda allocated" if on_gpu else "resident",
-        epochs=-(-trainer.global_step // len(steps)),
+        epochs=done.epochs,
     )
-    return FitReport(history=module.history, cost=cost, best_epoch=keep_best.best_epoch or len(module.history))
+    return FitReport(history=done.history, cost=cost, best_epoch=done.best_epoch)
 
 
 @contextmanager

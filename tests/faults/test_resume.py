@@ -1,0 +1,128 @@
+"""A training that is killed goes on from its last checkpoint and ends as if nothing had happened, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from sharkbench.backbones import BackboneShape, build, width
+from sharkbench.backbones.config import DeepFM
+from sharkbench.check import tiny_dataset
+from sharkbench.embeddings.table import FullTable
+from sharkbench.model import Model
+from sharkbench.seeds import seeded
+from sharkbench.tasks.config import Ctr
+from sharkbench.training import checkpoint
+from sharkbench.training.fit import FitReport, fit
+from sharkbench.training.recipe import Recipe
+from tests.faults.counting import Count
+
+BACKBONE = DeepFM(hidden=(16,), dropout=0.2)
+EPOCHS = 4
+RECIPE = Recipe(batch_size=300, epochs=EPOCHS, learning_rate=1e-2, init_std=1e-2, accelerator="cpu", patience=9)
+Weights = dict[str, torch.Tensor]
+
+
+class Killed(Exception):
+    """Stands for a kill: nothing of the training's process is used after it."""
+
+
+class Fate(Callback):
+    """Ends training in the middle of an epoch, and says in which it began. All of it outside the instance: a callback's
+    own state is part of a training, and this is not to be."""
+
+    kill_in: ClassVar[int | None] = None
+    began_in: ClassVar[list[int]] = []
+
+    def on_train_start(self, trainer: Any, *_: Any) -> None:
+        type(self).began_in.append(trainer.current_epoch)
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.current_epoch == self.kill_in and batch_idx == 2:
+            raise Killed
+
+
+class Noisy(FullTable):
+    """State in every shape that is kept: a generator, plain values, a tensor that is no buffer, an unsaved buffer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.generator: torch.Generator | None = None
+        self.seen, self.log = 0, [1.0]
+        self.drift = torch.zeros(3)
+        self.register_buffer("pull", torch.zeros(1), persistent=False)
+
+    def after_step(self) -> None:
+        self.generator = self.generator or torch.Generator().manual_seed(7)
+        self.seen += 1
+        self.log = [*self.log[-2:], self.seen / 10]
+        self.drift += torch.rand(3, generator=self.generator)
+        self.pull += self.drift.sum() * 1e-6 * self.log[0] * np.random.random()
+        self.weight.data.mul_(1 - self.pull)
+
+
+def trained(
+    folder: Path | None, recipe: Recipe, table: type[FullTable] = FullTable, *callbacks: Callback
+) -> tuple[Weights, FitReport]:
+    dataset = tiny_dataset()
+    np.random.seed(3)
+    with seeded(0, "model"):
+        embedding = table(dataset.schema, width(BACKBONE, 4, 2), recipe.init_std, sparse=recipe.sparse)
+        model = Model(embedding, build(BACKBONE, BackboneShape(dataset.schema.num_fields, 4, 1, 2)))
+    report = fit(model, dataset, Ctr(), recipe, seed=5, callbacks=callbacks, checkpoints=folder)
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}, report
+
+
+def assert_same(resumed: tuple[Weights, FitReport], undisturbed: tuple[Weights, FitReport]) -> None:
+    (weights, report), (wanted, told) = resumed, undisturbed
+    assert weights.keys() == wanted.keys()
+    assert [name for name in wanted if not torch.equal(weights[name], wanted[name])] == []
+    dated = [epoch.model_copy(update={"seconds": 0.0}) for epoch in report.history]
+    assert dated == [epoch.model_copy(update={"seconds": 0.0}) for epoch in told.history]
+    assert (report.best_epoch, report.cost.samples, report.cost.epochs) == (
+        told.best_epoch, told.cost.samples, told.cost.epochs,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint after every epoch."""
+    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "COST", 0)
+
+
+RECIPES = {
+    "adam": {"optimizer": "adam"},
+    "lazy_adam": {"optimizer": "lazy_adam", "embedding_l2": 1e-4},
+    "rowwise_adagrad": {"optimizer": "rowwise_adagrad", "learning_rate": 5e-2},
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.2},
+    "validating within epochs": {"optimizer": "lazy_adam", "validations_per_epoch": 3},
+    "misses": {"optimizer": "lazy_adam", "min_delta": 0.02, "lr_factor": 0.5},
+    "bfloat16": {"optimizer": "lazy_adam", "precision": "bf16-mixed"},
+}
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+@pytest.mark.parametrize("table", [FullTable, Noisy])
+@pytest.mark.usefixtures("often")
+def test_killed_in_an_epoch_equals_undisturbed(
+    kind: str, table: type[FullTable], tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = RECIPE.model_copy(update=RECIPES[kind])
+    wanted = trained(None, recipe, table)
+    monkeypatch.setattr(Fate, "began_in", [])
+    for epoch in (1, EPOCHS - 1):
+        monkeypatch.setattr(Fate, "kill_in", epoch)
+        with pytest.raises(Killed):
+            trained(tmp_path, recipe, table, Fate())
+    monkeypatch.setattr(Fate, "kill_in", None)
+    assert_same(trained(tmp_path, recipe, table, Fate()), wanted)
+    assert Fate.began_in == [0, 1, EPOCHS - 1], "it did not go on from the last checkpoint"
+    assert_same(trained(tmp_path, recipe, table, Fate()), wanted)
+    assert len(Fate.began_in) == 3, "a training that had ended was done again"
+    count("trainings killed twice and resumed: equal to the bit")
