@@ -72,7 +72,7 @@ def write_rows(table: nn.Parameter, rows: Tensor, values: Tensor) -> None:
 
 def lookup_rows(table: StoredRows, rows: Tensor) -> Tensor:
     """:func:`read_rows` for the forward pass: ``rows`` ascend, each once, and become the gradient's rows."""
-    return _Lookup.apply(table, rows, table.store)  # type: ignore[no-any-return]
+    return _Lookup.apply(table, rows, table.store)
 
 
 class _Lookup(torch.autograd.Function):
@@ -85,7 +85,5 @@ class _Lookup(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (rows,) = ctx.saved_tensors
-        summed = torch.sparse_coo_tensor(
-            rows[None], gradients[0], ctx.shape, is_coalesced=True, check_invariants=False
-        )
+        summed = torch.sparse_coo_tensor(rows[None], gradients[0], ctx.shape, is_coalesced=True, check_invariants=False)
         return summed, None, None

@@ -27,7 +27,7 @@ def round_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator) 
     if codec.dtype == "fp32":
         return rows
     if codec.is_float:
-        return _round_floats(rows, codec.dtype, generator)
+        return round_floats(rows, codec.dtype, generator)
     body = rows[:, : rows.shape[1] - codec.tail]
     scale, offset = codec.ranges(body)
     base = scale * -codec.zero if offset is None else offset
@@ -40,10 +40,37 @@ def round_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator) 
     rounded = codes * scale[:, None] + base[:, None]
     if not codec.tail:
         return rounded
-    return torch.cat([rounded, _round_floats(rows[:, rows.shape[1] - codec.tail :], "fp16", generator)], dim=1)
+    return torch.cat([rounded, round_floats(rows[:, rows.shape[1] - codec.tail :], "fp16", generator)], dim=1)
 
 
-def _round_floats(values: Tensor, dtype: str, generator: torch.Generator) -> Tensor:
+def encode_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator) -> Tensor:
+    """``[R, width]`` to stored rows whose mean over the draws is the row itself.
+
+    Unlike :func:`round_stochastic`, the range that a row carries is rounded by chance too: its ends may then move by
+    less than its type can hold, on average.
+
+    Args:
+        codec: floats, or integers with an offset.
+    """
+    if codec.is_float:
+        return round_floats(rows, codec.dtype, generator).to(codec.stored_dtype)
+    body, tail = rows.split([rows.shape[1] - codec.tail, codec.tail], dim=1)
+    low, high = body.aminmax(dim=1, keepdim=True)
+    levels = (1 << codec.bits) - 1
+    offset = round_floats(low, codec.scale, generator)
+    scale = round_floats((high - offset).clamp_(min=0) / levels, codec.scale, generator)
+    places = (body - offset) / torch.where(scale > 0, scale, torch.ones_like(scale))
+    codes = (places + _uniform(places, generator)).floor_().clamp_(0, levels)
+    codes = torch.where(body == low, 0, torch.where(body == high, levels, codes))
+    if codec.tail:
+        tail = round_floats(tail, "fp16", generator)
+    return codec.assemble(codes, scale[:, 0], offset[:, 0], tail)
+
+
+def round_floats(values: Tensor, dtype: str, generator: torch.Generator) -> Tensor:
+    """``values`` up or down to a neighbour that ``dtype`` (fp32, fp16, bf16) can hold, as float32."""
+    if dtype == "fp32":
+        return values
     cut = _CUT[dtype]
     noise = torch.randint(1 << cut, values.shape, generator=generator, device=values.device, dtype=torch.int32)
     # Floats of one sign are ordered as their bits are: noise below the last bit that stays carries into it by chance.

@@ -33,7 +33,7 @@ class RowUpdates(torch.optim.Optimizer):
     """Before an optimizer of torch in the order of classes: sparse gradients go to :meth:`update_rows`."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():

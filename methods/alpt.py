@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveFloat
+
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+Bits = Literal[8, 4, 2]
+
+
+class ALPT(Method):
+    r"""Adaptive low-precision training: the table is integers while it trains, and their step size is learned.
+
+    .. math:: w' &= \hat w - \eta \nabla_{\hat w} L, \qquad \hat w = \Delta \, c \\
+              \Delta' &= \Delta - \eta_\Delta \, g \, \nabla_\Delta
+                  L\bigl(\Delta \operatorname{clip}(\operatorname{round}(w' / \Delta))\bigr), \qquad
+              g = 1 / \sqrt{B D (2^{b-1} - 1)} \\
+              c &\leftarrow \operatorname{clip}(\lfloor w' / \Delta' + u \rfloor), \quad u \sim U(0, 1)
+                  \text{ per number}
+
+    Three steps for each batch: the optimizer's step in float32 on the batch's rows; the batch once more, rows rounded
+    to the nearest, for the gradient of the step sizes (a clipped number gives its bound, any other the difference to
+    its code); rounding by chance with the new steps. Codes are from :math:`-2^{b-1}` to :math:`2^{b-1} - 1`.
+
+    Published: the above, a step per row or one for many, 8 bits without loss, and Adam with a small learning rate for
+    the steps. This project's own choices: the start :math:`\Delta = 2 \, \overline{|w|} / \sqrt{2^{b-1}}` is from the
+    first author's later code, of the initial distribution's mean; the learning rate of the steps in proportion to that
+    of the table; it falls with that of the model. A step per row is an fp16 in the row, rounded by chance as well; with
+    a step per field, a field's rows that are not in the batch scale with it. First-order weights are fp16 beside the
+    codes. Bits are the most that fit the budget; with a step per row, what is left keeps the rows read most often in
+    fp32 (``cache``), to which the three steps do not apply.
+
+    Only rows of the batch change, whatever the recipe: with ``optimizer: adam`` the table is trained by the lazy form
+    of Adam, and weight decay acts on the batch's rows. The optimizers' state is fp32 and comes on top of the table.
+    """
+
+    name: Literal["alpt"] = "alpt"
+    bits: Bits | None = None
+    """Bits of a number; the most that fit the budget unless given."""
+    step: Literal["row", "field"] = "row"
+    """What has a step size of its own."""
+    learned: bool = True
+    """Whether the step sizes are learned; otherwise they stay as they start, and there is no second pass."""
+    initial_step: PositiveFloat | None = None
+    """Step sizes at the start; from the spread of the initial rows unless given."""
+    step_learning_rate: PositiveFloat | None = None
+    """Learning rate of the step sizes; the table's over 2^bits unless given."""
+    cache: float | None = Field(default=None, ge=0, le=1)
+    """Share of rows kept in fp32; what the budget leaves unless given, 0 for none. Always none with a step per
+    field."""
+
+    title: ClassVar[str] = "integers while it trains, their step size learned"
+    paper: ClassVar[str] = "Li et al., AAAI 2023, arXiv:2212.05735"
+    year: ClassVar[int] = 2023
+    family: ClassVar[Family] = "quantization"
+    saves_training_memory: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.bits is None or (self.cache is None and self.step == "row")
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "bits": trial.suggest_categorical("bits", [8, 4, 2]),
+            "step_learning_rate": trial.suggest_float("step_learning_rate", 1e-6, 1e-3, log=True),
+        }
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        from sharkbench.embeddings.bit_budget import fit_bits
+        from sharkbench.embeddings.stepped_rows import FieldSteps, RowSteps
+
+        size_of = RowSteps.size if self.step == "row" else FieldSteps.size
+        # Rows of first-order weights alone have no numbers to code.
+        choices = [8, 4, 2] if shape.dimension else []
+        sizes = {b: size_of(b, shape) for b in choices if self.bits in (None, b)}
+        cache = self.cache if self.step == "row" else 0.0
+        bits, hot = fit_bits(budget, shape, sizes, cache, what=self.name)
+        return self.model_copy(update={"bits": bits, "cache": hot / shape.rows})
+
+    def compress(self, bench: Workbench) -> Model:
+        from functools import partial
+        from math import pi, sqrt
+
+        import torch
+
+        from sharkbench.embeddings.coded_rows import Chance
+        from sharkbench.embeddings.hot_rows import with_hot_rows
+        from sharkbench.embeddings.learned_steps import LearnSteps
+        from sharkbench.embeddings.low_precision import LowPrecisionTable, PackedStore
+        from sharkbench.embeddings.stepped_rows import FieldSteps, RowSteps
+        from sharkbench.training.optimizers import LazyAdam
+
+        assert self.bits is not None
+        chance, tail = Chance(bench.seed, "rounding"), bench.first_order
+        cold: RowSteps | FieldSteps
+        if self.step == "row":
+            cold = RowSteps(bench.schema.num_rows, bench.width, tail, self.bits, chance)
+        else:
+            cold = FieldSteps(bench.schema, bench.width, tail, self.bits, chance)
+        step = self.initial_step or 2 * bench.init_std * sqrt(2 / pi) / sqrt(2 ** (self.bits - 1))
+        with bench.seeded("table"):
+            cold.fill(lambda count: torch.empty(count, bench.width).normal_(std=bench.init_std), step)
+        store: PackedStore = cold
+        if isinstance(cold, RowSteps):
+            hot = round((self.cache or 0) * len(cold))
+            store = with_hot_rows(cold, hot, "frequency", bench.schema.frequencies)
+        model = bench.model(LowPrecisionTable(bench.schema, store))
+        rate = bench.recipe.embedding_learning_rate or bench.recipe.learning_rate
+        adam = partial(LazyAdam, lr=self.step_learning_rate or rate / 2**self.bits)
+        bench.train(model, callbacks=[LearnSteps(cold, adam)] if self.learned else [])
+        return model

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from sharkbench.formats.codec import RowCodec
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+Bits = Literal[16, 8, 4, 2]
+
+
+class LPT(Method):
+    r"""Low-precision training: the table is integers while it trains, and no float copy of it exists.
+
+    .. math:: w \leftarrow l_i + s_i \Big\lfloor \frac{w' - l_i}{s_i} + u \Big\rfloor, \quad u \sim U(0, 1)
+              \text{ per number}, \qquad l_i = \min w'_i,\; s_i = \frac{\max w'_i - l_i}{2^b - 1}
+
+    with :math:`w'_i` a row of the batch after the optimizer's step in float32. Rounding to the nearest instead loses
+    every update below half a step.
+
+    Published: training on the integers, stochastic rounding (Xu et al., SIGMOD 2021; Yang et al.), an fp32 cache of the
+    rows read most often or last (Yang et al.), whose rows keep their small updates. The range of the row, fitted anew
+    at each write, is what public kernels of Yang et al.'s kind do (FBGEMM); a fixed step is ``alpt`` with
+    ``learned: false``.
+
+    This project's own choices: range and offset are fp16, rounded by chance as well; 16 bits are fp16 numbers, each
+    with a step of its own; first-order weights are fp16 beside the codes. The cache is kept when served, its rows then
+    being stored once, in fp32. Bits are the most that fit the budget, the cache takes what is left. By frequency, the
+    hot rows are the training split's; by recency, a row takes one of 32 slots, the one written longest ago.
+
+    Only rows of the batch change, whatever the recipe: with ``optimizer: adam`` the table is trained by the lazy form
+    of Adam, and weight decay acts on the batch's rows. The optimizer's state is fp32 and comes on top of the table.
+    """
+
+    name: Literal["lpt"] = "lpt"
+    bits: Bits | None = None
+    """Bits of a number; the most that fit the budget unless given."""
+    rounding: Literal["stochastic", "nearest"] = "stochastic"
+    """How rows are written back."""
+    cache: float | None = Field(default=None, ge=0, le=1)
+    """Share of rows kept in fp32; what the budget leaves unless given, 0 for none."""
+    cache_by: Literal["frequency", "recency"] = "frequency"
+    """Which rows those are: the ones read most often in training, or the ones written last."""
+
+    title: ClassVar[str] = "integers while it trains, an fp32 cache of hot rows"
+    paper: ClassVar[str] = "Xu et al., SIGMOD 2021; Yang et al., 2020, arXiv:2010.11305"
+    year: ClassVar[int] = 2021
+    family: ClassVar[Family] = "quantization"
+    saves_training_memory: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.bits is None or self.cache is None
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "bits": trial.suggest_categorical("bits", [16, 8, 4, 2]),
+            "cache_by": trial.suggest_categorical("cache_by", ["frequency", "recency"]),
+        }
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        from sharkbench.embeddings.bit_budget import CodedSize, fit_bits
+
+        # Rows of first-order weights alone have no numbers to code.
+        choices = [16, 8, 4, 2] if shape.dimension else [16]
+        codecs = {b: _codec(b, shape.first_order) for b in choices if self.bits in (None, b)}
+        sizes = {b: CodedSize(codec.row_bytes(shape.width)) for b, codec in codecs.items()}
+        bits, hot = fit_bits(budget, shape, sizes, self.cache, what=self.name)
+        return self.model_copy(update={"bits": bits, "cache": hot / shape.rows})
+
+    def compress(self, bench: Workbench) -> Model:
+        import torch
+
+        from sharkbench.embeddings.coded_rows import Chance, CodedRows
+        from sharkbench.embeddings.hot_rows import with_hot_rows
+        from sharkbench.embeddings.low_precision import LowPrecisionTable
+
+        assert self.bits is not None
+        assert self.cache is not None
+        codec, chance = _codec(self.bits, bench.first_order), Chance(bench.seed, "rounding")
+        cold = CodedRows(bench.schema.num_rows, bench.width, codec, self.rounding, chance)
+        with bench.seeded("table"):
+            cold.fill(lambda count: torch.empty(count, bench.width).normal_(std=bench.init_std))
+        store = with_hot_rows(cold, round(self.cache * len(cold)), self.cache_by, bench.schema.frequencies)
+        model = bench.model(LowPrecisionTable(bench.schema, store))
+        bench.train(model)
+        return model
+
+
+def _codec(bits: int, tail: int) -> RowCodec:
+    from sharkbench.formats.codec import RowCodec
+
+    if bits == 16:
+        return RowCodec(dtype="fp16")
+    names: dict[int, Literal["int8", "int4", "int2"]] = {8: "int8", 4: "int4", 2: "int2"}
+    return RowCodec(dtype=names[bits], tail=tail)
