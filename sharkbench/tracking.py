@@ -326,6 +326,8 @@ def _speeds(speed: Speed) -> Iterator[tuple[str, float | None]]:
         yield f"lookup_ratio_fp32{suffix}", timing.ratio_fp32
     yield "model_samples_per_second", speed.model_samples_per_second
     yield "model_ratio_fp32", speed.model_ratio_fp32
+    yield "model_samples_per_second_large", speed.large_model_samples_per_second
+    yield "model_ratio_fp32_large", speed.large_model_ratio_fp32
 
 
 def _curves(history: Iterable[Epoch], begun: int) -> Iterator[Metric]:

@@ -137,6 +137,7 @@ _FIGURES: dict[str, Callable[[Cell, FinishedRun], float | None]] = {
     "training_seconds": lambda cell, run: run.result.training.seconds if run.result.training else None,
     "samples_per_second": lambda cell, run: run.speed.model_samples_per_second if run.speed else None,
     "model_ratio_fp32": lambda cell, run: run.speed.model_ratio_fp32 if run.speed else None,
+    "large_model_ratio_fp32": lambda cell, run: run.speed.large_model_ratio_fp32 if run.speed else None,
     "lookups_ratio_torch": lambda cell, run: t.ratio_torch if run.speed and (t := own_size(run.speed)) else None,
 }
 

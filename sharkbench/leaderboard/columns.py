@@ -87,6 +87,18 @@ _SPEEDS: tuple[tuple[str, str, bool, Callable[[Speed], float | None]], ...] = (
         False,
         lambda speed: speed.model_ratio_fp32,
     ),
+    (
+        "large_model_samples_per_second",
+        "samples per second through packed layer and backbone, the table as large as above",
+        True,
+        lambda speed: speed.large_model_samples_per_second,
+    ),
+    (
+        "large_model_ratio_fp32",
+        "the same, relative to the same backbone behind an fp32 table as large",
+        False,
+        lambda speed: speed.large_model_ratio_fp32,
+    ),
 )
 
 _COSTS: tuple[tuple[str, str, Callable[[TrainingCost], float]], ...] = (

@@ -201,22 +201,28 @@ def measure_speed(model: PackedModel, split: Split, spec: MeasureSpec) -> Speed:
     with threads(spec.threads):
         data, uniform = data_stream(split.ids, spec.batch), uniform_stream(schema, spec.batch)
         times = -(-spec.production_rows // schema.num_rows)
-        share = spec.seconds / (5 if times > 1 else 3)
+        share = spec.seconds / (6 if times > 1 else 3)
         probe = Probe(layer)
         lookups = [probe.time("own size", "data", data, share), probe.time("own size", "uniform", uniform, share)]
         samples, model_ratio = _whole_model(model, probe, split, data, share)
+        large_samples = large_ratio = None
         if times > 1:
             large = Probe(layer.replicate(times))
             streams: list[tuple[Stream, list[Tensor]]] = [("data", data), ("uniform", uniform)]
             for stream, batches in streams:
                 moved = replicated_stream(batches, schema, times)
                 lookups.append(large.time("production size", stream, moved, share))
+            moved = replicated_stream(data, schema, times)
+            grown = PackedModel(large.layer, model.backbone)
+            large_samples, large_ratio = _whole_model(grown, large, split, moved, share)
     return Speed(
         hardware=hardware(),
         kernels=kernels.in_use(),
         lookups=lookups,
         model_samples_per_second=samples,
         model_ratio_fp32=model_ratio,
+        large_model_samples_per_second=large_samples,
+        large_model_ratio_fp32=large_ratio,
         other_cpu_percent=_other_cpu(before, own, time.perf_counter() - start),
     )
 

@@ -137,5 +137,7 @@ def speed_of(ratio: float, *, hardware: str = "a processor, 2 cores") -> Speed:
         ],
         model_samples_per_second=5e4,
         model_ratio_fp32=1.1,
+        large_model_samples_per_second=2e4,
+        large_model_ratio_fp32=1.2,
         other_cpu_percent=3.0,
     )

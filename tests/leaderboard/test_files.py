@@ -78,6 +78,8 @@ def test_the_leaderboard_row(out: Path, add_run: AddRun) -> None:
         "large_lookups_ratio_fp32": "6.75",
         "model_samples_per_second": "50000",
         "model_ratio_fp32": "1.1",
+        "large_model_samples_per_second": "20000",
+        "large_model_ratio_fp32": "1.2",
         "train_seconds": "8.5",
         "train_samples_per_second": "100",
         "train_peak_bytes": "100000000",
