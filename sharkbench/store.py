@@ -23,7 +23,6 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -239,11 +238,6 @@ class Store:
     def results(self) -> list[Result]:
         """Everything that came out, in the order of the keys."""
         return [result for key in self.keys() if (result := self.get(key)) is not None]
-
-    def status(self, plan: Iterable[RunSpec]) -> dict[str, Status | None]:
-        """By key, in the order of ``plan``: how each run ended, ``None`` where nothing is stored."""
-        found = ((key, self.get(key)) for key in dict.fromkeys(spec.key for spec in plan))
-        return {key: result.status if result else None for key, result in found}
 
     def speed(self, key: str) -> Speed | None:
         """What the measuring stage found, ``None`` where it has not been there."""

@@ -24,12 +24,22 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: S
     from rich.table import Table
     from rich.text import Text
 
+    from sharkbench.aligned import aligned
+
+    rows, to = list(rows), console()
+    if not any(isinstance(cell, Text) for row in rows for cell in row):
+        texts = [[str(cell) for cell in row] for row in rows]
+        numbers = {i for i, heading in enumerate(headings) if heading in right}
+        if lines := aligned([headings, *texts], numbers, to.width):
+            to.print(Text(lines[0], "dim"), soft_wrap=True)
+            to.file.write("".join(f"{line}\n" for line in lines[1:]))
+            return
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in headings:
         made.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    console().print(made)
+    to.print(made)
 
 
 def duration(seconds: float) -> str:

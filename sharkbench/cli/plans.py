@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -21,17 +21,22 @@ def print_plan(
     from sharkbench.store import Store
 
     store = Store(out)
-    known, results = store.status(runs), store.results()
+    results = {result.key: result for result in store.results()}
+    guesses: dict[tuple[str, str, str], float | None] = {}
     rows, left, unknown = [], 0.0, 0
     for run in runs:
-        state = known[run.key]
+        key = run.key
+        state = results[key].status if key in results else None
         to_do = force or state is None or (retry_failed and state == "failed")
-        guess = guessed_seconds(run, results) if to_do else None
+        kind = (run.fingerprint, run.method_label, run.backbone.name)
+        if to_do and kind not in guesses:
+            guesses[kind] = guessed_seconds(run, results.values())
+        guess = guesses[kind] if to_do else None
         left, unknown = left + (guess or 0.0), unknown + (to_do and guess is None)
         told = "to do" if state is None else f"{state}, again" if to_do else state
         cost = "" if not to_do else "?" if guess is None else f"~{duration(guess)}"
         rows.append(
-            (run.dataset.name, run.backbone.name, run.method_label, run.budget or "-", run.seed, run.key, told, cost)
+            (run.dataset.name, run.backbone.name, run.method_label, run.budget or "-", run.seed, key, told, cost)
         )
     table(("data set", "backbone", "method", "budget", "seed", "key", "status", "cost"), rows, right=("seed", "cost"))
     to_do_count = sum(row[6] == "to do" or str(row[6]).endswith("again") for row in rows)
@@ -43,7 +48,7 @@ def print_plan(
     print("; ".join(parts))
 
 
-def guessed_seconds(run: RunSpec, results: Sequence[Result]) -> float | None:
+def guessed_seconds(run: RunSpec, results: Iterable[Result]) -> float | None:
     """Mean seconds of the finished runs most like ``run``: same data and dimension, then method and backbone if any."""
     alike = [r for r in results if r.status == "ok" and r.data_fingerprint == run.fingerprint]
     for same in (

@@ -22,14 +22,17 @@ def leaderboard(suite: SuiteName, settings: Settings = None, out: Out = None) ->
     from sharkbench import leaderboard as tables
     from sharkbench.cli.console import console
     from sharkbench.leaderboard import archive
+    from sharkbench.leaderboard.cells import cells_of
+    from sharkbench.leaderboard.standings import standings_of
     from sharkbench.leaderboard.terminal import print_leaderboard
 
     _, out_dir = opened(suite, settings, out)
     _check_exists(out_dir, suite)
     with archive.opened(out_dir) as store:
-        print_leaderboard(store.out, console())
+        standings = standings_of(cells_of(store))
+        print_leaderboard(store.out, console(), standings)
         # Committed results without their runs are shown; their files stay as they are.
-        for path in tables.write(out_dir) if store.out == out_dir else ():
+        for path in tables.write(out_dir, standings) if store.out == out_dir else ():
             print(path)
 
 

@@ -117,23 +117,24 @@ def status(
     from sharkbench.suite.plan import plan as planned
 
     loaded, out_dir = opened(suite, settings, out)
-    runs, store = planned(loaded, only or (), cache), Store(out_dir)
-    known = store.status(runs)
-    count = Counter(known[run.key] or "missing" for run in runs)
+    store = Store(out_dir)
+    runs = {run.key: run for run in planned(loaded, only or (), cache)}
+    found = {key: store.get(key) for key in runs}
+    count = Counter(result.status if result else "missing" for result in found.values())
     print(
         f"{loaded.name}: {len(runs)} runs, "
         + ", ".join(f"{count[s]} {s}" for s in ("ok", "infeasible", "failed", "missing"))
     )
-    unmeasured = [r for r in runs if known[r.key] == "ok" and r.measure.lookup and store.speed(r.key) is None]
+    ok = [key for key, result in found.items() if result and result.status == "ok"]
+    unmeasured = [key for key in ok if runs[key].measure.lookup and store.speed(key) is None]
     if unmeasured:
         print(f"{len(unmeasured)} of the ok ones have no measured speed yet")
-    told = [
-        (run, result) for run in runs if known[run.key] in ("failed", "infeasible") and (result := store.get(run.key))
+    rows = [
+        (r.status, r.kind or "", run_name(runs[r.key]), r.reason, store.directory(r.key) / "log.txt")
+        for r in found.values()
+        if r and r.status != "ok"
     ]
-    if told:
-        rows = [
-            (r.status, r.kind or "", run_name(run), r.reason, store.directory(r.key) / "log.txt") for run, r in told
-        ]
+    if rows:
         table(("status", "kind", "run", "reason", "log"), rows)
 
 

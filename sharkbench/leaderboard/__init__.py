@@ -5,24 +5,29 @@ It knows the store and nothing of how runs are made.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.columns import LEADERBOARD, RUNS, run_rows
 from sharkbench.leaderboard.csvfile import write_csv
-from sharkbench.leaderboard.standings import standings_of
+from sharkbench.leaderboard.standings import Standing, standings_of
 from sharkbench.store import Store
 
 __all__ = ["write"]
 
 
-def write(out: Path) -> tuple[Path, Path]:
+def write(out: Path, standings: Sequence[Standing] | None = None) -> tuple[Path, Path]:
     """Write ``<out>/leaderboard.csv`` and ``<out>/runs.csv`` from what is in the store now; each appears in one rename.
+
+    Args:
+        standings: of that store, where they are known already.
 
     Returns:
         The two paths, in this order.
     """
-    standings = standings_of(cells_of(Store(out)))
+    if standings is None:
+        standings = standings_of(cells_of(Store(out)))
     leaderboard, runs = out / "leaderboard.csv", out / "runs.csv"
     write_csv(leaderboard, LEADERBOARD, standings)
     write_csv(runs, RUNS, run_rows(standings))

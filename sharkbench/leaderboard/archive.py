@@ -28,7 +28,7 @@ def write_archive(store: Store, path: Path) -> None:
     keys = store.keys()
     columns: dict[str, list[str | None]] = {"key": list(keys)}
     for name in FILES:
-        columns[name] = [_text(store.directory(key) / name) for key in keys]
+        columns[name] = [_text(f"{store.runs}/{key}/{name}") for key in keys]
     table = pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns]))
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -55,8 +55,12 @@ def opened(path: Path) -> Iterator[Store]:
         raise InputError(f"{path}: neither a directory with results nor a {ARCHIVE}; name the --out of a suite")
 
 
-def _text(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def _unpacked(archive: Path, folder: Path) -> Store:

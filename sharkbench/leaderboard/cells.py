@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -87,7 +89,11 @@ class Cell:
     @property
     def auc_std(self) -> float | None:
         """Sample standard deviation over seeds; ``None`` for fewer than two."""
-        return statistics.stdev(self.auc_by_seed.values()) if len(self.auc_by_seed) > 1 else None
+        values, n = self.auc_by_seed.values(), len(self.auc_by_seed)
+        if n < 2:
+            return None
+        mean = statistics.fmean(values)
+        return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
 
     @property
     def auc_delta(self) -> float | None:
@@ -139,7 +145,8 @@ def why(result: Result) -> str:
 def cells_of(store: Store) -> list[Cell]:
     """The cells of all finished runs: by data set, split, backbone and label, the full-precision table first, then
     what has no budget, then budgets from large to small and AUC from high to low."""
-    runs = [FinishedRun(r, store.environment(r.key), store.speed(r.key)) for r in store.results()]
+    with _uncollected():
+        runs = [FinishedRun(r, store.environment(r.key), store.speed(r.key)) for r in store.results()]
     labels: dict[str, dict[str, None]] = defaultdict(dict)
     references: dict[tuple[str, str, str], list[FinishedRun]] = defaultdict(list)
     for run in runs:
@@ -158,6 +165,18 @@ def cells_of(store: Store) -> list[Cell]:
     cells = [_cell(name, group, references[name[:3]]) for name, group in grouped.items()]
     label_order = {(dataset, label): n for dataset, own in labels.items() for n, label in enumerate(own)}
     return sorted(cells, key=lambda cell: _order(cell, label_order.get((cell.name.dataset, cell.name.label), 0)))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing that is read refers back to itself; to look for that over and over takes as long as reading."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _cell(name: CellName, group: Sequence[FinishedRun], references: Sequence[FinishedRun]) -> Cell:

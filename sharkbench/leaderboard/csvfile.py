@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,11 @@ def cell_text(value: Value) -> str:
         return f"{value:.0f}" if abs(value) >= 1e6 else f"{round(value, 6):.15g}"
     if isinstance(value, int):
         return str(value)
+    return _plain(value)
+
+
+@lru_cache(maxsize=4096)
+def _plain(value: str) -> str:
     text = re.sub(r"[\x00-\x1f\x7f]+", " ", value)
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ def standard_error(own: Sequence[AucBlocks], other: Sequence[AucBlocks] = ()) ->
     """
     variance = 0.0
     for value in (lambda blocks: blocks.positives, lambda blocks: blocks.negatives):
-        rows = [value(blocks) for blocks in (*own, *other)]
+        rows = [_array(value(blocks)) for blocks in (*own, *other)]
         if not own or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
             return None
         means: NDArray[np.float64] = np.mean(rows[: len(own)], axis=0)
@@ -44,6 +45,12 @@ def standard_error(own: Sequence[AucBlocks], other: Sequence[AucBlocks] = ()) ->
             means = means - np.mean(rows[len(own) :], axis=0)
         variance += float(means.var(ddof=1)) / len(means)
     return math.sqrt(variance) if math.isfinite(variance) else None
+
+
+@lru_cache(maxsize=1024)
+def _array(values: tuple[float, ...]) -> NDArray[np.float64]:
+    """Known again, as full precision's are for every method that is compared with it."""
+    return np.array(values)
 
 
 def resolution(own: Sequence[AucBlocks], other: Sequence[AucBlocks]) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
+from sharkbench.aligned import aligned
 from sharkbench.leaderboard.cells import Cell, cells_of
 from sharkbench.leaderboard.figures import duration, number, size, times
 from sharkbench.leaderboard.speeds import lookup_ratio
@@ -21,13 +22,17 @@ from sharkbench.store import Store
 WIDTH = 100
 
 
-def print_leaderboard(out: Path, console: Console) -> None:
+def print_leaderboard(out: Path, console: Console, standings: Sequence[Standing] | None = None) -> None:
     """Print what is in the store under ``out`` now. The best AUC of a budget has a star, and is bold on a
     terminal; several share it where seeds cannot tell them apart.
 
     A terminal of fewer than 100 columns is not shown speeds and costs; ``leaderboard.csv`` has everything.
+
+    Args:
+        standings: of that store, where they are known already.
     """
-    standings = standings_of(cells_of(Store(out)))
+    if standings is None:
+        standings = standings_of(cells_of(Store(out)))
     if not standings:
         console.print(f"No run has finished under {escape(str(out))} yet.", soft_wrap=True)
         return
@@ -39,27 +44,39 @@ def print_leaderboard(out: Path, console: Console) -> None:
         )
         console.print()
         console.print(title, soft_wrap=True)
-        table = _table(list(group), wide=width >= WIDTH)
-        console.print(Segments(console.render(table, console.options.update(width=width))), crop=False)
+        _print_table(list(group), console, width)
     _print_notes([standing.cell for standing in standings], console)
 
 
-def _table(standings: list[Standing], *, wide: bool) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("budget", no_wrap=True)
-    table.add_column("method", overflow="fold", min_width=12)
-    figures = _FIGURES if wide else _FIGURES[:5]
-    for heading, _ in figures:
-        table.add_column(heading, justify="right", no_wrap=True)
+def _print_table(standings: list[Standing], console: Console, width: int) -> None:
+    figures = _FIGURES if width >= WIDTH else _FIGURES[:5]
+    rows = [("budget", "method", *(heading for heading, _ in figures))]
+    styles = ["dim"]
     for _, group in groupby(standings, key=lambda standing: standing.cell.name.budget):
-        rows = list(group)
-        best = _best(rows)
-        for standing in rows:
+        members = list(group)
+        best = _best(members)
+        for standing in members:
             cell = standing.cell
-            budget = Text((cell.name.budget or "-") if standing is rows[0] else "")
-            method = Text(f"{'*' if standing in best else ' '} {cell.name.method}")
-            style = "bold" if standing in best else ""
-            table.add_row(budget, method, *(show(cell) for _, show in figures), style=style)
+            budget = (cell.name.budget or "-") if standing is members[0] else ""
+            method = f"{'*' if standing in best else ' '} {cell.name.method}"
+            rows.append((budget, method, *(show(cell) for _, show in figures)))
+            styles.append("bold" if standing in best else "")
+    if lines := aligned(rows, range(2, len(rows[0])), width):
+        console.print(Text("\n").join(map(Text, lines, styles)), soft_wrap=True)
+    else:
+        table = _folded(rows, styles)
+        console.print(Segments(console.render(table, console.options.update(width=width))), crop=False)
+
+
+def _folded(rows: Sequence[Sequence[str]], styles: Sequence[str]) -> Table:
+    """Where the names of methods are too long for a line."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=styles[0])
+    table.add_column(rows[0][0], no_wrap=True)
+    table.add_column(rows[0][1], overflow="fold", min_width=12)
+    for heading in rows[0][2:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row, style in zip(rows[1:], styles[1:], strict=True):
+        table.add_row(*map(Text, row), style=style)
     return table
 
 

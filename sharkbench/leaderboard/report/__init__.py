@@ -44,7 +44,7 @@ def write_report(store: Store, suite: Suite, out: Path, cards: Mapping[str, Meth
             standings,
             method_pages(standings, store, cards),
             compare_with_published(cells, suite.references),
-            findings_of(store, suite.claims),
+            findings_of(store, suite.claims) if suite.claims else [],
         ),
     )
     if store.out == out:

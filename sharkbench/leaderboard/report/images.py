@@ -18,14 +18,15 @@ _PANEL = 330
 def write_images(standings: Sequence[Standing], folder: Path) -> list[Path]:
     """Write ``auc_bytes-*`` and ``auc_lookups-*`` into ``folder``, replacing those of an earlier report."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in [*folder.glob("auc_*.png"), *folder.glob("auc_*.svg")]:
-        old.unlink()
     methods = sorted({standing.cell.name.method for standing in standings})
     panels: dict[tuple[str, str, str], dict[Section, list[Standing]]] = {}
     for section, members in series.by_section(standings).items():
         panels.setdefault((section.dataset, section.split, section.label), {})[section] = members
     names = _names(panels)
-    return [path for key, sections in panels.items() for path in _figures(methods, sections, folder, names[key])]
+    paths = [path for key, sections in panels.items() for path in _figures(methods, sections, folder, names[key])]
+    for old in {*folder.glob("auc_*.png"), *folder.glob("auc_*.svg")} - set(paths):
+        old.unlink()
+    return paths
 
 
 def _figures(
@@ -40,8 +41,10 @@ def _figures(
             spec = {"$schema": chart["$schema"], "config": chart["config"], "background": "white", "hconcat": panels}
             png, svg = folder / f"{kind}-{name}.png", folder / f"{kind}-{name}.svg"
             drawing = vl_convert.vegalite_to_svg(spec, vl_version=charts.VERSION)
-            svg.write_text(drawing, encoding="utf-8")
-            png.write_bytes(vl_convert.svg_to_png(drawing, scale=2))
+            # The same drawing has its pixels already: while a suite runs, most of them are as they were.
+            if not (png.exists() and svg.exists() and svg.read_text(encoding="utf-8") == drawing):
+                png.write_bytes(vl_convert.svg_to_png(drawing, scale=2))
+                svg.write_text(drawing, encoding="utf-8")
             yield from (png, svg)
 
 

@@ -42,7 +42,7 @@ def render(
     """The HTML of the whole report."""
     rows = {standing.cell.name: row_of(standing) for standing in standings}
     assets = resources.files(__package__) / "assets"
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=charts.VERSION)
+    bundle = vl_convert.javascript_bundle(vl_version=charts.VERSION)
     script = (assets / "report.js").read_text(encoding="utf-8")
     runs = content.runs_of(standing.cell for standing in standings)
     environment = jinja2.Environment(
