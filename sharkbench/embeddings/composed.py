@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,18 +12,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharkbench.data.schema import Schema
-from sharkbench.embeddings.base import EmbeddingLayer
-from sharkbench.formats.base import Format
+from sharkbench.embeddings.whole_fields import WithWholeFields
 from sharkbench.formats.composed import Composed, Operation
-from sharkbench.formats.dense import Dense
 from sharkbench.formats.index import Digit, Hash
-from sharkbench.formats.layer import PackedLayer
+from sharkbench.formats.tier_index import TierIndex
 
 FieldFunctions = Sequence[Digit | Hash]
 """The index functions of one field, one per small table; none where the field keeps its full table."""
 
 
-class ComposedTable(EmbeddingLayer):
+@dataclass(frozen=True)
+class Part:
+    """One small table of a composition.
+
+    Attributes:
+        width: numbers per row; one of them is broadcast by add and mult.
+        std: entries start from N(0, std).
+        operation: how its rows join what the parts before it made; of no meaning for the first.
+        lr_factor: times the embedding learning rate.
+    """
+
+    width: int
+    std: float
+    operation: Operation = "add"
+    lr_factor: float = 1.0
+
+
+class ComposedTable(WithWholeFields):
     """``e_i = T_0[h_0(i)] op T_1[h_1(i)] op ...`` with ``i`` the local id and ``op`` one of add, mult and concat.
 
     Every composed field has ``k`` small tables; those of all fields lie in one merged parameter per ``j < k``. A field
@@ -33,13 +50,17 @@ class ComposedTable(EmbeddingLayer):
     factors around zero has a saddle there that weight decay drives all rows into; around one, decay only makes them
     share more. This is this project's own form; the packed factors are the products' plain ones.
 
+    With ``own``, chosen rows of composed fields are not composed: they follow those of ``tables.0``, and the other
+    tables end in a row of zeros that is never trained, which add and the factor ``1 + 0`` leave them alone by.
+
     Args:
         schema: of the data set.
         width: numbers per row; concat divides them among the parts.
         functions: per field of the schema, its ``k`` index functions, or none.
-        combine: the operation; of no meaning with ``k = 1``.
+        combine: the operation (of no meaning with ``k = 1``) for parts alike, or the ``k`` parts one by one.
         init_std: of the rows of a full table.
         sparse: gradients hold the batch's rows only.
+        own: ``[num_rows]`` bool, who has a row of its own among the rows of composed fields; add and mult only.
 
     Shapes: parameters ``tables.{j}`` ``[sum of moduli of part j, width of part j]``, ``full`` ``[rows of full fields,
     width]``.
@@ -50,77 +71,67 @@ class ComposedTable(EmbeddingLayer):
         schema: Schema,
         width: int,
         functions: Sequence[FieldFunctions],
-        combine: Operation,
+        combine: Operation | Sequence[Part],
         init_std: float,
         *,
         sparse: bool = False,
+        own: Tensor | None = None,
     ) -> None:
-        super().__init__(schema, width)
         if len(functions) != schema.num_fields:
             raise ValueError(f"{len(functions)} lists of index functions for {schema.num_fields} fields")
-        self.combine, self.sparse = combine, sparse
-        self.composed = tuple(f for f, made_of in enumerate(functions) if made_of)
-        self.kept = tuple(f for f, made_of in enumerate(functions) if not made_of)
+        super().__init__(schema, width, [f for f, made_of in enumerate(functions) if made_of], sparse=sparse)
         # [parts][composed fields]
-        self.functions = [list(part) for part in zip(*(functions[f] for f in self.composed), strict=True)]
-        widths = part_widths(width, len(self.functions), combine)
-        stds = factor_stds(init_std, len(self.functions), combine)
-        self.tables = nn.ParameterList(
-            torch.empty(sum(f.modulus for f in part), w).normal_(std=std)
-            for part, w, std in zip(self.functions, widths, stds, strict=True)
-        )
-        rows = sum(schema.fields[f].cardinality for f in self.kept)
-        self.full = nn.Parameter(torch.empty(rows, width).normal_(std=init_std)) if self.kept else None
+        self.functions = [list(part) for part in zip(*(functions[f] for f in self.made), strict=True)]
+        if isinstance(combine, str):
+            combine = equal_parts(width, len(self.functions), combine, init_std)
+        self.parts = tuple(combine) if self.made else ()
+        self.sizes = [sum(f.modulus for f in part) for part in self.functions]
+        tables = [torch.empty(n, p.width).normal_(std=p.std) for n, p in zip(self.sizes, self.parts, strict=True)]
+        self.chosen: nn.Module | None = None
+        if own is not None and self.made:
+            mask = torch.cat([own[schema.offsets[f] : schema.offsets[f + 1]] for f in self.made])
+            self.chosen = TierIndex.of(mask.long(), (0, 1))
+            tables[0] = torch.cat([tables[0], torch.empty(int(mask.sum()), width).normal_(std=init_std)])
+            tables[1:] = [torch.cat([table, table.new_zeros(1, table.shape[1])]) for table in tables[1:]]
+        self.tables = nn.ParameterList(tables)
+        self.keep_whole(init_std)
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """Which columns of the id matrix go where, and where the rows of each column's field begin."""
-        fields = self.schema.slot_fields
-        is_composed = np.isin(fields, self.composed)
-        self._runs = [list(run) for run in np.split(is_composed, np.flatnonzero(np.diff(is_composed)) + 1)]
-        composed, kept = np.flatnonzero(is_composed), np.flatnonzero(~is_composed)
-        self.register_buffer("composed_columns", torch.from_numpy(composed), persistent=False)
-        self.register_buffer("kept_columns", torch.from_numpy(kept), persistent=False)
-        self.composed_columns: Tensor
-        self.kept_columns: Tensor
-        place = {f: i for i, f in enumerate(self.composed)}
-        self._places = [place[int(f)] for f in fields[composed]]
+        """Where the rows of each column's field begin, in the id space, in each part's table, and among the composed"""
+        place = {f: i for i, f in enumerate(self.made)}
+        self._places = [place[f] for f in self.made_fields]
         bases = [np.cumsum([0, *(f.modulus for f in part)])[self._places] for part in self.functions]
+        rows = np.cumsum([0, *(self.schema.fields[f].cardinality for f in self.made)])
         self.register_buffer("bases", torch.from_numpy(np.array(bases, dtype=np.int64)), persistent=False)
         self.bases: Tensor
-        firsts = np.cumsum([0, *(self.schema.fields[f].cardinality for f in self.kept)])
-        shifts = self.schema.offsets[:-1][fields[kept]] - firsts[np.searchsorted(self.kept, fields[kept])]
-        self.register_buffer("shifts", torch.from_numpy(shifts), persistent=False)
-        self.shifts: Tensor
+        self.register_buffer("firsts", torch.from_numpy(rows[self._places].astype(np.int64)), persistent=False)
+        self.firsts: Tensor
 
-    def lookup(self, ids: Tensor) -> Tensor:
-        if not self.composed:
-            return self._keep(ids)
-        columns = ids if not self.kept else ids.index_select(1, self.composed_columns)
-        starts = self.slot_starts.index_select(0, self.composed_columns)
-        composed = self._compose(columns - starts)
-        if not self.kept:
-            return composed
-        kept = self._keep(ids.index_select(1, self.kept_columns))
-        # Runs of neighbouring columns in turns: the backward of split and cat is a copy, that of an index is not.
-        sources = {True: iter(composed.split(self._lengths(True), 1)), False: iter(kept.split(self._lengths(False), 1))}
-        return torch.cat([next(sources[bool(run[0])]) for run in self._runs], 1)
-
-    def _lengths(self, composed: bool) -> list[int]:
-        return [len(run) for run in self._runs if bool(run[0]) == composed]
-
-    def _keep(self, ids: Tensor) -> Tensor:
-        assert self.full is not None
-        return F.embedding(ids - self.shifts, self.full, sparse=self.sparse)
-
-    def _compose(self, local: Tensor) -> Tensor:
-        """``[B, C]`` int64 local ids of the composed columns to ``[B, C, width]``."""
-        parts = [F.embedding(self._rows(j, local), table, sparse=self.sparse) for j, table in enumerate(self.tables)]
-        if self.combine == "concat":
-            return torch.cat(parts, -1)
+    def make(self, ids: Tensor) -> Tensor:
+        local = ids - self.slot_starts.index_select(0, self.made_columns)
+        rows = [self._rows(j, local) for j in range(len(self.tables))]
+        spare: list[int | None] = [None] * len(rows)
+        if isinstance(self.chosen, TierIndex):
+            chosen, rank = self.chosen.locate(local + self.firsts)
+            chosen = chosen.bool()
+            rows[0] = torch.where(chosen, self.sizes[0] + rank, rows[0])
+            for j in range(1, len(rows)):
+                spare[j] = self.sizes[j]
+                rows[j] = rows[j].masked_fill(chosen, self.sizes[j])
+        parts = [
+            F.embedding(at, table, padding_idx=end, sparse=self.sparse)
+            for at, table, end in zip(rows, self.tables, spare, strict=True)
+        ]
         result = parts[0]
-        for part in parts[1:]:
-            result = result + part if self.combine == "add" else result * (1 + part)
+        for part, said in zip(parts[1:], self.parts[1:], strict=True):
+            match said.operation:
+                case "concat":
+                    result = torch.cat([result, part], -1)
+                case "add":
+                    result = result + part
+                case "mult":
+                    result = result * (1 + part)
         return result
 
     def _rows(self, j: int, local: Tensor) -> Tensor:
@@ -128,16 +139,29 @@ class ComposedTable(EmbeddingLayer):
         rows = torch.stack([f(column) for f, column in zip(functions, local.unbind(1), strict=True)], 1)
         return rows + self.bases[j]
 
-    def pack(self) -> PackedLayer:
-        parts: list[Format] = []
-        if self.composed:
-            tables = [table.detach().clone() for table in self.tables]
-            if self.combine == "mult":
-                tables[1:] = [1 + table for table in tables[1:]]
-            parts.append(Composed.pack(self.schema, self.composed, self.functions, tables, self.combine))
-        if self.full is not None:
-            parts.append(Dense.pack(self.schema, self.kept, self.full.detach().clone()))
-        return PackedLayer(self.schema, self.width, parts)
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        apart = [(p.lr_factor, table) for p, table in zip(self.parts, self.tables, strict=True) if p.lr_factor != 1]
+        others = {id(table) for _, table in apart}
+        rest = [p for p in self.parameters() if id(p) not in others]
+        return [{"params": rest}, *({"params": [table], "lr_factor": factor} for factor, table in apart)]
+
+    def pack_made(self) -> Composed:
+        stored = [table.detach()[:n].clone() for n, table in zip(self.sizes, self.tables, strict=True)]
+        tables = [
+            1 + t if p.operation == "mult" and j else t for j, (p, t) in enumerate(zip(self.parts, stored, strict=True))
+        ]
+        head = None
+        if isinstance(self.chosen, TierIndex):
+            rows = sum(self.schema.fields[f].cardinality for f in self.made)
+            head = (self.chosen.tiers(rows).bool(), self.tables[0].detach()[self.sizes[0] :].clone())
+        operations = [part.operation for part in self.parts[1:]]
+        return Composed.pack(self.schema, self.made, self.functions, tables, operations, head=head)
+
+
+def equal_parts(width: int, parts: int, combine: Operation, init_std: float) -> list[Part]:
+    """Parts of one kind, such that entries of the composed rows start with ``init_std``."""
+    widths, stds = part_widths(width, parts, combine), factor_stds(init_std, parts, combine)
+    return [Part(w, std, combine) for w, std in zip(widths, stds, strict=True)]
 
 
 def part_widths(width: int, parts: int, combine: Operation) -> list[int]:
