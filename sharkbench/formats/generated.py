@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import tau
 from typing import Any, Literal, Self
 
 import torch
@@ -17,6 +18,7 @@ from sharkbench.formats.restoring import only, read_settings, require, take, tak
 
 Activation = Literal["mish", "relu", "silu"]
 ACTIVATIONS = {"mish": F.mish, "relu": F.relu, "silu": F.silu}
+Transform = Literal["uniform", "gaussian"]
 
 
 class GeneratedSettings(BaseModel):
@@ -24,13 +26,14 @@ class GeneratedSettings(BaseModel):
 
     activation: Activation
     layers: int = Field(ge=1, le=64)
+    transform: Transform = "uniform"
 
 
 class Generated(Format):
-    """``e_i = W_L act(... act(W_1 h(i) + b_1) ...) + b_L``, ``h(i)`` being ``k`` hashes of the global id in [-1, 1).
+    """``e_i = W_L act(... act(W_1 h(i) + b_1) ...) + b_L``, ``h(i)`` being ``k`` hashes of the global id.
 
-    Kang et al., KDD 2021. Batch norms are folded into the linear layers before packing. The network is run once per
-    different id of a call.
+    Hashes are uniform in [-1, 1) or standard normal (``transform``, see :func:`encode`). Kang et al., KDD 2021. Batch
+    norms are folded into the linear layers before packing. The network is run once per different id of a call.
 
     Shapes: ``seeds`` ``[k]`` int64; ``weight{l}`` ``[out, in]``, ``bias{l}`` ``[out]`` float32, the first ``in`` being
     ``k`` and the last ``out`` the width.
@@ -46,9 +49,11 @@ class Generated(Format):
         weights: Sequence[Tensor],
         biases: Sequence[Tensor],
         activation: Activation,
+        transform: Transform = "uniform",
     ) -> None:
         super().__init__(schema, fields, weights[-1].shape[0])
         self.activation: Activation = activation
+        self.transform: Transform = transform
         self.register_buffer("seeds", seeds)
         self.seeds: Tensor
         self.num_layers = len(weights)
@@ -65,10 +70,11 @@ class Generated(Format):
         weights: Sequence[Tensor],
         biases: Sequence[Tensor],
         activation: Activation = "mish",
+        transform: Transform = "uniform",
     ) -> Self:
-        """A trained network over :func:`encode` of the same ``seeds`` ``[k]``."""
+        """A trained network over :func:`encode` of the same ``seeds`` ``[k]`` and ``transform``."""
         w, b = ([t.detach().float().contiguous() for t in part] for part in (weights, biases))
-        return cls(schema, fields, seeds.detach().clone(), w, b, activation)
+        return cls(schema, fields, seeds.detach().clone(), w, b, activation, transform)
 
     @property
     def layers(self) -> list[tuple[Tensor, Tensor]]:
@@ -76,7 +82,7 @@ class Generated(Format):
 
     def lookup(self, ids: Tensor) -> Tensor:
         different, places = torch.unique(ids.to(torch.int64), return_inverse=True)
-        x = encode(different, self.seeds)
+        x = encode(different, self.seeds, self.transform)
         for k, (weight, bias) in enumerate(self.layers):
             x = F.linear(x if k == 0 else ACTIVATIONS[self.activation](x), weight, bias)
         return F.embedding(places, x)
@@ -90,10 +96,11 @@ class Generated(Format):
 
     def replicate(self, times: int) -> Self:
         weights, biases = [w for w, _ in self.layers], [b for _, b in self.layers]
-        return type(self)(replicated(self.schema, times), self.fields, self.seeds, weights, biases, self.activation)
+        schema = replicated(self.schema, times)
+        return type(self)(schema, self.fields, self.seeds, weights, biases, self.activation, self.transform)
 
     def describe(self) -> dict[str, Any]:
-        return {"activation": self.activation, "layers": self.num_layers}
+        return {"activation": self.activation, "layers": self.num_layers, "transform": self.transform}
 
     @classmethod
     def restore(
@@ -110,6 +117,7 @@ class Generated(Format):
         seeds = take(tensors, "seeds", kind)
         take_exact(tensors, "seeds", kind, torch.int64, (seeds.numel(),))
         require(len(seeds) > 0, kind, "there is no hash function")
+        require(said.transform == "uniform" or len(seeds) % 2 == 0, kind, "normal hashes come in pairs")
         weights, biases, size = [], [], len(seeds)
         for k in range(said.layers):
             weight = take(tensors, f"weight{k}", kind)
@@ -118,10 +126,19 @@ class Generated(Format):
             size = weight.shape[0]
             biases.append(take_exact(tensors, f"bias{k}", kind, torch.float32, (size,)))
         require(size == width, kind, "the last layer is not as wide as a row")
-        return cls(schema, fields, seeds, weights, biases, said.activation)
+        return cls(schema, fields, seeds, weights, biases, said.activation, said.transform)
 
 
-def encode(ids: Tensor, seeds: Tensor) -> Tensor:
-    """``[N]`` int64 global ids to ``[N, k]`` float32, uniform in [-1, 1); training and serving share it."""
+def encode(ids: Tensor, seeds: Tensor, transform: Transform = "uniform") -> Tensor:
+    """``[N]`` int64 global ids to ``[N, k]`` float32; training and serving share it.
+
+    ``uniform`` in [-1, 1), or standard normal (``gaussian``): the first and the second half of the hashes, an even
+    number, in pairs through the Box-Muller transform.
+    """
     high = mix(ids.unsqueeze(1), seeds) >> 40  # 24 bits and a sign: exact in float32
-    return high.float() / (1 << 23)
+    uniform = high.float() / (1 << 23)
+    if transform == "uniform":
+        return uniform
+    first, second = ((uniform + 1) / 2).chunk(2, 1)
+    radius = (-2 * torch.log1p(-first)).sqrt()
+    return torch.cat([radius * (tau * second).cos(), radius * (tau * second).sin()], 1)

@@ -272,16 +272,25 @@ def _generated(case: _Case) -> Iterator[tuple[str, tuple[Format, Reference]]]:
     seeds = case.integers(1 << 62, 12)
     weights = [case.numbers(6, 12), case.numbers(case.width, 6)]
     biases = [case.numbers(6), case.numbers(case.width)]
+
+    def reference(encode: Callable[[np.ndarray], np.ndarray]) -> Reference:
+        def row_of(field: int, local: int) -> np.ndarray:
+            row = int(case.schema.offsets[case.fields[field]]) + local
+            hashed = [_mixed(row, seed) for seed in seeds.tolist()]
+            x = encode(np.array([((h >> 40) - (1 << 24) * (h >> 63)) / 2**23 for h in hashed]))
+            hidden = np.maximum(weights[0].double().numpy() @ x + biases[0].double().numpy(), 0)
+            return weights[1].double().numpy() @ hidden + biases[1].double().numpy()
+
+        return row_of
+
+    def normal(x: np.ndarray) -> np.ndarray:
+        radius, angle = np.sqrt(-2 * np.log(1 - (x[:6] + 1) / 2)), np.pi * (x[6:] + 1)
+        return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+
     packed = Generated.pack(case.schema, case.fields, seeds, weights, biases, "relu")
-
-    def reference(field: int, local: int) -> np.ndarray:
-        row = int(case.schema.offsets[case.fields[field]]) + local
-        hashed = [_mixed(row, seed) for seed in seeds.tolist()]
-        x = np.array([((h >> 40) - (1 << 24) * (h >> 63)) / 2**23 for h in hashed])
-        hidden = np.maximum(weights[0].double().numpy() @ x + biases[0].double().numpy(), 0)
-        return weights[1].double().numpy() @ hidden + biases[1].double().numpy()
-
-    yield "two layers", (packed, reference)
+    yield "two layers", (packed, reference(lambda x: x))
+    packed = Generated.pack(case.schema, case.fields, seeds, weights, biases, "relu", "gaussian")
+    yield "normal hashes", (packed, reference(normal))
 
 
 def _side_by_side(case: _Case) -> Iterator[tuple[str, tuple[Format, Reference]]]:
