@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from sharkbench.errors import Infeasible
+from sharkbench.method import Family, Method, small_field_rows
+
+if TYPE_CHECKING:
+    from sharkbench.data.schema import Schema
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class DHE(Method):
+    r"""Deep hash embedding (Kang et al., "Learning to Embed Categorical Features without Embedding Tables for
+    Recommendation", KDD 2021).
+
+    .. math:: e(i) = W_L \, a\bigl( \dots a(W_1 h(i) + b_1) \dots \bigr) + b_L, \qquad
+              h(i) = \bigl(t(h_1(i)), \dots, t(h_k(i))\bigr)
+
+    There is no table: :math:`k` fixed hash functions encode the id, and a network decodes it, :math:`a` being batch
+    norm and Mish. The hashes are made uniform in :math:`[-1, 1)` or standard normal (Box-Muller). Its size does not
+    depend on the number of ids.
+
+    Published: 1,024 hash functions from a universal family, five hidden layers. This project's own choices: a 64-bit
+    mixing hash with a random seed per function; one network for all fields, the field's place entering the hash; as
+    many hash functions as the budget can pay for (``hashes``) and fewer, wider hidden layers (``layers``), which learn
+    sooner; small fields keep a row per id (``threshold``); the network is decayed like the backbone's weights, not like
+    rows; rows start with mean zero and the full table's standard deviation. Batch norm counts each different id of a
+    batch once, and is folded into the weights that are served.
+    """
+
+    name: Literal["dhe"] = "dhe"
+    hashes: PositiveInt | None = None
+    """Hash functions; the largest power of two, of at most 1,024, whose weights take no more than half the budget,
+    unless given."""
+    transform: Literal["uniform", "gaussian"] = "uniform"
+    """What hashes are made into."""
+    layers: int = Field(default=2, ge=2, le=32)
+    """Hidden layers; 5 in the paper."""
+    batch_norm: bool = True
+    """Batch norm before each activation."""
+    learning_rate_factor: PositiveFloat = 1.0
+    """Learning rate of the network, times that of embeddings (ours)."""
+    hidden: tuple[PositiveInt, ...] | None = None
+    """Widths of the hidden layers; solved from the budget unless given."""
+    threshold: int | None = Field(default=None, ge=0)
+    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
+    given. With 0 the network makes all fields, as published."""
+
+    title: ClassVar[str] = "a network makes rows from hashes of the id"
+    paper: ClassVar[str] = "Kang et al., KDD 2021, arXiv:2010.10784"
+    year: ClassVar[int] = 2021
+    family: ClassVar[Family] = "hashing"
+    saves_training_memory: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Self:
+        if self.transform == "gaussian" and self.hashes is not None and self.hashes % 2:
+            raise ValueError("normal hashes come in pairs: 'hashes' must be even")
+        if self.hidden is not None and self.hashes is None:
+            raise ValueError("with 'hidden' given, 'hashes' must be given too")
+        return self
+
+    @property
+    def budgeted(self) -> bool:
+        return self.hidden is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
+        sized = self.model_copy(update={"threshold": threshold})
+        made = sum(shape.schema.fields[f].cardinality for f in sized._made(shape.schema))
+        fixed = 4 * shape.width * (shape.rows - made)
+        left = budget - fixed
+        candidates = [self.hashes] if self.hashes else [1024 >> k for k in range(10)]
+        for hashes in candidates:
+            hidden = _widest(hashes, self.layers, shape.width, left)
+            if hidden and (hashes == candidates[-1] or 2 * 4 * hashes * hidden[0] <= left):
+                return sized.model_copy(update={"hashes": hashes, "hidden": hidden})
+        least = fixed + _nbytes(candidates[-1], [1] * self.layers, shape.width)
+        if made:
+            raise Infeasible(
+                f"dhe needs at least {least:,} bytes (whole fields, and the smallest network), the budget is "
+                f"{budget:,}; lower 'threshold' or 'hashes'"
+            )
+        if left < 0:
+            raise Infeasible(f"the whole fields take {fixed:,} bytes, the budget is {budget:,}; lower 'threshold'")
+        return sized.model_copy(update={"hashes": candidates[-1], "hidden": (1,) * self.layers})
+
+    def compress(self, bench: Workbench) -> Model:
+        import torch
+
+        from sharkbench.embeddings.generated import GeneratedTable
+
+        assert self.hidden is not None
+        assert self.hashes is not None
+        seeds = torch.randint(1 << 62, (self.hashes,), generator=bench.generator("hash functions"))
+        with bench.seeded("table"):
+            table = GeneratedTable(
+                bench.schema,
+                bench.width,
+                self._made(bench.schema),
+                seeds,
+                self.transform,
+                self.hidden,
+                bench.init_std,
+                batch_norm=self.batch_norm,
+                lr_factor=self.learning_rate_factor,
+                l2=bench.recipe.network_l2,
+                sparse=bench.recipe.sparse,
+            )
+        model = bench.model(table)
+        bench.train(model)
+        return model
+
+    def _made(self, schema: Schema) -> list[int]:
+        """The fields that the network makes."""
+        threshold = 200 if self.threshold is None else self.threshold
+        return [f for f, field in enumerate(schema.fields) if field.cardinality > threshold]
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "transform": trial.suggest_categorical("transform", ["uniform", "gaussian"]),
+            "layers": trial.suggest_int("layers", 2, 5),
+            "learning_rate_factor": trial.suggest_float("learning_rate_factor", 0.3, 10.0, log=True),
+        }
+
+
+def _nbytes(hashes: int, hidden: Sequence[int], width: int) -> int:
+    """Bytes of the packed network: seeds, weights and biases; batch norm is part of these."""
+    sizes = [hashes, *hidden, width]
+    return 8 * hashes + 4 * sum((n + 1) * m for n, m in pairwise(sizes))
+
+
+def _widest(hashes: int, layers: int, width: int, budget: int) -> tuple[int, ...] | None:
+    """Widths of ``layers`` hidden layers that fill ``budget`` bytes; ``None`` where not even one unit each fits.
+
+    All are as wide as can be; what is left widens the layers after the first one by one, for a unit of the first costs
+    as much as many of theirs.
+    """
+    low, high = 0, 1
+    while _nbytes(hashes, [high] * layers, width) <= budget:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _nbytes(hashes, [middle] * layers, width) <= budget else (low, middle)
+    if low == 0:
+        return None
+    hidden = [low] * layers
+    while True:
+        before = list(hidden)
+        for k in range(1, layers):
+            hidden[k] += 1
+            if _nbytes(hashes, hidden, width) > budget:
+                hidden[k] -= 1
+        if hidden == before:
+            return tuple(hidden)

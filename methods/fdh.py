@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from sharkbench.method import Family, Method, largest_fraction, small_field_rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from sharkbench.data.schema import Schema
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class FDH(Method):
+    r"""Frequency-based double hashing (Zhang et al., "Model Size Reduction Using Frequency Based Double Hashing for
+    Recommender Systems", RecSys 2020).
+
+    .. math:: e_f(i) = \begin{cases} H[\operatorname{rank}(i)] & \text{if } i \text{ is frequent} \\
+              A_f[h_f(i)] + B_f[g_f(i)] & \text{otherwise} \end{cases}
+
+    with :math:`h_f, g_f` two independent hash functions into tables of :math:`m_f` rows. Two rare ids share both rows
+    with a probability of about :math:`1 / m_f^2`, so that nearly all of them stay apart.
+
+    Published: frequent ids own rows, the others are double hashed. This project's own choices: how the two rows are
+    combined (their sum, starting with the full table's standard deviation); the hash family (multiply-shift); the
+    frequent ids are those read most in the training split over all composed fields together, and get ``frequent`` of
+    the rows that the budget allows; the rest is divided among the fields by the rare ids that they have, half to each
+    of a field's two tables; small fields keep a row per id (``threshold``). Which ids are frequent takes 1.5 bits per
+    id, counted like the hash functions' constants.
+    """
+
+    name: Literal["fdh"] = "fdh"
+    frequent: float = Field(default=0.5, ge=0, le=1)
+    """Share of the kept rows that frequent ids own (ours)."""
+    fraction: float | None = Field(default=None, gt=0, le=1)
+    """Kept rows as a share of those of the composed fields; solved from the budget unless given."""
+    threshold: int | None = Field(default=None, ge=0)
+    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
+    given."""
+
+    title: ClassVar[str] = "frequent ids own rows, the others sum two hashed ones"
+    paper: ClassVar[str] = "Zhang et al., RecSys 2020, arXiv:2007.14523"
+    year: ClassVar[int] = 2020
+    family: ClassVar[Family] = "hashing"
+    saves_training_memory: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.fraction is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
+        sized = self.model_copy(update={"threshold": threshold})
+        rows = _ByFrequency(shape.schema, sized._composed(shape.schema))
+        fraction = largest_fraction(
+            lambda r: rows.nbytes(shape.width, *rows.divide(r, self.frequent)), budget, what="fdh"
+        )
+        return sized.model_copy(update={"fraction": fraction})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.composed import ComposedTable
+        from sharkbench.formats.index import Hash
+
+        assert self.fraction is not None
+        rows = _ByFrequency(bench.schema, self._composed(bench.schema))
+        owned, moduli = rows.divide(self.fraction, self.frequent)
+        random = bench.generator("hash functions")
+        functions: list[list[Hash]] = [[] for _ in bench.schema.fields]
+        for f, m in zip(rows.fields, moduli, strict=True):
+            functions[f] = [Hash.draw(m, random), Hash.draw(m, random)]
+        with bench.seeded("table"):
+            table = ComposedTable(
+                bench.schema,
+                bench.width,
+                functions,
+                "add",
+                bench.init_std,
+                sparse=bench.recipe.sparse,
+                own=rows.most_frequent(owned),
+            )
+        model = bench.model(table)
+        bench.train(model)
+        return model
+
+    def _composed(self, schema: Schema) -> list[int]:
+        threshold = 200 if self.threshold is None else self.threshold
+        return [f for f, field in enumerate(schema.fields) if field.cardinality > threshold]
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {"frequent": trial.suggest_float("frequent", 0.1, 0.9)}
+
+
+class _ByFrequency:
+    """The rows of some fields, most frequent first, and how kept rows are divided among them."""
+
+    def __init__(self, schema: Schema, fields: list[int]) -> None:
+        import numpy as np
+
+        self.fields, self.num_rows = fields, schema.num_rows
+        self.offsets = schema.offsets
+        counts = np.zeros(schema.num_rows, dtype=np.int64) if schema.frequencies is None else schema.frequencies
+        ids = [np.arange(schema.offsets[f], schema.offsets[f + 1]) for f in fields]
+        rows: np.ndarray = np.concatenate([np.zeros(0, dtype=np.int64), *ids])
+        self.order = rows[np.argsort(-counts[rows], kind="stable")]
+        # Which field each row belongs to, in the same order.
+        self.owner = np.searchsorted(schema.offsets, self.order, side="right") - 1
+
+    def divide(self, fraction: float, frequent: float) -> tuple[int, list[int]]:
+        """How many rows are owned, and the rows of each field's two tables (each of so many)."""
+        import numpy as np
+
+        kept = fraction * len(self.order)
+        owned = int(kept * frequent)
+        rare = np.bincount(self.owner[owned:], minlength=self.num_fields)[self.fields]
+        share = (kept - owned) / max(1, rare.sum()) / 2
+        return owned, [max(1, int(share * n)) for n in rare.tolist()]
+
+    @property
+    def num_fields(self) -> int:
+        return len(self.offsets) - 1
+
+    def most_frequent(self, owned: int) -> torch.Tensor:
+        """``[num_rows]`` bool, the ``owned`` most frequent of the rows."""
+        import torch
+
+        mask = torch.zeros(self.num_rows, dtype=torch.bool)
+        mask[torch.from_numpy(self.order[:owned])] = True
+        return mask
+
+    def nbytes(self, width: int, owned: int, moduli: list[int]) -> int:
+        """Bytes of the packed layer, in closed form: rows, two hash functions per field, and who is frequent."""
+        rows = self.num_rows - len(self.order) + owned + 2 * sum(moduli)
+        index = 12 * -(-len(self.order) // 64)
+        return 4 * width * rows + 32 * len(moduli) + (index if moduli else 0)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveFloat
+
+from sharkbench.method import Family, Method, largest_fraction, small_field_rows
+
+if TYPE_CHECKING:
+    from sharkbench.data.schema import Schema
+    from sharkbench.formats.index import Digit
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class MEmCom(Method):
+    r"""MEmCom: one shared row times a number of the id's own (Pansare et al., "Learning Compressed Embeddings for
+    On-Device Inference", MLSys 2022).
+
+    .. math:: e_f(i) = U_f[i \bmod m_f] \cdot v_f(i) \; [{} + w_f(i)], \qquad
+              U_f \in \mathbb{R}^{m_f \times D},\; v_f, w_f \in \mathbb{R}^{n_f}
+
+    Ids that share a row of :math:`U_f` lie on one line (with the bias :math:`w_f`, in one plane), each at a place of
+    its own. The number per id bounds what can be saved: no budget below :math:`1/D` is reached, or :math:`2/D` with the
+    bias.
+
+    This project's own choices: rows start as those of the hashing trick, all :math:`v = 1` and :math:`w = 0`; what is
+    trained and decayed is :math:`v - 1`, so that decay makes ids share more where around zero it would drive all rows
+    into a saddle; :math:`v` learns faster than the rows (``multiplier_rate``), as a step that is large for a row that
+    starts near zero is small for a factor of one; first-order weights are multiplied like the rest of the row; one
+    fraction :math:`r` for all fields, :math:`m_f = \max(1, \lfloor r n_f \rfloor)`, as large as the budget allows; a
+    field keeps a row per id where that takes no more bytes, or where it is small (``threshold``).
+    """
+
+    name: Literal["memcom"] = "memcom"
+    bias: bool = False
+    """Add a number of the id's own to its row as well."""
+    fraction: float | None = Field(default=None, gt=0, le=1)
+    """Shared rows as a share of each field's rows; solved from the budget unless given."""
+    threshold: int | None = Field(default=None, ge=0)
+    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
+    given."""
+    multiplier_rate: PositiveFloat = 1.0
+    """Learning rate of the numbers per id, times that of the rows (ours)."""
+
+    title: ClassVar[str] = "a shared row times a number per id"
+    paper: ClassVar[str] = "Pansare et al., MLSys 2022, arXiv:2203.10135"
+    year: ClassVar[int] = 2022
+    family: ClassVar[Family] = "hashing"
+    saves_training_memory: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.fraction is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
+        sized = self.model_copy(update={"threshold": threshold})
+        fraction = largest_fraction(lambda r: sized._nbytes(shape, r), budget, what="memcom, with its number per id,")
+        return sized.model_copy(update={"fraction": fraction})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.composed import ComposedTable, Part
+
+        assert self.fraction is not None
+        functions = self._functions(bench.schema, bench.width, self.fraction)
+        parts = [
+            Part(bench.width, bench.init_std),
+            Part(1, 0.0, "mult", self.multiplier_rate),
+            Part(1, 0.0, "add"),
+        ]
+        with bench.seeded("table"):
+            table = ComposedTable(
+                bench.schema,
+                bench.width,
+                functions,
+                parts if self.bias else parts[:2],
+                bench.init_std,
+                sparse=bench.recipe.sparse,
+            )
+        model = bench.model(table)
+        bench.train(model)
+        return model
+
+    def _shared_rows(self, rows: int, width: int, fraction: float) -> int | None:
+        """Shared rows of a field of ``rows`` ids; ``None`` where it keeps a row per id."""
+        shared = max(1, int(fraction * rows))
+        whole = rows <= (200 if self.threshold is None else self.threshold)
+        return None if whole or shared * width + self._own_numbers * rows >= rows * width else shared
+
+    @property
+    def _own_numbers(self) -> int:
+        return 1 + self.bias
+
+    def _functions(self, schema: Schema, width: int, fraction: float) -> list[list[Digit]]:
+        """Shared row and own numbers of each field, none where it keeps a row per id."""
+        from sharkbench.formats.index import identity, remainder
+
+        functions: list[list[Digit]] = []
+        for n in (field.cardinality for field in schema.fields):
+            m = self._shared_rows(n, width, fraction)
+            functions.append([] if m is None else [remainder(m), *[identity(n)] * self._own_numbers])
+        return functions
+
+    def _nbytes(self, shape: TableShape, fraction: float) -> int:
+        """Bytes of the packed layer, in closed form."""
+        total = 0
+        for n in (field.cardinality for field in shape.schema.fields):
+            m = self._shared_rows(n, shape.width, fraction)
+            total += n * shape.width if m is None else m * shape.width + self._own_numbers * n
+        return 4 * total
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "bias": trial.suggest_categorical("bias", [False, True]),
+            "multiplier_rate": trial.suggest_float("multiplier_rate", 0.3, 30.0, log=True),
+        }

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt
+
+from sharkbench.errors import Infeasible
+from sharkbench.method import Family, Method, small_field_rows
+
+if TYPE_CHECKING:
+    from sharkbench.data.schema import Schema
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+MOST_NUMBERS = (1 << 31) - 1
+"""Places in the array are 31-bit."""
+
+
+class ROBE(Method):
+    r"""Random offset block embedding (Desai, Chou and Shrivastava, "Random Offset Block Embedding (ROBE) for Compressed
+    Embedding Tables in Deep Learning Recommendation Systems", MLSys 2022).
+
+    .. math:: e(i)[k] = g(i, c) \, M\bigl[(h(i, c) + k \bmod Z) \bmod |M|\bigr], \qquad c = \lfloor k / Z \rfloor
+
+    One circular array :math:`M` for all fields; a row is cut from it in blocks of :math:`Z` neighbouring numbers, each
+    beginning where a hash of the id and the block's number says. The sign :math:`g` is 1 unless ``signed``. Any number
+    of bytes is met exactly.
+
+    The authors' code hashes by an affine function modulo a prime, which keeps the distance between the blocks of all
+    rows, so that rows that meet in one block mostly meet in all; the hash here mixes all bits of id, block and seed.
+    This project's own choices besides: the block's default; small fields keep a row per id beside the array
+    (``threshold``); first-order weights are the last numbers of a row, cut from the same array.
+    """
+
+    name: Literal["robe"] = "robe"
+    block: PositiveInt = 4
+    """Neighbouring numbers that are read together: the larger, the fewer reads and the fewer different rows."""
+    signed: bool = False
+    """Hash a sign for each block as well (not the authors')."""
+    numbers: PositiveInt | None = Field(default=None, le=MOST_NUMBERS)
+    """Length of the array; solved from the budget unless given."""
+    threshold: int | None = Field(default=None, ge=0)
+    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
+    given. With 0 all fields are cut from the array, as published."""
+
+    title: ClassVar[str] = "rows cut from one circular array"
+    paper: ClassVar[str] = "Desai et al., MLSys 2022, arXiv:2108.02191"
+    year: ClassVar[int] = 2022
+    family: ClassVar[Family] = "hashing"
+    saves_training_memory: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.numbers is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
+        sized = self.model_copy(update={"threshold": threshold})
+        cut = sum(shape.schema.fields[f].cardinality for f in sized._cut(shape.schema))
+        fixed = 4 * shape.width * (shape.rows - cut) + (8 if cut else 0)
+        left, least = (budget - fixed) // 4, self.block if cut else 0
+        if left < least:
+            raise Infeasible(
+                f"robe needs at least {fixed + 4 * least:,} bytes (whole fields, and one block of the array), the "
+                f"budget is {budget:,}; lower 'threshold' or 'block'"
+            )
+        return sized.model_copy(update={"numbers": max(1, min(left, cut * shape.width, MOST_NUMBERS))})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.shared_array import SharedArrayTable
+        from sharkbench.seeds import derive
+
+        assert self.numbers is not None
+        with bench.seeded("table"):
+            table = SharedArrayTable(
+                bench.schema,
+                bench.width,
+                self._cut(bench.schema),
+                self.numbers,
+                self.block,
+                derive(bench.seed, "places in the array"),
+                bench.init_std,
+                signed=self.signed,
+                sparse=bench.recipe.sparse,
+            )
+        model = bench.model(table)
+        bench.train(model)
+        return model
+
+    def _cut(self, schema: Schema) -> list[int]:
+        """The fields that are cut from the array."""
+        threshold = 200 if self.threshold is None else self.threshold
+        return [f for f, field in enumerate(schema.fields) if field.cardinality > threshold]
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "block": trial.suggest_categorical("block", [1, 2, 4, 8, 16]),
+            "signed": trial.suggest_categorical("signed", [False, True]),
+        }
