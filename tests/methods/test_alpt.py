@@ -1,0 +1,238 @@
+"""ALPT: the gradient of a step size, the three steps of an update by hand, and that learning the steps helps."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import sqrt
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from sharkbench import registry
+from sharkbench.data.dataset import Batch, PreparedDataset
+from sharkbench.data.schema import Field, Schema
+from sharkbench.embeddings.coded_rows import Chance
+from sharkbench.embeddings.learned_steps import LearnSteps
+from sharkbench.embeddings.low_precision import LowPrecisionTable
+from sharkbench.embeddings.stepped_rows import FieldSteps, RowSteps, SteppedRows, step_gradient
+from sharkbench.model import Model
+from sharkbench.training.optimizers import LazyAdam, RowwiseSGD
+from sharkbench.workbench import Workbench
+from tests.methods.planted import bench_on, planted
+
+BITS = [8, 4, 2]
+
+
+# The gradient ---------------------------------------------------------------------------------------------------------
+
+
+@given(bits=st.sampled_from(BITS), step=st.floats(1e-4, 1), seed=st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_step_gradient_is_autograd_s_through_straight_rounding(bits: int, step: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    body = torch.randn(5, 6, generator=generator) * step * 2 ** (bits - 1)
+    weight = torch.randn(5, 6, generator=generator)
+    steps = torch.full((5,), step).requires_grad_()
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+    inside = (body / steps[:, None]).clamp(low, high)
+    rounded = inside + (inside.round() - inside).detach()  # the gradient passes rounding as if it were nothing
+    (weight * rounded * steps[:, None]).sum().backward()
+
+    torch.testing.assert_close(step_gradient(body, steps.detach(), weight, bits), steps.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_step_gradient_number_by_number() -> None:
+    # Steps of 1, two bits: codes from -2 to 1.
+    body = torch.tensor([[0.3, 0.8, 3.0, -5.0, -1.6]])
+    by_hand = [0 - 0.3, 1 - 0.8, 1, -2, -2 + 1.6]
+    for k, expected in enumerate(by_hand):
+        one = torch.zeros(1, 5)
+        one[0, k] = 1.0
+        assert step_gradient(body, torch.ones(1), one, bits=2).item() == pytest.approx(expected)
+
+
+# The three steps ------------------------------------------------------------------------------------------------------
+
+SCHEMA, WIDTH, TAIL = Schema((Field("a", 6), Field("b", 4)), ("click",)), 5, 1
+IDS = torch.tensor([[0, 6], [2, 7], [2, 9]])
+
+
+class Head(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(-1, 1, WIDTH), requires_grad=False)
+
+    def forward(self, vectors: Tensor, dense: Tensor) -> Tensor:
+        return (vectors * self.weight).sum((1, 2))[:, None]
+
+
+class Module(nn.Module):
+    """What the callback asks of a training module."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model, self.task = model, SimpleNamespace(loss=lambda out, labels: (out - labels).square().sum())
+
+    def forward(self, ids: Tensor, dense: Tensor) -> Tensor:
+        return self.model(ids, dense)
+
+
+def store_of(step: str, bits: int, start: float) -> SteppedRows:
+    chance = Chance(0, "rounding")
+    made = RowSteps(10, WIDTH, TAIL, bits, chance) if step == "row" else FieldSteps(SCHEMA, WIDTH, TAIL, bits, chance)
+    made.fill(lambda n: torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(3)), start)
+    return made
+
+
+def one_update(store: SteppedRows, rate: float, step_rate: float, labels: Tensor) -> None:
+    """By the optimizer and the callback, as training calls them."""
+    layer = LowPrecisionTable(SCHEMA, store)
+    module = Module(Model(layer, Head()))
+    optimizer = RowwiseSGD([{"params": [layer.rows], "role": "embedding"}], lr=rate)
+    trainer: Any = SimpleNamespace(
+        optimizers=[optimizer], precision_plugin=SimpleNamespace(train_step_context=lambda: torch.enable_grad())
+    )
+    callback = LearnSteps(store, partial(RowwiseSGD, lr=step_rate))
+    callback.on_train_start(trainer, module)
+    batch = Batch(IDS, torch.empty(3, 0), labels)
+    module.task.loss(module(batch.ids, batch.dense), labels).backward()
+    optimizer.step()
+    callback.on_train_batch_end(trainer, module, None, batch, 0)
+    callback.on_train_end(trainer, module)
+
+
+@pytest.mark.parametrize("step", ["row", "field"])
+@pytest.mark.parametrize("bits", BITS)
+def test_an_update_is_the_three_steps_by_hand(step: str, bits: int) -> None:
+    rate, step_rate, labels = 0.05, 0.02, torch.tensor([[1.0], [-2.0], [0.5]])
+    store, rows, start = store_of(step, bits, 0.25), torch.arange(10), 0.25
+    before, low, high = store.read(rows), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    touched, weight = IDS.unique(), Head().weight
+
+    # First: the optimizer's step in float.
+    table = before.clone().requires_grad_()
+    ((table[IDS] * weight).sum((1, 2))[:, None] - labels).square().sum().backward()
+    updated = before - rate * table.grad
+    # Second: the same batch, rows rounded to the nearest, for the steps.
+    units = rows if step == "row" else torch.tensor([0] * 6 + [1] * 4)
+    steps = torch.full((int(units.max()) + 1,), start).requires_grad_()
+    places = updated[:, :-TAIL] / steps[units][:, None]
+    inside = places.clamp(low, high)
+    rounded = torch.cat([(inside + (inside.round() - inside).detach()) * steps[units][:, None], updated[:, -TAIL:]], 1)
+    ((rounded[IDS] * weight).sum((1, 2))[:, None] - labels).square().sum().backward()
+    scale = 1 / sqrt(3 * (WIDTH - TAIL) * high)
+    new_steps = (steps - step_rate * scale * steps.grad).detach()
+
+    one_update(store, rate, step_rate, labels)
+
+    all_units = torch.arange(store.num_units)
+    torch.testing.assert_close(store.steps(all_units), new_steps, rtol=1.1e-3 if step == "row" else 1e-4, atol=0)
+    # Third: rounded by chance, so to a neighbour on the new grid.
+    grid = store.steps(store.units(touched))[:, None]
+    kept, places = store.read(touched)[:, :-TAIL] / grid, updated[touched][:, :-TAIL] / grid
+    torch.testing.assert_close(kept, kept.round(), rtol=0, atol=1e-3)
+    assert ((kept - places.clamp(low, high)).abs() < 1 + 1e-3).all()
+    torch.testing.assert_close(store.read(touched)[:, -TAIL:], updated[touched][:, -TAIL:], rtol=1e-3, atol=1e-6)
+    if step == "row":
+        others = torch.tensor([r for r in range(10) if r not in touched.tolist()])
+        torch.testing.assert_close(store.read(others), before[others], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("step", ["row", "field"])
+def test_writes_are_right_on_average(step: str) -> None:
+    store, rows = store_of(step, 4, 0.25), torch.arange(10)
+    values = torch.randn(10, WIDTH, generator=torch.Generator().manual_seed(5)) / 2
+    drawn = []
+    for _ in range(1500):
+        store.write(rows, values)
+        drawn.append(store.read(rows))
+    drawn = torch.stack(drawn).double()
+    assert ((drawn.mean(0) - values).abs() < 5 * drawn.std(0) / 1500**0.5 + 1e-9).all()
+
+
+@pytest.mark.parametrize("step", ["row", "field"])
+def test_what_waits_is_read_rounded_to_the_nearest(step: str) -> None:
+    store = store_of(step, 8, 0.25)
+    before, rows = store.read(torch.arange(10)), torch.tensor([1, 4, 7])
+    store.held = True
+    store.write(rows, torch.full((3, WIDTH), 0.4))
+    read = store.read(torch.arange(10))
+    expected = before.clone()
+    expected[rows] = torch.tensor([0.5] * (WIDTH - TAIL) + [0.4] * TAIL)
+    torch.testing.assert_close(read, expected)
+    store.release()
+    released = store.read(rows)[:, : WIDTH - TAIL]
+    assert ((released == 0.25) | (released == 0.5)).all()
+
+
+# The method -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dataset() -> PreparedDataset:
+    return planted(12_000)
+
+
+@pytest.mark.parametrize("step", ["row", "field"])
+@pytest.mark.parametrize("backbone", ["dnn", "deepfm"])
+def test_bytes_are_exact_and_what_is_served_is_what_was_trained(
+    step: str, backbone: str, dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    bench = bench_on(dataset, tmp_path, backbone, budget=0.85, epochs=1)
+    method = registry.parse({"name": "alpt", "step": step, "bits": 4}).config_for(bench.budget, bench.shape)
+    model = method.compress(bench).eval()
+    packed, ids = model.pack().layer, dataset.splits["valid"].ids
+
+    torch.testing.assert_close(packed(ids), model.embedding(ids), rtol=0, atol=0)
+    if step == "row":
+        assert bench.budget - 4 * bench.width - 60 < packed.nbytes <= bench.budget
+    else:
+        assert packed.nbytes == bench.schema.num_rows * (2 + 2 * bench.first_order) + 8 * 16 * 4
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_rows_start_with_the_spread_of_full_rows(bits: int, dataset: PreparedDataset, tmp_path: Path) -> None:
+    bench = bench_on(planted(2000), tmp_path, "dnn", epochs=1, init_std=0.1, learning_rate=1e-30)
+    model = registry.parse({"name": "alpt", "bits": bits, "cache": 0, "learned": False}).compress(bench)
+    rows = model.embedding.store.read(torch.arange(bench.schema.num_rows))
+    assert rows.std().item() == pytest.approx(0.1, rel=0.1)
+
+
+def auc(bench: Workbench, **settings: object) -> float:
+    model = registry.parse({"name": "alpt", "cache": 0, **settings}).compress(bench)
+    return bench.evaluate(model)["click"].auc
+
+
+@pytest.mark.parametrize("step", ["row", "field"])
+def test_learned_steps_beat_fixed_ones_that_were_chosen_badly(
+    step: str, dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    bench = bench_on(dataset, tmp_path, "dnn", epochs=3, init_std=0.1, optimizer="lazy_adam")
+    bad = {"bits": 4, "step": step, "initial_step": 1e-3}
+    assert auc(bench, **bad) > auc(bench, **bad, learned=False) + 0.01
+
+
+def test_hot_rows_learn_in_full_precision_beside_it(dataset: PreparedDataset, tmp_path: Path) -> None:
+    bench = bench_on(dataset, tmp_path, "dnn", epochs=2, init_std=0.1)
+    model = registry.parse({"name": "alpt", "bits": 2, "cache": 0.3}).compress(bench)
+    store = model.embedding.store
+    assert len(store.keys) == round(0.3 * bench.schema.num_rows)
+    assert store.values.unique().numel() > 0.9 * store.values.numel()
+    assert not store.cold.held
+
+
+def test_steps_are_adapted_by_adam_with_the_batch_s_units_only() -> None:
+    store = store_of("row", 8, 0.25)
+    layer = LowPrecisionTable(SCHEMA, store)
+    optimizer: Any = SimpleNamespace(param_groups=[{"lr": 0.1, "role": "embedding"}])
+    callback = LearnSteps(store, partial(LazyAdam, lr=0.01))
+    callback.on_train_start(SimpleNamespace(optimizers=[optimizer]), Module(Model(layer, Head())))  # type: ignore[arg-type]
+    assert callback.steps.untyped_storage().nbytes() == 4
+    assert callback.steps.shape == (10, 1)
