@@ -23,6 +23,7 @@ from sharkbench import tracking
 from sharkbench.leaderboard.report import write_report
 from sharkbench.store import Store
 from sharkbench.suite.load import load
+from sharkbench.tracking.client import client_of
 from tests.browser.conftest import Visit
 from tests.leaderboard.plausible import fill
 
@@ -56,7 +57,7 @@ def ui(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui
         suite, out, [path for path in write_report(Store(out), suite, out, {}) if path.suffix != ".parquet"]
     )
 
-    client = tracking._client(tracking.tracking_uri(suite, out))
+    client = client_of(tracking.tracking_uri(suite, out))
     experiment = client.get_experiment_by_name("plausible").experiment_id
     runs = client.search_runs([experiment])
     ok = [run.info.run_id for run in runs if "auc" in run.data.metrics]

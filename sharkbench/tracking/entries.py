@@ -1,0 +1,123 @@
+"""What of a run stands in MLflow, and under which name: the names are what people compare and plot by."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sharkbench.store import Epoch, Quality, Result, Speed
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+VALUE_LENGTH = 6000
+"""Of parameters and tags, in characters."""
+_NAME = re.compile(r"[^\w\-. /]")
+
+
+def milliseconds(moment: str) -> int:
+    """Of an ISO 8601 moment, since 1970."""
+    return int(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def title(result: Result) -> str:
+    """Name of the run."""
+    budget = f" {result.budget}" if result.budget else ""
+    return f"{result.method_label}{budget} {result.backbone} {result.dataset} seed {result.seed}"
+
+
+def params(result: Result, settings: Mapping[str, Any]) -> dict[str, str]:
+    """What was asked for; ``settings`` are those of recipe, backbone and task."""
+    stated = {
+        "dataset": result.dataset,
+        "split": result.split,
+        "backbone": result.backbone,
+        "method": result.method,
+        "method_label": result.method_label,
+        "dimension": result.dimension,
+        "budget": result.budget,
+        "budget_bytes": result.budget_bytes,
+        "seed": result.seed,
+        **dict(_flat("method", result.method_config)),
+        **{name: value for group, found in settings.items() for name, value in _flat(group, found)},
+    }
+    return {_NAME.sub("_", name): str(value)[:VALUE_LENGTH] for name, value in stated.items() if value is not None}
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            # A tagged setting is named by its tag: {"name": "adam", ...} under "optimizer" is optimizer=adam.
+            yield from [(prefix, inner)] if name == "name" else _flat(f"{prefix}.{name}", inner)
+    else:
+        yield prefix, json.dumps(value) if isinstance(value, list | tuple) else value
+
+
+def measurements(result: Result) -> Iterator[tuple[str, float | None]]:
+    """What came out, but speeds."""
+    yield from _qualities("", result.quality)
+    yield from _qualities("valid_", result.quality_valid)
+    yield from ((f"pack_gap_{label}", gap) for label, gap in result.pack_gap.items())
+    yield "bytes", result.bytes
+    yield "bytes_ratio", result.bytes_ratio
+    yield "param_ratio", result.param_ratio
+    yield "backbone_bytes", result.backbone_bytes
+    yield "seconds", result.seconds
+    if result.training is not None:
+        yield "train_seconds", result.training.seconds
+        yield "train_samples_per_second", result.training.samples_per_second
+        yield "train_peak_bytes", result.training.peak_memory_bytes
+        yield "train_epochs", result.training.epochs
+
+
+def _qualities(prefix: str, qualities: Mapping[str, Quality]) -> Iterator[tuple[str, float | None]]:
+    """Each metric of each label, and under its own name the mean over the labels that have it."""
+    for metric in ("auc", "logloss", "normalized_entropy", "ece", "gauc"):
+        values = {label: getattr(quality, metric) for label, quality in qualities.items()}
+        yield from ((f"{prefix}{metric}_{label}", value) for label, value in values.items())
+        known = [value for value in values.values() if value is not None]
+        if known:
+            yield f"{prefix}{metric}", sum(known) / len(known)
+
+
+def speeds(speed: Speed) -> Iterator[tuple[str, float | None]]:
+    """What the measuring stage found."""
+    own = min((timing.rows for timing in speed.lookups), default=0)
+    for timing in speed.lookups:
+        # The plain names are those of the data's own ids and size; a larger table and other ids say so.
+        suffix = "" if timing.stream == "data" else f"_{timing.stream}"
+        suffix += "" if timing.rows == own else "_large"
+        yield f"lookups_per_second{suffix}", timing.per_second
+        yield f"lookup_ratio_torch{suffix}", timing.ratio_torch
+        yield f"lookup_ratio_fp32{suffix}", timing.ratio_fp32
+    yield "model_samples_per_second", speed.model_samples_per_second
+    yield "model_ratio_fp32", speed.model_ratio_fp32
+    yield "model_samples_per_second_large", speed.large_model_samples_per_second
+    yield "model_ratio_fp32_large", speed.large_model_ratio_fp32
+
+
+def curves(history: Iterable[Epoch], begun: int) -> Iterator[Metric]:
+    """What was validated after each epoch, by stage, at ``begun`` (in milliseconds)."""
+    steps: dict[str, int] = {}
+    for epoch in history:
+        step = steps[epoch.stage] = steps.get(epoch.stage, -1) + 1
+        values = [
+            ("train_loss", epoch.train_loss),
+            ("learning_rate", epoch.learning_rate),
+            *((f"valid_auc_{label}", value) for label, value in epoch.valid_auc.items()),
+            *((f"valid_logloss_{label}", value) for label, value in epoch.valid_logloss.items()),
+        ]
+        yield from metrics(((f"{epoch.stage}/{name}", value) for name, value in values), begun, step)
+
+
+def metrics(values: Iterable[tuple[str, float | None]], begun: int, step: int = 0) -> Iterator[Metric]:
+    """Those of ``values`` that are a number, as MLflow has them."""
+    from mlflow.entities import Metric
+
+    for name, value in values:
+        if value is not None and math.isfinite(value):
+            yield Metric(_NAME.sub("_", name), float(value), begun, step)

@@ -1,0 +1,189 @@
+"""Writes the records of one suite: parent runs, and under them a child for every stored run."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+from sharkbench.store import SPEED, Result, Speed, Store
+from sharkbench.suite.model import Suite
+from sharkbench.tracking import entries
+from sharkbench.tracking.client import DATABASE, client_of, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+KEY, STARTED, INVOCATION, MEASURED = (f"sharkbench.{tag}" for tag in ("key", "started", "invocation", "measured"))
+_BATCH = 100
+
+
+class Tracker:
+    """Writes records of one suite. Makes the database and the experiment where there are none.
+
+    Args:
+        invocation: whose parent run to begin now; others are made when a run of theirs is added.
+    """
+
+    def __init__(self, suite: Suite, store: Store, invocation: str | None = None) -> None:
+        self.suite, self.store = suite, store
+        with store.lock("tracking"):
+            if not suite.tracking.uri and not (store.out / DATABASE).exists():
+                self._make_database()
+            self.client = client_of(tracking_uri(suite, store.out))
+            self.experiment = self._experiment()
+            self.parents, self.children = self._known()
+        self._open: set[str] = set()
+        if invocation is not None:
+            self._parent(invocation)
+
+    def add(self, key: str) -> bool:
+        """Record a stored run and its speed, unless they are; returns whether the run was new."""
+        result = self.store.get(key)
+        if result is None:
+            return False
+        with self.store.lock("tracking"):
+            known = (key, result.started)
+            new = known not in self.children
+            if new:
+                self.children[known] = self._child(result)
+            speed = self.store.speed(key)
+            if speed is not None:
+                self._add_speed(self.children[known], result, speed)
+        return new
+
+    def close(self, *, interrupted: bool = False) -> None:
+        """End the parent runs that were begun or added to, with the tables as they are now."""
+        for invocation in self._open:
+            run = self.parents[invocation]
+            for name in ("leaderboard.csv", "runs.csv"):
+                if (self.store.out / name).is_file():
+                    self.client.log_artifact(run, str(self.store.out / name))
+            self.client.set_terminated(run, "KILLED" if interrupted else "FINISHED")
+        self._open.clear()
+
+    def _make_database(self) -> None:
+        """Elsewhere and then in one rename: half its tables are worse than none, and making them takes seconds."""
+        for leftover in self.store.out.glob(f".{DATABASE}.*"):
+            leftover.unlink()
+        scratch = self.store.out / f".{DATABASE}.{secrets.token_hex(4)}"
+        client_of(f"sqlite:///{scratch.resolve()}").search_experiments(max_results=1)
+        scratch.rename(self.store.out / DATABASE)
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(self.suite.name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        # Beside the database if that is ours; a server has its own place for artifacts.
+        place = None if self.suite.tracking.uri else (self.store.out / "mlartifacts").resolve().as_uri()
+        return str(self.client.create_experiment(self.suite.name, artifact_location=place))
+
+    def _known(self) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+        parents: dict[str, str] = {}
+        children: dict[tuple[str, str], str] = {}
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
+            for run in page:
+                tags = run.data.tags
+                if KEY in tags and run.info.status not in ("FINISHED", "FAILED"):
+                    self.client.delete_run(run.info.run_id)  # its record was cut off halfway, and is made again
+                elif KEY in tags:
+                    children[tags[KEY], tags.get(STARTED, "")] = run.info.run_id
+                elif INVOCATION in tags:
+                    parents[tags[INVOCATION]] = run.info.run_id
+            token = page.token
+            if not token:
+                return parents, children
+
+    def _parent(self, invocation: str) -> str:
+        if invocation not in self.parents:
+            run = self.client.create_run(
+                self.experiment, tags={INVOCATION: invocation, "sharkbench.suite": self.suite.name}, run_name=invocation
+            )
+            self.parents[invocation] = run.info.run_id
+            # Without its tracking section: an address may carry a password.
+            settings = self.suite.model_dump(mode="json", exclude={"tracking"}, warnings=False)
+            self.client.log_dict(run.info.run_id, settings, "suite.json")
+        self._open.add(invocation)
+        return self.parents[invocation]
+
+    def _child(self, result: Result) -> str:
+        from mlflow.entities import Param
+
+        environment = self.store.environment(result.key)
+        spec = self.store.spec(result.key)
+        begun = entries.milliseconds(result.started)
+        tags = {
+            "mlflow.parentRunId": self._parent(environment.invocation if environment else "unknown"),
+            KEY: result.key,
+            STARTED: result.started,
+            "sharkbench.status": result.status,
+            "sharkbench.kind": result.kind,
+            "sharkbench.reason": result.reason,
+            "sharkbench.method_version": result.method_version,
+            "sharkbench.data_fingerprint": result.data_fingerprint,
+            "sharkbench.git_revision": environment.git_revision if environment else None,
+            "sharkbench.git_dirty": environment.git_dirty if environment else None,
+            "sharkbench.hardware": ", ".join([environment.cpu, *environment.gpus]) if environment else None,
+        }
+        texts = {tag: str(value)[: entries.VALUE_LENGTH] for tag, value in tags.items() if value is not None}
+        run = self.client.create_run(self.experiment, start_time=begun, tags=texts, run_name=entries.title(result))
+        number = str(run.info.run_id)
+        settings = spec.model_dump(mode="json", include={"train", "backbone", "task"}) if spec else {}
+        self._log(number, entries.metrics(entries.measurements(result), begun))
+        self._log(number, entries.curves(result.history, begun))
+        params = [Param(name, value) for name, value in entries.params(result, settings).items()]
+        for i in range(0, len(params), _BATCH):
+            self.client.log_batch(number, params=params[i : i + _BATCH])
+        self._add_dataset(number, result, spec.dataset.model_dump(mode="json") if spec else {})
+        self._attach(number, str(run.info.artifact_uri), self.store.directory(result.key))
+        status = "FAILED" if result.status == "failed" else "FINISHED"
+        self.client.set_terminated(number, status, begun + int(result.seconds * 1000))
+        return number
+
+    def _add_speed(self, run: str, result: Result, speed: Speed) -> None:
+        if MEASURED in self.client.get_run(run).data.tags:
+            return
+        self._log(run, entries.metrics(entries.speeds(speed), entries.milliseconds(result.started)))
+        self._attach(run, str(self.client.get_run(run).info.artifact_uri), self.store.directory(result.key), (SPEED,))
+        self.client.set_tag(run, MEASURED, "true")
+
+    def _log(self, run: str, metrics: Iterable[Metric]) -> None:
+        batch = list(metrics)
+        for i in range(0, len(batch), _BATCH):
+            self.client.log_batch(run, metrics=batch[i : i + _BATCH])
+
+    def _add_dataset(self, run: str, result: Result, settings: Mapping[str, Any]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        about = Dataset(
+            name=result.dataset,
+            digest=result.data_fingerprint[:36],
+            source_type=str(settings.get("source", "unknown")),
+            source=json.dumps(settings),
+        )
+        tags = [InputTag("mlflow.data.context", f"{result.split} split")]
+        self.client.log_inputs(run, datasets=[DatasetInput(about, tags)])
+
+    def _attach(self, run: str, uri: str, directory: Path, names: Iterable[str] | None = None) -> None:
+        files = [directory / name for name in names] if names else sorted(directory.iterdir())
+        local = Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else None
+        for file in files:
+            if local is None:
+                self.client.log_artifact(run, str(file))
+            else:
+                # A link where the disk allows it: tables can be large, and stored files never change.
+                local.mkdir(parents=True, exist_ok=True)
+                (local / file.name).unlink(missing_ok=True)
+                try:
+                    os.link(file, local / file.name)
+                except OSError:
+                    shutil.copyfile(file, local / file.name)
