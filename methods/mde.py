@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from sharkbench.errors import InputError
+from sharkbench.method import Family, Method, small_field_rows
+
+if TYPE_CHECKING:
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+STEEPEST = 4.0
+"""A temperature at which all but the most popular field have one number per row, whatever the table."""
+
+
+class MDE(Method):
+    r"""Mixed dimensions (Ginart et al., "Mixed Dimension Embeddings with Application to Memory-Efficient
+    Recommendation Systems", ISIT 2021).
+
+    .. math:: e_f(i) = R_f[i]\, P_f, \qquad R_f \in \mathbb{R}^{n_f \times d_f},\;
+              P_f \in \mathbb{R}^{d_f \times D}, \qquad
+              d_f = \operatorname{round} \max\bigl(1, D\, (p_f / \max_g p_g)^{\alpha}\bigr), \quad p_f = k_f / n_f
+
+    with :math:`k_f` the values of the field that a sample reads on average. A field of many rows has seldom read,
+    short ones; the matrix lifts them to the common width. Dimensions are fixed before training. As in the public code
+    of DLRM, popularity is one number per field, rounding is half to even, and small fields stay whole.
+
+    This project's own choices: the budget, matrices included, decides the temperature :math:`\alpha` (or, with
+    ``temperature`` given, the factor in place of :math:`D`), and what rounding leaves of it buys further dimensions
+    one by one, for the field that lacks most of its unrounded :math:`d_f`. A row of width :math:`D` holds the
+    first-order weights too. Matrices start orthogonal and are not regularised. A row cannot be shorter than one number:
+    budgets below about :math:`1/D` are out of reach.
+    """
+
+    name: Literal["mde"] = "mde"
+    temperature: NonNegativeFloat | None = None
+    """The exponent of popularity; solved from the budget unless given (DLRM's code takes 0.3)."""
+    threshold: int | None = Field(default=None, ge=0)
+    """Fields of at most so many rows keep whole rows; 200, or fewer where they would take half the budget, unless
+    given."""
+    dimensions: tuple[PositiveInt, ...] | None = None
+    """Numbers per row of each field; solved from the budget unless given."""
+
+    title: ClassVar[str] = "rows the shorter the less popular their field, times a matrix"
+    paper: ClassVar[str] = "Ginart et al., ISIT 2021, arXiv:1909.11810"
+    year: ClassVar[int] = 2021
+    family: ClassVar[Family] = "mixed dimension"
+    saves_training_memory: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.dimensions is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        from sharkbench.embeddings.dimensions import sized_to_budget
+
+        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
+        rows = [field.cardinality for field in shape.schema.fields]
+        popularity = _popularity(shape)
+
+        def wanted(t: float) -> list[float]:
+            if self.temperature is None:
+                exponent, base = STEEPEST * (1 - t), float(shape.width)
+            else:
+                # With the exponent given the factor falls, down to where all fields have one number per row.
+                exponent = self.temperature
+                base = shape.width * (t / min(popularity) ** exponent)
+            powers = [min(float(shape.width), base * p**exponent) for p in popularity]
+            return [float(shape.width) if n <= threshold else d for n, d in zip(rows, powers, strict=True)]
+
+        dimensions = sized_to_budget(wanted, rows, shape.width, budget, what="mde")
+        return self.model_copy(update={"threshold": threshold, "dimensions": dimensions})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.projected import ProjectedTable
+
+        assert self.dimensions is not None
+        fields = bench.schema.fields
+        if len(self.dimensions) != len(fields) or max(self.dimensions) > bench.width:
+            raise InputError(
+                f"mde: 'dimensions' has {len(self.dimensions)} numbers up to {max(self.dimensions)}; the table has "
+                f"{len(fields)} fields of up to {bench.width}"
+            )
+        with bench.seeded("table"):
+            table = ProjectedTable(
+                bench.schema, bench.width, self.dimensions, bench.init_std, sparse=bench.recipe.sparse
+            )
+        model = bench.model(table)
+        bench.train(model)
+        sizes = [
+            {"field": f.name, "rows": f.cardinality, "dimension": d}
+            for f, d in zip(fields, self.dimensions, strict=True)
+        ]
+        bench.note("dimensions", sizes)
+        return model
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {"temperature": trial.suggest_float("temperature", 0.02, 1.0, log=True)}
+
+
+def _popularity(shape: TableShape) -> list[float]:
+    """``p_f / max p``: reads per row and sample, those of the most popular field being one."""
+    fields, counts = shape.schema.fields, shape.schema.frequencies
+    reads = [float(field.slots) for field in fields]
+    if counts is not None:
+        reads = [float(counts[first:end].sum()) for first, end in pairwise(shape.schema.offsets.tolist())]
+    popularity = [max(k, 1.0) / field.cardinality for k, field in zip(reads, fields, strict=True)]
+    return [p / max(popularity) for p in popularity]

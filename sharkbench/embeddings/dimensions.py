@@ -1,0 +1,129 @@
+"""How many numbers the rows of each field get: bytes of projected rows, and budgets spent to the last dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil
+
+from sharkbench.errors import Infeasible
+
+CLOSE = 0.98
+"""A share of the budget that is as good as all of it."""
+
+
+def field_bytes(rows: int, dimension: int, width: int, bias: bool = False) -> int:
+    """Bytes of ``rows`` rows of ``dimension`` numbers and the matrix (and bias) that takes them to ``width``, fp32.
+
+    Rows of the whole ``width`` need neither.
+    """
+    return 4 * (rows * width if dimension >= width else (rows + width) * dimension + width * bias)
+
+
+def projected_bytes(rows: Sequence[int], dimensions: Sequence[int], width: int, bias: bool = False) -> int:
+    """Bytes of the packed layer whose field ``f`` has ``rows[f]`` rows of ``dimensions[f]`` numbers."""
+    return sum(field_bytes(n, d, width, bias) for n, d in zip(rows, dimensions, strict=True))
+
+
+def largest_short(rows: int, width: int, bias: bool = False) -> int:
+    """The largest dimension below ``width`` that takes fewer bytes than whole rows do; 0 where none does."""
+    return min(width - 1, max(0, ceil((rows - bias) * width / (rows + width)) - 1))
+
+
+def sized_to_budget(
+    wanted: Callable[[float], Sequence[float]],
+    rows: Sequence[int],
+    width: int,
+    budget: int,
+    *,
+    what: str,
+    bias: bool = False,
+) -> tuple[int, ...]:
+    """Dimensions after ``wanted(t)``, ``t`` in [0, 1] chosen so that the packed bytes meet ``budget``.
+
+    ``wanted`` must not fall as ``t`` grows. Its numbers are rounded (half to even, never below one), then what is left
+    of the budget is spent for the field that lacks most of what is
+    wanted (:func:`spend`). Where rounding is so coarse that this stays 2%
+    under the budget, a few smaller ``t`` are tried as well, and the fullest result is taken.
+
+    Args:
+        wanted: per field, a real number of dimensions.
+        rows: of each field.
+        width: numbers of a whole row.
+        budget: bytes.
+        what: names the method in the reason.
+
+    Raises:
+        Infeasible: one number per row is too much already.
+    """
+
+    def rounded(t: float) -> list[int]:
+        return [whole_if_no_larger(n, round(max(1.0, d)), width, bias) for n, d in zip(rows, wanted(t), strict=True)]
+
+    refuse_below_one(rows, width, budget, what=what, bias=bias)
+    low, high = 0.0, 1.0
+    if projected_bytes(rows, rounded(1.0), width, bias) <= budget:
+        low = 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        fits = projected_bytes(rows, rounded(middle), width, bias) <= budget
+        low, high = (middle, high) if fits else (low, middle)
+    best: list[int] = []
+    for step in range(20):
+        target = wanted(low * (1 - step / 100))
+        start = rounded(low * (1 - step / 100))
+        if projected_bytes(rows, start, width, bias) > budget:
+            start = fewest(rows, width, bias)
+        filled = spend(start, lambda f, d, _, target=target: target[f] - d, rows, width, budget, bias)  # type: ignore[misc]
+        if not best or projected_bytes(rows, filled, width, bias) > projected_bytes(rows, best, width, bias):
+            best = filled
+        if projected_bytes(rows, best, width, bias) >= CLOSE * budget:
+            break
+    return tuple(best)
+
+
+def spend(
+    dimensions: Sequence[int],
+    worth: Callable[[int, int, int], float],
+    rows: Sequence[int],
+    width: int,
+    budget: int,
+    bias: bool = False,
+) -> list[int]:
+    """``dimensions``, raised step by step as long as the packed bytes stay within ``budget``.
+
+    Of the steps that fit, the one of the largest ``worth(field, from dimension, to dimension)`` comes first. A step is
+    one dimension, or to whole rows where a matrix would not pay any more.
+    """
+    dimensions = list(dimensions)
+    left = budget - projected_bytes(rows, dimensions, width, bias)
+    while True:
+        steps = []
+        for f, (n, d) in enumerate(zip(rows, dimensions, strict=True)):
+            larger = whole_if_no_larger(n, d + 1, width, bias)
+            cost = field_bytes(n, larger, width, bias) - field_bytes(n, d, width, bias)
+            if d < width and cost <= left:
+                steps.append((-worth(f, d, larger), f, larger, cost))
+        if not steps:
+            return dimensions
+        _, f, larger, cost = min(steps)
+        dimensions[f], left = larger, left - cost
+
+
+def whole_if_no_larger(rows: int, dimension: int, width: int, bias: bool = False) -> int:
+    """``dimension``, or ``width`` where short rows and their matrix would take as many bytes as whole rows."""
+    return dimension if dimension <= largest_short(rows, width, bias) else width
+
+
+def fewest(rows: Sequence[int], width: int, bias: bool = False) -> list[int]:
+    """The fewest bytes that there are: one number per row, or whole rows where a matrix would cost more."""
+    return [whole_if_no_larger(n, 1, width, bias) for n in rows]
+
+
+def refuse_below_one(rows: Sequence[int], width: int, budget: int, *, what: str, bias: bool = False) -> None:
+    """Raises Infeasible where one number per row, with the matrices, takes more than ``budget`` bytes."""
+    least = projected_bytes(rows, fewest(rows, width, bias), width, bias)
+    if least > budget:
+        raise Infeasible(
+            f"{what}: one number per row and the matrices take {least:,} bytes already, the budget is {budget:,}; "
+            "raise the budget or the suite's dimension, or share rows (hash, qr)"
+        )

@@ -1,0 +1,144 @@
+"""Mixed dimensions: the power rule, budgets to the byte, and rows that are a short row times their field's matrix."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sharkbench import registry
+from sharkbench.data.schema import PADDING, Field, Schema
+from sharkbench.embeddings.dimensions import field_bytes, largest_short, projected_bytes
+from sharkbench.embeddings.projected import ProjectedTable
+from sharkbench.errors import Infeasible, InputError
+from sharkbench.method import Method
+from sharkbench.shape import TableShape
+from tests.methods.planted import bench_on, planted
+from tests.methods.shapes import SIZES, shape_of
+
+
+def dimensions(method: Method) -> tuple[int, ...]:
+    found = method.dimensions  # type: ignore[attr-defined]
+    assert found is not None
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=6),
+    width=st.integers(1, 9),
+    share=st.floats(0.01, 1),
+    temperature=st.sampled_from([None, 0.0, 0.3]),
+)
+def test_never_over_the_budget_and_exact_about_it(
+    sizes: list[int], width: int, share: float, temperature: float | None
+) -> None:
+    shape = shape_of(sizes, width)
+    budget = int(share * shape.fp32_bytes)
+    try:
+        sized = registry.parse({"name": "mde", "temperature": temperature}).config_for(budget, shape)
+    except Infeasible:
+        # Whole rows where a matrix costs more, one number per row elsewhere: no layer is smaller.
+        assert sum(min(4 * n * width, 4 * (n + width)) for n in sizes) > budget
+        return
+    packed = ProjectedTable(shape.schema, width, dimensions(sized), 0.1).pack()
+    assert packed.nbytes == projected_bytes(sizes, dimensions(sized), width) <= budget
+
+
+@pytest.mark.parametrize("first_order", [0, 2])
+@pytest.mark.parametrize("temperature", [None, 0.3])
+@pytest.mark.parametrize("share", [0.5, 0.25, 0.1])
+def test_lands_within_two_percent_under_the_budget(share: float, temperature: float | None, first_order: int) -> None:
+    shape = shape_of(SIZES, 16, first_order)
+    budget = int(share * shape.fp32_bytes)
+    sized = registry.parse({"name": "mde", "temperature": temperature}).config_for(budget, shape)
+    assert 0.98 * budget <= projected_bytes(SIZES, dimensions(sized), shape.width) <= budget
+
+
+@given(rows=st.integers(1, 500), width=st.integers(1, 20), bias=st.booleans())
+def test_short_rows_are_those_that_take_fewer_bytes(rows: int, width: int, bias: bool) -> None:
+    whole = 4 * rows * width
+    shorter = [d for d in range(1, width) if field_bytes(rows, d, width, bias) < whole]
+    assert largest_short(rows, width, bias) == max(shorter, default=0)
+
+
+def test_popular_fields_have_longer_rows() -> None:
+    shape = shape_of(SIZES)
+    found = dimensions(registry.parse("mde").config_for(shape.fp32_bytes // 4, shape))
+    by_size = [d for _, d in sorted(zip(SIZES, found, strict=True))]
+    assert by_size[0] == 16
+    assert by_size[-1] < 4
+    # What is left over may buy a field one number more than its rank among the fields gives it.
+    assert all(larger <= smaller + 1 for smaller, larger in pairwise(by_size))
+
+
+def test_fields_of_several_values_are_read_more_often() -> None:
+    fields = (Field("one", 1000), Field("many", 1000, slots=4))
+    counts = np.concatenate([np.full(1000, 1), np.full(1000, 4)])
+    shape = TableShape(Schema(fields, ("click",), frequencies=counts), 16)
+    one, many = dimensions(registry.parse({"name": "mde", "threshold": 0}).config_for(shape.fp32_bytes // 2, shape))
+    assert many > one
+
+
+def test_rows_are_short_rows_times_the_fields_matrix() -> None:
+    torch.manual_seed(0)
+    schema = Schema((Field("a", 30), Field("b", 20, slots=2), Field("c", 9), Field("d", 40)), ("click",))
+    table = ProjectedTable(schema, 6, (2, 3, 6, 2), 0.1, bias=True)
+    for bias in table.biases:
+        torch.nn.init.normal_(bias)
+    ids = torch.tensor([[3, 31, PADDING, 55, 60], [29, 40, 49, 50, 98]])
+    (a, d), b, c = table.rows[0].split([30, 40]), table.rows[1], table.rows[2]
+    of_a, of_d = (
+        (lambda i: a[i] @ table.matrices[0][0] + table.biases[0][0]),
+        lambda i: d[i] @ table.matrices[0][1] + table.biases[0][1],
+    )
+
+    def of_b(i: int) -> torch.Tensor:
+        return b[i] @ table.matrices[1][0] + table.biases[1][0]
+
+    expected = torch.stack(
+        [
+            torch.stack([of_a(3), of_b(1), c[5], of_d(1)]),
+            torch.stack([of_a(29), (of_b(10) + of_b(19)) / 2, c[0], of_d(39)]),
+        ]
+    )
+    torch.testing.assert_close(table(ids), expected)
+    torch.testing.assert_close(table.pack()(ids), expected)
+
+
+def test_fields_may_be_left_out() -> None:
+    torch.manual_seed(0)
+    schema = Schema((Field("a", 30), Field("b", 20, slots=2), Field("c", 9)), ("click",))
+    table = ProjectedTable(schema, 4, (2, 4), 0.1, fields=[1, 2])
+    ids = torch.tensor([[3, 31, PADDING, 55]])
+    assert table(ids).shape == (1, 2, 4)
+    torch.testing.assert_close(table(ids), table.pack()(ids))
+    torch.testing.assert_close(table(ids)[0, 1], table.rows[1][5])
+
+
+@pytest.mark.parametrize("dimension", [1, 3, 16])
+def test_rows_start_with_the_full_tables_deviation(dimension: int) -> None:
+    torch.manual_seed(0)
+    schema = shape_of([20000]).schema
+    rows = ProjectedTable(schema, 16, [dimension], 0.01).lookup(torch.arange(20000)[:, None])
+    assert rows.std().item() == pytest.approx(0.01, rel=0.05)
+    assert rows.mean().abs().item() < 0.001
+
+
+def test_sparse_gradients_hold_the_batchs_rows_only() -> None:
+    table = ProjectedTable(shape_of([500, 40]).schema, 8, (2, 8), 0.1, sparse=True)
+    table(torch.tensor([[3, 510], [7, 510]])).sum().backward()
+    assert table.rows[0].grad is not None
+    assert table.rows[0].grad.coalesce().indices().tolist() == [[3, 7]]
+    assert table.matrices[0].grad is not None
+
+
+def test_dimensions_of_another_table_are_refused(tmp_path: Path) -> None:
+    bench = bench_on(planted(1_000), tmp_path)
+    with pytest.raises(InputError, match="8 fields"):
+        registry.parse({"name": "mde", "dimensions": [2, 2]}).compress(bench)
