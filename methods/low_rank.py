@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
+from sharkbench.errors import InputError
+from sharkbench.method import Family, Method, small_field_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sharkbench.embeddings.projected import ProjectedTable
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class LowRank(Method):
+    r"""Low-rank factors per field: the trained table cut to its strongest axes, then fine-tuned.
+
+    .. math:: e_f(i) = r_i P_f + b_f, \qquad
+              \min_{r, P, b} \sum_i p_i \lVert e_i - r_i P_f - b_f \rVert^2, \quad
+              P_f \in \mathbb{R}^{k_f \times D}
+
+    with :math:`p_i` the frequency of row :math:`i`, so that the rows which are read often are kept best. The minimum is
+    a truncated singular value decomposition of the rows around their mean, scaled by :math:`\sqrt{p_i}` (Eckart and
+    Young, 1936); weights by frequency in low-rank tables are those of Chen et al. (GroupReduce, NeurIPS 2018).
+
+    This project's own choices: a decomposition per field (not per group of words), with a bias; the budget is spent
+    axis by axis, on the field where an axis holds most energy per byte; a row's first-order weights are columns like
+    the others; fine-tuning is undone where no validation gains from it. With ``start: scratch`` factors of equal rank
+    are trained from random ones instead. A row cannot be shorter than one number: budgets below about :math:`1/D`
+    are out of reach.
+    """
+
+    name: Literal["low_rank"] = "low_rank"
+    start: Literal["trained", "scratch"] = "trained"
+    """Decompose a trained table, or train factors from the beginning."""
+    weights: Literal["frequency", "equal"] = "frequency"
+    """What each row's error counts in the decomposition."""
+    ranks: tuple[PositiveInt, ...] | None = None
+    """Numbers per row of each field; the budget decides unless given."""
+    epochs: NonNegativeInt = 2
+    """Epochs of fine-tuning, at most; 0 leaves the decomposition as it is (ours)."""
+    learning_rate_factor: PositiveFloat = 0.3
+    """Learning rates of fine-tuning relative to the recipe's (ours)."""
+
+    title: ClassVar[str] = "each field's table cut to its strongest axes"
+    paper: ClassVar[str] = "Chen et al., NeurIPS 2018, arXiv:1806.06950 (GroupReduce)"
+    year: ClassVar[int] = 2018
+    family: ClassVar[Family] = "decomposition"
+    from_model: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.ranks is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        from sharkbench.embeddings.dimensions import refuse_below_one, sized_to_budget
+
+        rows = [field.cardinality for field in shape.schema.fields]
+        if self.start == "trained":
+            # The ranks are solved from the axes of the trained table.
+            refuse_below_one(rows, shape.width, budget, what="low_rank", bias=True)
+            return self
+        whole = small_field_rows(shape, budget)
+
+        def wanted(t: float) -> list[float]:
+            return [shape.width * (1.0 if n <= whole else t) for n in rows]
+
+        ranks = sized_to_budget(wanted, rows, shape.width, budget, what="low_rank", bias=True)
+        return self.model_copy(update={"ranks": ranks})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.model import Model
+        from sharkbench.stages import fine_tune
+
+        if self.start == "scratch":
+            fields = bench.start.embedding.fields if bench.start else tuple(range(bench.schema.num_fields))
+            assert self.ranks is not None
+            model = bench.model(self._table(bench, fields, self.ranks))
+            bench.train(model)
+        else:
+            trained = bench.start_model()
+            model = Model(self._decomposed(bench, trained), trained.backbone)
+            fine_tune(
+                bench,
+                model,
+                stage="fine-tune",
+                epochs=self.epochs,
+                learning_rate_factor=self.learning_rate_factor,
+            )
+        return model
+
+    def _table(self, bench: Workbench, fields: Sequence[int], ranks: Sequence[int]) -> ProjectedTable:
+        from sharkbench.embeddings.projected import ProjectedTable
+
+        if len(ranks) != len(fields) or max(ranks) > bench.width:
+            raise InputError(
+                f"low_rank: 'ranks' has {len(ranks)} numbers up to {max(ranks)}; the table has {len(fields)} fields of "
+                f"up to {bench.width}"
+            )
+        with bench.seeded("table"):
+            return ProjectedTable(
+                bench.schema, bench.width, ranks, bench.init_std, fields=fields, bias=True, sparse=bench.recipe.sparse
+            )
+
+    def _decomposed(self, bench: Workbench, trained: Model) -> ProjectedTable:
+        """The rows of ``trained`` cut to the ranks that the budget, or ``ranks``, allows."""
+        import torch
+
+        from sharkbench.embeddings.low_rank import Axes, ranks_by_energy
+        from sharkbench.embeddings.pruned import rows_of
+
+        fields, counts = trained.embedding.fields, bench.schema.frequencies
+        tables, axes = {}, []
+        for f in fields:
+            tables[f] = rows_of(trained.embedding, [f])
+            weights = torch.ones(len(tables[f]))
+            if self.weights == "frequency" and counts is not None:
+                # Plus one: a row that training never read may still be asked for.
+                read = counts[bench.schema.offsets[f] : bench.schema.offsets[f + 1]]
+                weights += torch.from_numpy(read).float()
+            axes.append(Axes.of(tables[f], weights))
+        sizes = [len(tables[f]) for f in fields]
+        if self.ranks is not None:
+            ranks = list(self.ranks)
+        else:
+            assert bench.budget is not None
+            ranks = ranks_by_energy(axes, sizes, bench.width, bench.budget, what="low_rank")
+        table, notes = self._table(bench, fields, ranks), []
+        for f, own, rank in zip(fields, axes, ranks, strict=True):
+            kept = float(own.energy[:rank].sum() / own.energy.sum().clamp(min=1e-30))
+            name = bench.schema.fields[f].name
+            notes.append({"field": name, "rows": len(tables[f]), "rank": rank, "energy_kept": kept})
+            if rank == bench.width:
+                table.assign(f, tables[f])
+            else:
+                table.assign(f, *own.cut(tables[f], rank))
+        bench.note("ranks", notes)
+        return table
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "epochs": trial.suggest_int("epochs", 0, 3),
+            "learning_rate_factor": trial.suggest_float("learning_rate_factor", 0.03, 1.0, log=True),
+        }
