@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -89,15 +89,30 @@ class GatedFields(EmbeddingLayer):
     def lookup(self, ids: Tensor) -> Tensor:
         return self.inner.lookup(ids)
 
+    def gated(self, vectors: Tensor, logits: Tensor) -> Tensor:
+        """``[B, F, W]`` vectors of ``inner`` with the gates that ``logits`` make."""
+        return vectors * self.gates(logits)
+
     def forward(self, ids: Tensor) -> Tensor:
-        return self.inner(ids) * self.gates(self.logits)
+        return self.gated(self.inner(ids), self.logits)
 
     def pack(self) -> PackedLayer:
         raise NotImplementedError("gates serve a search only")
 
 
+class Gated(Protocol):
+    """A layer whose gates :class:`GateSearch` can learn; :class:`GatedFields` is one."""
+
+    inner: EmbeddingLayer
+    logits: Tensor
+    temperature: float
+
+    def gated(self, vectors: Tensor, logits: Tensor) -> Tensor:
+        """What the layer makes of the vectors ``[B, F, W]`` of ``inner`` with these logits."""
+
+
 class GateSearch(Callback):
-    """Every few training steps, one Adam step on the gates of a :class:`GatedFields` by a validation batch."""
+    """Every few training steps, one Adam step on the gates of a :class:`Gated` layer by a validation batch."""
 
     def __init__(self, bench: Workbench, *, every: int, learning_rate: float, cooling: float) -> None:
         self.task, self.every, self.learning_rate, self.cooling = (
@@ -119,7 +134,7 @@ class GateSearch(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         model, device = pl_module.model, pl_module.device
-        layer: GatedFields = model.embedding
+        layer: Gated = model.embedding
         layer.temperature = max(layer.temperature - self.cooling, 0.01)
         if (batch_idx + 1) % self.every:
             return
@@ -130,7 +145,7 @@ class GateSearch(Callback):
         with torch.no_grad():
             vectors = layer.inner(held_out.ids.to(device))
         with torch.enable_grad():
-            logits = model.backbone(vectors * layer.gates(self.logits), held_out.dense.to(device))
+            logits = model.backbone(layer.gated(vectors, self.logits), held_out.dense.to(device))
             loss = self.task.loss(logits, held_out.labels.to(device))
         (self.logits.grad,) = torch.autograd.grad(loss, [self.logits])
         self.optimizer.step()
