@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from sharkbench.errors import InputError
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class AutoDim(Method):
+    r"""Dimensions found by a differentiable search (Zhao et al., "AutoDim: Field-aware Embedding Dimension Search in
+    Recommender Systems", WWW 2021).
+
+    .. math:: e_f = \sum_k p_{fk} \operatorname{BN}\bigl(M_{fk}^\top e_f[{:}d_k]\bigr), \qquad
+              p_f = \operatorname{softmax}\bigl((\log \operatorname{softmax}(\alpha_f) + G) / \tau\bigr), \;
+              G \sim \text{Gumbel}
+
+    A model is trained whose fields mix candidate dimensions, each lifted to the common width and normalised; in turns
+    with it, the logits :math:`\alpha` take a step on a validation batch (first order). Then every field gets one
+    dimension, and the model is retrained from scratch with short rows and a matrix per field. Published: mixture,
+    normalisation, prefixes of one row as candidates, the alternation, the retraining; the most likely candidate is
+    taken whatever it costs (``choose: likeliest``).
+
+    This project's own choices: under a budget, the dimensions of the largest joint probability that fit into it, and
+    what is left of the bytes for single dimensions beyond; candidates are halves of the width, down to one; a scale
+    that a field's candidates share follows the normalisation; noise and temperature in training steps only; Adam on the
+    logits, and often enough to move them on small data. First-order weights are columns of the generated row.
+    """
+
+    name: Literal["autodim"] = "autodim"
+    candidates: tuple[PositiveInt, ...] | None = Field(default=None, min_length=2)
+    """Dimensions to choose from; the width, half of it and so on down to one unless given."""
+    choose: Literal["budget", "likeliest"] = "budget"
+    """The likeliest dimensions within the budget, or each field's likeliest (the paper's; it takes no budget)."""
+    search_epochs: PositiveInt = 1
+    """Epochs of the search."""
+    every: PositiveInt = 2
+    """Training steps between two steps of the logits (ours; the paper alternates step by step)."""
+    gate_learning_rate: PositiveFloat = 0.01
+    """Of Adam on the logits (ours; public code takes 0.001)."""
+    cooling: NonNegativeFloat = 5e-5
+    """The temperature starts at 1 and falls by this at every step, to 0.01."""
+
+    title: ClassVar[str] = "each field's dimension searched by gates, then retrained"
+    paper: ClassVar[str] = "Zhao et al., WWW 2021, arXiv:2006.14827 (AutoDim)"
+    year: ClassVar[int] = 2021
+    family: ClassVar[Family] = "mixed dimension"
+
+    @property
+    def budgeted(self) -> bool:
+        return self.choose == "budget"
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        from sharkbench.embeddings.dimensions import refuse_below_one
+
+        # The dimensions are solved from what the search finds.
+        rows = [field.cardinality for field in shape.schema.fields]
+        refuse_below_one(rows, shape.width, budget, what="autodim")
+        return self
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.mixed_dimensions import most_likely
+        from sharkbench.embeddings.projected import ProjectedTable
+
+        candidates = self._candidates(bench.width)
+        logits = self._searched(bench, candidates)
+        rows = [field.cardinality for field in bench.schema.fields]
+        if self.choose == "likeliest":
+            dimensions = [candidates[k] for k in logits.argmax(1).tolist()]
+        else:
+            assert bench.budget is not None
+            dimensions = most_likely(logits, candidates, rows, bench.width, bench.budget)
+        shares = logits.softmax(1).tolist()
+        notes = [
+            {
+                "field": f.name,
+                "rows": f.cardinality,
+                "dimension": d,
+                **{f"share_{c}": p for c, p in zip(candidates, own, strict=True)},
+            }
+            for f, d, own in zip(bench.schema.fields, dimensions, shares, strict=True)
+        ]
+        bench.note("dimensions", notes)
+        with bench.seeded("table"):
+            table = ProjectedTable(bench.schema, bench.width, dimensions, bench.init_std, sparse=bench.recipe.sparse)
+        model = bench.model(table)
+        bench.train(model, stage="retrain")
+        return model
+
+    def _candidates(self, width: int) -> list[int]:
+        """Ascending dimensions from 1 to ``width``."""
+        if self.candidates is None:
+            halves = [width]
+            while halves[-1] > 1:
+                halves.append((halves[-1] + 1) // 2)
+            return halves[::-1]
+        candidates = sorted(set(self.candidates))
+        if candidates[-1] > width:
+            raise InputError(f"autodim: candidate {candidates[-1]} is more than the {width} numbers of a whole row")
+        return candidates
+
+    def _searched(self, bench: Workbench, candidates: list[int]) -> Tensor:
+        """Logits ``[F, K]`` at the end of the search."""
+        from sharkbench.embeddings.mixed_dimensions import MixedDimensions
+        from sharkbench.field_selection.gates import GateSearch
+
+        with bench.seeded("search"):
+            layer = MixedDimensions(bench.full_table(), candidates, bench.init_std)
+        search = GateSearch(bench, every=self.every, learning_rate=self.gate_learning_rate, cooling=self.cooling)
+        bench.train(bench.model(layer), stage="search", callbacks=[search], epochs=self.search_epochs)
+        return search.logits.detach().cpu()
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "search_epochs": trial.suggest_int("search_epochs", 1, 2),
+            "gate_learning_rate": trial.suggest_float("gate_learning_rate", 1e-3, 0.1, log=True),
+        }
