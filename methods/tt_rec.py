@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from sharkbench.errors import InputError
+from sharkbench.method import Family, Method, largest_fraction, small_field_rows
+
+if TYPE_CHECKING:
+    from sharkbench.embeddings.train_shapes import TrainShape
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class TTRec(Method):
+    r"""Tensor-train embeddings (Yin et al., "TT-Rec: Tensor Train Compression for Deep Learning Recommendation Models",
+    MLSys 2021).
+
+    .. math:: e_f(i) = G_1[i_1]\, G_2[i_2] \cdots G_K[i_K], \qquad
+              G_k[i_k] \in \mathbb{R}^{r_{k-1} \times d_k r_k}, \quad \prod_k n_k \ge n_f, \; \prod_k d_k = D
+
+    with :math:`i_1 \ldots i_K` the digits of the id in the mixed radix :math:`n_1 \ldots n_K`, and
+    :math:`r_0 = r_K = 1`. Published: a train per large field, cores that start from a Gaussian sampled away from zero,
+    so that the generated rows are nearly Gaussian.
+
+    This project's own choices: every train gets the same share of its field's numbers, the largest common rank within
+    it, then single ranks one higher as long as the budget allows; row factors are as equal as they can be, small column
+    factors are inside. The first-order weights are a train of their own, with their share of the bytes. The *generated*
+    rows start with the full table's standard deviation (with the published scale they are larger by about fourteen
+    times the rank). Cores are not regularised: a product around zero has a saddle there that weight decay drives all
+    rows into. No cache of full rows is kept: it would cost its bytes. Small fields stay whole.
+    """
+
+    name: Literal["tt_rec"] = "tt_rec"
+    cores: int = Field(default=3, ge=2, le=6)
+    """Cores per train."""
+    rank: PositiveInt | None = None
+    """The rank of all trains; solved field by field from the budget unless given."""
+    threshold: int | None = Field(default=None, ge=0)
+    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
+    given."""
+    ranks: tuple[tuple[tuple[PositiveInt, ...], ...], ...] | None = None
+    """Per field and train, the ranks between its cores, no train where a field keeps whole rows; solved from ``rank``
+    or the budget unless given."""
+    learning_rate_factor: PositiveFloat = 1.0
+    """Learning rate of the cores relative to the recipe's for embeddings (ours)."""
+
+    title: ClassVar[str] = "rows as products of small cores (tensor train)"
+    paper: ClassVar[str] = "Yin et al., MLSys 2021, arXiv:2101.11714"
+    year: ClassVar[int] = 2021
+    family: ClassVar[Family] = "decomposition"
+    saves_training_memory: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.rank is None and self.ranks is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
+        sized = self.model_copy(update={"threshold": threshold})
+
+        def nbytes(share: float) -> int:
+            return sum(field_bytes(n, shape, own) for n, own in zip(rows, sized._trains(shape, share), strict=True))
+
+        rows = [field.cardinality for field in shape.schema.fields]
+        share = largest_fraction(nbytes, budget, what="tt_rec with trains of rank 1")
+        trains = _raised(sized._trains(shape, share), shape, budget - nbytes(share))
+        ranks = tuple(tuple(train.ranks for train in own) for own in trains)
+        return sized.model_copy(update={"ranks": ranks})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.tensor_train import TensorTrainTable
+
+        with bench.seeded("table"):
+            table = TensorTrainTable(
+                bench.schema,
+                bench.width,
+                self._chosen(bench.shape),
+                bench.init_std,
+                lr_factor=self.learning_rate_factor,
+                sparse=bench.recipe.sparse,
+            )
+        model = bench.model(table)
+        bench.train(model)
+        return model
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "cores": trial.suggest_int("cores", 2, 4),
+            "learning_rate_factor": trial.suggest_float("learning_rate_factor", 0.1, 10.0, log=True),
+        }
+
+    def _chosen(self, shape: TableShape) -> list[list[TrainShape]]:
+        """Per field, its trains as ``ranks`` or ``rank`` say."""
+        if self.ranks is None:
+            return [
+                []
+                if n <= self._whole_below
+                else [train.with_rank(self.rank or 1) for train in self._thinnest(n, shape)]
+                for n in (field.cardinality for field in shape.schema.fields)
+            ]
+        if len(self.ranks) != shape.schema.num_fields:
+            raise InputError(f"tt_rec: 'ranks' names {len(self.ranks)} fields, the table has {shape.schema.num_fields}")
+        return [
+            [replace(train, ranks=own) for train, own in zip(self._thinnest(n, shape), ranks, strict=bool(ranks))]
+            for n, ranks in zip((field.cardinality for field in shape.schema.fields), self.ranks, strict=True)
+        ]
+
+    def _trains(self, shape: TableShape, share: float) -> list[list[TrainShape]]:
+        """Per field, its trains with the largest rank that takes at most ``share`` of its numbers, and at least 1."""
+        trains = []
+        for n in (field.cardinality for field in shape.schema.fields):
+            thinnest = self._thinnest(n, shape)
+            own = [train.within(int(share * n * prod(train.columns))) for train in thinnest]
+            whole = n <= self._whole_below or share == 1 or sum(t.numbers for t in own) >= n * shape.width
+            trains.append([] if whole else own)
+        return trains
+
+    def _thinnest(self, rows: int, shape: TableShape) -> list[TrainShape]:
+        """The trains of a field of ``rows`` rows, of rank 1: vectors, then first-order weights."""
+        from sharkbench.embeddings.train_shapes import TrainShape
+
+        return [TrainShape.of(rows, c, self.cores) for c in (shape.dimension, shape.first_order) if c]
+
+    @property
+    def _whole_below(self) -> int:
+        return 200 if self.threshold is None else self.threshold
+
+
+def field_bytes(rows: int, shape: TableShape, trains: Sequence[TrainShape]) -> int:
+    """Packed bytes of a field: of its trains, or of whole rows where it has none."""
+    return 4 * (sum(train.numbers for train in trains) if trains else rows * shape.width)
+
+
+def _raised(trains: list[list[TrainShape]], shape: TableShape, left: int) -> list[list[TrainShape]]:
+    """``trains`` with single ranks one higher, the largest field's first, round by round while ``left`` bytes allow."""
+    rows = [field.cardinality for field in shape.schema.fields]
+    order = sorted(range(len(rows)), key=lambda f: -rows[f])
+    trains, changed = [list(own) for own in trains], True
+    while changed:
+        changed = False
+        for f in order:
+            for j, train in enumerate(trains[f]):
+                for larger in train.raised():
+                    cost = 4 * (larger.numbers - train.numbers)
+                    if cost <= left and field_bytes(rows[f], shape, trains[f]) + cost < 4 * rows[f] * shape.width:
+                        trains[f][j], left, changed = larger, left - cost, True
+                        break
+    return trains
