@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from sharkbench.data.schema import Schema
+    from sharkbench.embeddings.composed import ComposedTable
     from sharkbench.model import Model
     from sharkbench.shape import TableShape
     from sharkbench.workbench import Workbench
@@ -63,29 +64,27 @@ class FDH(Method):
         return sized.model_copy(update={"fraction": fraction})
 
     def compress(self, bench: Workbench) -> Model:
+        random = bench.generator("hash functions")
+        with bench.seeded("table"):
+            table = self._table(bench.schema, bench.width, bench.init_std, random, sparse=bench.recipe.sparse)
+        model = bench.model(table)
+        bench.train(model)
+        return model
+
+    def _table(
+        self, schema: Schema, width: int, init_std: float, random: torch.Generator, *, sparse: bool
+    ) -> ComposedTable:
         from sharkbench.embeddings.composed import ComposedTable
         from sharkbench.formats.index import Hash
 
         assert self.fraction is not None
-        rows = _ByFrequency(bench.schema, self._composed(bench.schema))
+        rows = _ByFrequency(schema, self._composed(schema))
         owned, moduli = rows.divide(self.fraction, self.frequent)
-        random = bench.generator("hash functions")
-        functions: list[list[Hash]] = [[] for _ in bench.schema.fields]
+        functions: list[list[Hash]] = [[] for _ in schema.fields]
         for f, m in zip(rows.fields, moduli, strict=True):
             functions[f] = [Hash.draw(m, random), Hash.draw(m, random)]
-        with bench.seeded("table"):
-            table = ComposedTable(
-                bench.schema,
-                bench.width,
-                functions,
-                "add",
-                bench.init_std,
-                sparse=bench.recipe.sparse,
-                own=rows.most_frequent(owned),
-            )
-        model = bench.model(table)
-        bench.train(model)
-        return model
+        own = rows.most_frequent(owned)
+        return ComposedTable(schema, width, functions, "add", init_std, sparse=sparse, own=own)
 
     def _composed(self, schema: Schema) -> list[int]:
         threshold = 200 if self.threshold is None else self.threshold

@@ -8,6 +8,7 @@ from sharkbench.method import Family, Method, largest_fraction, small_field_rows
 
 if TYPE_CHECKING:
     from sharkbench.data.schema import Schema
+    from sharkbench.embeddings.composed import ComposedTable
     from sharkbench.formats.index import Digit
     from sharkbench.model import Model
     from sharkbench.shape import TableShape
@@ -61,27 +62,19 @@ class MEmCom(Method):
         return sized.model_copy(update={"fraction": fraction})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.composed import ComposedTable, Part
-
-        assert self.fraction is not None
-        functions = self._functions(bench.schema, bench.width, self.fraction)
-        parts = [
-            Part(bench.width, bench.init_std),
-            Part(1, 0.0, "mult", self.multiplier_rate),
-            Part(1, 0.0, "add"),
-        ]
         with bench.seeded("table"):
-            table = ComposedTable(
-                bench.schema,
-                bench.width,
-                functions,
-                parts if self.bias else parts[:2],
-                bench.init_std,
-                sparse=bench.recipe.sparse,
-            )
+            table = self._table(bench.schema, bench.width, bench.init_std, sparse=bench.recipe.sparse)
         model = bench.model(table)
         bench.train(model)
         return model
+
+    def _table(self, schema: Schema, width: int, init_std: float, *, sparse: bool) -> ComposedTable:
+        from sharkbench.embeddings.composed import ComposedTable, Part
+
+        assert self.fraction is not None
+        parts = [Part(width, init_std), Part(1, 0.0, "mult", self.multiplier_rate), Part(1, 0.0, "add")]
+        functions = self._functions(schema, width, self.fraction)
+        return ComposedTable(schema, width, functions, parts[: 2 + self.bias], init_std, sparse=sparse)
 
     def _shared_rows(self, rows: int, width: int, fraction: float) -> int | None:
         """Shared rows of a field of ``rows`` ids; ``None`` where it keeps a row per id."""

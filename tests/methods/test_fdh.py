@@ -1,0 +1,124 @@
+"""fdh: frequent ids own their rows, all others sum two hashed ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sharkbench import registry
+from sharkbench.check import tiny_bench
+from sharkbench.data.schema import Field, Schema
+from sharkbench.embeddings.composed import ComposedTable
+from sharkbench.formats.index import Hash
+from sharkbench.shape import TableShape
+from sharkbench.workbench import Workbench
+
+
+def schema_of(sizes: list[int], seed: int = 0) -> Schema:
+    counts = np.random.default_rng(seed).zipf(1.5, sum(sizes))
+    return Schema(tuple(Field(f"f{i}", n) for i, n in enumerate(sizes)), ("click",), frequencies=counts)
+
+
+def compressed(said: object, bench: Workbench) -> ComposedTable:
+    table = registry.parse(said).config_for(bench.budget, bench.shape).compress(bench).embedding
+    assert isinstance(table, ComposedTable)
+    return table
+
+
+def table_of(
+    schema: Schema, share: float, width: int = 16, *, frequent: float = 0.5, sparse: bool = False
+) -> ComposedTable:
+    shape = TableShape(schema, width)
+    method = registry.parse({"name": "fdh", "frequent": frequent}).config_for(int(share * shape.fp32_bytes), shape)
+    return method._table(schema, width, 0.01, torch.Generator().manual_seed(1), sparse=sparse)  # type: ignore[attr-defined]
+
+
+def hashed(function: Hash, i: int) -> int:
+    return ((((function.multiplier * i + function.increment) % 2**64) >> 32) * function.modulus) >> 32
+
+
+@pytest.mark.parametrize("frequent", [0.0, 0.3, 1.0])
+def test_reads_what_the_paper_says(frequent: float) -> None:
+    bench = tiny_bench("dcn", 0.5)
+    table = compressed({"name": "fdh", "frequent": frequent, "threshold": 5}, bench)
+    schema, packed = bench.schema, table.pack()
+    assert schema.frequencies is not None
+    ids = [i for f in table.made for i in range(schema.offsets[f], schema.offsets[f + 1])]
+    order = sorted(ids, key=lambda i: -schema.frequencies[i])  # type: ignore[index]
+    first, second = (t.detach() for t in table.tables)
+    owners = order[: len(first) - table.sizes[0]]
+    assert (len(owners) > 0) == (frequent > 0)
+    rank = {row: table.sizes[0] + k for k, row in enumerate(sorted(owners))}
+    starts, lengths = schema.offsets, [0] * schema.num_fields
+    for place, f in enumerate(table.made):
+        lengths[f] = sum(g.modulus for g in table.functions[0][:place])
+    matrix = torch.from_numpy(starts[:-1][schema.slot_fields]).repeat(700, 1)
+    for place, f in enumerate(table.made):
+        column = int(np.flatnonzero(schema.slot_fields == f)[0])
+        own, g = table.functions[0][place], table.functions[1][place]
+        assert isinstance(own, Hash)
+        assert isinstance(g, Hash)
+        one = matrix.clone()
+        n = schema.fields[f].cardinality
+        one[:n, column] = torch.arange(int(starts[f]), int(starts[f]) + n)
+        served = packed.lookup(one)[:n, column]
+        for i in range(n):
+            row = int(starts[f]) + i
+            expected = (
+                first[rank[row]]
+                if row in rank
+                else first[lengths[f] + hashed(own, i)] + second[lengths[f] + hashed(g, i)]
+            )
+            assert torch.equal(served[i], expected)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25, 0.1])
+@pytest.mark.parametrize("frequent", [0.1, 0.5, 0.9])
+def test_lands_within_two_percent_under_the_budget(share: float, frequent: float) -> None:
+    schema = schema_of([25156, 6361, 5641, 6063, 300, 12, 3])
+    packed = table_of(schema, share, frequent=frequent).pack()
+    budget = int(share * schema.num_rows * 16 * 4)
+    assert 0.98 * budget <= packed.nbytes <= budget
+
+
+def test_bytes_are_rows_hash_constants_and_who_is_frequent() -> None:
+    schema = schema_of([1000, 500])
+    table = table_of(schema, 0.3, 4)
+    rows = sum(table.sizes) + len(table.tables[0]) - table.sizes[0]
+    blocks = -(-1500 // 64)
+    assert table.pack().nbytes == 4 * 4 * rows + 2 * 2 * 16 + blocks * (8 + 4)
+
+
+def test_both_kinds_of_rows_start_with_the_full_tables_deviation() -> None:
+    torch.manual_seed(0)
+    schema = schema_of([20000])
+    table = table_of(schema, 0.5)
+    rows = table.lookup(torch.arange(20000)[:, None])[:, 0]
+    assert schema.frequencies is not None
+    frequent = torch.from_numpy(np.argsort(-schema.frequencies, kind="stable")[:2000].copy())
+    mask = torch.zeros(20000, dtype=torch.bool).index_fill_(0, frequent, True)
+    for part in (rows[mask], rows[~mask]):
+        assert part.std().item() == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_frequent_id_trains_its_own_row_and_no_other(sparse: bool) -> None:
+    schema = schema_of([1000])
+    table = table_of(schema, 0.5, sparse=sparse)
+    assert schema.frequencies is not None
+    top = torch.tensor([[int(np.argmax(schema.frequencies))]])
+    table(top).sum().backward()
+    first, second = (t.grad.to_dense() for t in table.tables)  # type: ignore[union-attr]
+    (touched,) = first.abs().sum(1).nonzero()
+    assert touched >= table.sizes[0]
+    assert not second.any()
+    if sparse:  # nor would an optimizer that goes by the rows in a gradient move another
+        assert table.tables[1].grad._indices().numel() == 0  # type: ignore[union-attr]
+
+
+def test_the_row_that_frequent_ids_add_stays_zero() -> None:
+    bench = tiny_bench("deepfm", 0.5)
+    table = compressed("fdh", bench)
+    assert not table.tables[1].detach()[-1].any()
+    assert table.tables[1].detach()[:-1].any()
