@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
     $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help quickstart test gpu docs results clean
+.PHONY: help quickstart test faults audit gpu docs results clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -20,6 +20,12 @@ test: $(INSTALLED) ## lint, types and tests
 	$(VENV)/bin/mypy
 	@tests/browser/install_chromium.sh
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+
+faults: $(INSTALLED) ## break it on purpose, at length: kills, full disks, mutated input; prints how often each promise held
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 -m "faults or not faults" tests/faults
+
+audit: $(INSTALLED) ## known weaknesses of the installed versions (needs the network)
+	$(VENV)/bin/python tests/faults/audit.py
 
 gpu: $(INSTALLED) ## smoke test on a GPU: the quickstart on cuda is as good as on the CPU (exits 2 where there is none)
 	$(VENV)/bin/python benchmarks/gpu_smoke.py

@@ -229,6 +229,8 @@ class SyntheticSpec(Columns):
     def _fields_agree(self) -> Self:
         if not self.cardinalities or min(self.cardinalities) < 2:
             raise ValueError("cardinalities needs at least one field, each of at least 2 values")
+        if sum(self.cardinalities) >= 2**31:
+            raise ValueError(f"cardinalities sum to {sum(self.cardinalities):,}, and ids end at {2**31:,}")
         if self.importances and len(self.importances) != len(self.cardinalities):
             raise ValueError(
                 f"importances has {len(self.importances)} numbers for {len(self.cardinalities)} cardinalities; "

@@ -13,6 +13,7 @@ from sharkbench.suite.document import Node
 from sharkbench.suite.places import Place, follow
 
 _MAX_LINES = 20
+_MAX_LENGTH = 500
 
 
 def explain(error: ValidationError, root: Node, model: type[BaseModel]) -> list[str]:
@@ -43,7 +44,8 @@ def explain(error: ValidationError, root: Node, model: type[BaseModel]) -> list[
 
 
 def _printable(line: str) -> str:
-    """Keys and values may hold anything; what is shown of them stays on the line."""
+    """Keys and values may hold anything, and any amount of it; what is shown of them stays on the line."""
+    line = line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH // 2]} ... {line[-_MAX_LENGTH // 2 :]}"
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
