@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from sharkbench.data.schema import Schema
 from sharkbench.embeddings.stochastic import encode_stochastic
 from sharkbench.formats.base import Format
-from sharkbench.formats.codec import CHUNK, RowCodec
+from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.seeds import derive
 
+FILL = 1 << 13
+"""Rows that are drawn and coded at a time, so that a start needs no more memory than a batch."""
 Rounding = Literal["stochastic", "nearest"]
 
 
@@ -58,7 +60,7 @@ class CodedRows(nn.Module):
 
     def fill(self, draw: Callable[[int], Tensor]) -> None:
         """Start from ``draw(n)`` ``[n, width]``, so many rows at a time, rounded to the nearest."""
-        for part in self.table.split(CHUNK):
+        for part in self.table.split(FILL):
             part.copy_(self.codec.encode(draw(len(part))))
 
     def read(self, rows: Tensor) -> Tensor:

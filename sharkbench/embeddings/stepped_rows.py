@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
 from sharkbench.embeddings.bit_budget import CodedSize
-from sharkbench.embeddings.coded_rows import Chance
+from sharkbench.embeddings.coded_rows import FILL, Chance
 from sharkbench.embeddings.stochastic import round_floats
 from sharkbench.formats.base import Format
 from sharkbench.formats.codebooks import Codebooks
-from sharkbench.formats.codec import CHUNK, RowCodec, floats_of, pack_bits, unpack_bits
+from sharkbench.formats.codec import RowCodec, floats_of, pack_bits, unpack_bits
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.side_by_side import SideBySide
@@ -88,7 +88,7 @@ class SteppedRows(nn.Module):
     def fill(self, draw: Callable[[int], Tensor], step: float) -> None:
         """Start from ``draw(n)`` ``[n, width]``, ``n`` rows at a time, rounded to the nearest multiple of ``step``."""
         device = self.chance_device
-        for rows in torch.arange(len(self), device=device).split(CHUNK):
+        for rows in torch.arange(len(self), device=device).split(FILL):
             units = self.units(rows)
             self.set_steps(units, torch.full(units.shape, step, device=device))
             body, tail = self._split(draw(len(rows)).to(device))
