@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch import Tensor
 
+from sharkbench.embeddings.masked import MaskedTable
+from sharkbench.embeddings.pruned import keep_fields, rows_of
+from sharkbench.formats.codec import FloatName
 from sharkbench.model import Model
 from sharkbench.store import Quality, TrainingCost
 from sharkbench.training.memory import peak_resident_bytes
@@ -16,6 +20,9 @@ from sharkbench.workbench import Workbench
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
+
+Retrain = Literal["initial", "continue", "none"]
+"""What follows pruning: training from the initial table and a fresh backbone, fine-tuning what is left, or nothing."""
 
 
 @contextmanager
@@ -86,3 +93,44 @@ def fine_tune(
         return after
     model.load_state_dict(start)
     return before
+
+
+def retrain_on_mask(
+    bench: Workbench,
+    model: Model,
+    table: Tensor,
+    mask: Tensor,
+    *,
+    how: Retrain,
+    epochs: int,
+    learning_rate_factor: float,
+    values: FloatName = "fp32",
+) -> Model:
+    """A model on the numbers that ``mask`` keeps; what they are worth before and after is noted as ``retraining``.
+
+    Args:
+        model: what was pruned.
+        table: ``[R, width]``, the rows of its embedding.
+        mask: ``[R, width]`` bool.
+        epochs: of fine-tuning, at most.
+        learning_rate_factor: of fine-tuning, times the learning rates of the recipe.
+        values: what a kept number is stored as.
+    """
+    fields, sparse = model.embedding.fields, bench.recipe.sparse
+    pruned = Model(MaskedTable(bench.schema, fields, table, mask, values=values, sparse=sparse), model.backbone)
+    before = mean_auc(bench.evaluate(pruned))
+    if how == "initial":
+        start = rows_of(keep_fields(bench.full_table(), fields))
+        pruned = bench.model(MaskedTable(bench.schema, fields, start, mask, values=values, sparse=sparse))
+        bench.train(pruned, stage="retrain")
+        after = mean_auc(bench.evaluate(pruned))
+    else:
+        after = fine_tune(
+            bench,
+            pruned,
+            stage="fine-tune",
+            epochs=epochs if how == "continue" else 0,
+            learning_rate_factor=learning_rate_factor,
+        )
+    bench.note("retraining", [{"retrain": how, "auc_before": before, "auc_after": after}])
+    return pruned

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class Magnitude(Method):
+    r"""The smallest numbers of a trained table pruned at one shot, and the others trained on.
+
+    .. math:: M_{ij} = [\, |w_{ij}| \text{ is among the } k \text{ largest of the table} \,], \qquad
+              e_i = M_i \circ w_i
+
+    The plain rival of every method that learns what to prune, so it is tuned like one. Published: train, prune, train
+    what is left. Ours: :math:`k` is solved from the bytes of the packed rows, where the kept numbers stand included;
+    first-order weights are numbers of the row like others and are pruned by the same rule; fine-tuning is undone where
+    no validation gains from it.
+    """
+
+    name: Literal["magnitude"] = "magnitude"
+
+    kept: PositiveInt | None = None
+    """Numbers of the table that are kept; solved from the budget unless given."""
+    values: Literal["fp32", "fp16"] = "fp32"
+    """What a kept number is stored as."""
+    retrain: Literal["initial", "continue", "none"] = "continue"
+    """Train what is kept from the initial table and a fresh backbone, fine-tune it, or leave it."""
+    epochs: NonNegativeInt = 2
+    """Epochs of fine-tuning, at most (ours)."""
+    learning_rate_factor: PositiveFloat = 0.3
+    """Learning rates of fine-tuning relative to the recipe's (ours)."""
+
+    title: ClassVar[str] = "the smallest numbers pruned at one shot"
+    paper: ClassVar[str] = "Han et al., NeurIPS 2015, arXiv:1506.02626"
+    year: ClassVar[int] = 2015
+    family: ClassVar[Family] = "pruning"
+    from_model: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.kept is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        from sharkbench.embeddings.masked import kept_within
+
+        return self.model_copy(update={"kept": kept_within(budget, shape.rows, shape.width, self.values)})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.masked import largest
+        from sharkbench.embeddings.pruned import rows_of
+        from sharkbench.stages import retrain_on_mask
+
+        assert self.kept is not None
+        model = bench.start_model()
+        table = rows_of(model.embedding)
+        return retrain_on_mask(
+            bench,
+            model,
+            table,
+            largest(table.abs(), self.kept),
+            how=self.retrain,
+            epochs=self.epochs,
+            learning_rate_factor=self.learning_rate_factor,
+            values=self.values,
+        )
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "values": trial.suggest_categorical("values", ["fp32", "fp16"]),
+            "learning_rate_factor": trial.suggest_float("learning_rate_factor", 0.03, 3.0, log=True),
+        }
