@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from math import ceil, log
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from sharkbench.embeddings.soft_threshold import SoftThresholdTable
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class PEP(Method):
+    r"""Plug-in embedding pruning: thresholds learn along with the table, what falls below them is pruned.
+
+    .. math:: \hat{v} = \operatorname{sign}(v) \max(|v| - \sigma(s), 0)
+
+    with thresholds :math:`s` shared as ``granularity`` says. The search ends when no more numbers are left than the
+    budget allows; what is left is then trained anew from the table that the search started from, without thresholds.
+    At :math:`s = -150` the loss has no gradient on :math:`s` in fp32, and L2 alone (``threshold_l2``, which Adam turns
+    into steps of full length) lifts it towards zero; the pull goes on later, against that of the loss.
+
+    Published: thresholds, granularities, L2 on them, the stopping rule, training from the initial table. Ours: the
+    count of numbers is solved from the bytes of the packed rows, where the kept numbers stand included; of numbers that
+    cross together, and where the search ends too early, those furthest above their threshold are kept; the pace of the
+    thresholds, and an L2 that grows where they come to rest too early, so that any data reach any budget; first-order
+    weights are numbers of the row like others, by ``dimension`` with thresholds of their own.
+    """
+
+    name: Literal["pep"] = "pep"
+
+    granularity: Literal["global", "dimension", "feature", "field", "feature_dimension", "field_dimension"] = (
+        "feature_dimension"
+    )
+    """What has a threshold of its own; a feature is a row."""
+    kept: PositiveInt | None = None
+    """Numbers of the table that are kept; solved from the budget unless given."""
+    values: Literal["fp32", "fp16"] = "fp32"
+    """What a kept number is stored as."""
+    retrain: Literal["initial", "continue", "none"] = "initial"
+    """Train what is kept from the initial table and a fresh backbone, fine-tune it, or leave it as the search does."""
+    threshold_start: float = -15.0
+    """Where every s starts (the paper's for small data; -150 for Criteo and Avazu)."""
+    threshold_l2: NonNegativeFloat = 1e-5
+    """L2 of the thresholds, coupled: it is part of the gradient that the optimizer sees. With 0 the loss alone moves
+    them."""
+    threshold_learning_rate: PositiveFloat | None = None
+    """Of the thresholds; unless given, so much that steps of full length bring them to the deviation of the initial
+    table half way through the search (ours)."""
+    search_epochs: PositiveInt = 2
+    """Epochs of the search, at most (ours)."""
+    look_every: PositiveInt = 20
+    """Training steps between two counts of what is left (ours)."""
+    epochs: NonNegativeInt = 2
+    """Epochs of fine-tuning, at most, with ``retrain: continue`` (ours)."""
+    learning_rate_factor: PositiveFloat = 0.3
+    """Learning rates of fine-tuning relative to the recipe's (ours)."""
+
+    title: ClassVar[str] = "numbers pruned by learned thresholds"
+    paper: ClassVar[str] = "Liu et al., ICLR 2021, arXiv:2101.07577 (PEP)"
+    year: ClassVar[int] = 2021
+    family: ClassVar[Family] = "pruning"
+
+    @property
+    def budgeted(self) -> bool:
+        return self.kept is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        from sharkbench.embeddings.masked import kept_within
+
+        return self.model_copy(update={"kept": kept_within(budget, shape.rows, shape.width, self.values)})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.soft_threshold import PruneToCount
+        from sharkbench.stages import retrain_on_mask
+
+        assert self.kept is not None
+        layer = self._layer(bench)
+        model = bench.model(layer)
+        search = PruneToCount(self.kept, every=self.look_every, steps=self._steps(bench))
+        # Validations decide nothing here: only sparsity ends the search.
+        bench.train(model, stage="search", callbacks=[search], epochs=self.search_epochs, validations_per_epoch=1)
+        bench.note("search", search.path)
+        return retrain_on_mask(
+            bench,
+            model,
+            layer.table(),
+            layer.mask(self.kept),
+            how=self.retrain,
+            epochs=self.epochs,
+            learning_rate_factor=self.learning_rate_factor,
+            values=self.values,
+        )
+
+    def _layer(self, bench: Workbench) -> SoftThresholdTable:
+        from sharkbench.embeddings.pruned import rows_of
+        from sharkbench.embeddings.soft_threshold import SoftThresholdTable
+
+        table, recipe = bench.full_table(), bench.recipe
+        rate = self.threshold_learning_rate
+        if rate is None:
+            size = min(bench.init_std, 0.5)
+            rate = max(log(size / (1 - size)) - self.threshold_start, 1.0) / max(self._steps(bench) / 2, 1)
+        return SoftThresholdTable(
+            bench.schema,
+            table.fields,
+            rows_of(table),
+            self.granularity,
+            start=self.threshold_start,
+            lr_factor=rate / (recipe.embedding_learning_rate or recipe.learning_rate),
+            l2=self.threshold_l2,
+            sparse=recipe.sparse,
+        )
+
+    def _steps(self, bench: Workbench) -> int:
+        return self.search_epochs * ceil(len(bench.dataset.splits["train"]) / bench.recipe.batch_size)
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "values": trial.suggest_categorical("values", ["fp32", "fp16"]),
+            "granularity": trial.suggest_categorical(
+                "granularity", ["dimension", "feature", "field", "feature_dimension", "field_dimension"]
+            ),
+            "threshold_l2": trial.suggest_float("threshold_l2", 1e-7, 1e-4, log=True),
+        }
