@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class DeepLight(Method):
+    r"""Prune and train in turns, harder each time; what was pruned by mistake may grow back.
+
+    .. math:: s(n) = S \, (1 - D^{n / U})
+
+    is the share of the table's numbers that the pruning at step :math:`n` sets to zero, those of smallest magnitude
+    over all fields together; until the next pruning all numbers train. The start is a trained model.
+
+    Published: the schedule (:math:`D = 0.99`, :math:`U = 100` steps of 2048 samples, a pruning every 10 steps), one
+    threshold for the table, regrowth, no training from scratch afterwards. Ours: the table alone is pruned, the network
+    stays dense; :math:`S` is solved from the bytes of the packed rows, where the kept numbers stand included; the pace
+    follows from the length of the training, so that small data arrive too; a validation counts once the table is
+    small enough, and numbers are pruned right before it; first-order weights are numbers of the row like others.
+    """
+
+    name: Literal["deeplight"] = "deeplight"
+
+    kept: PositiveInt | None = None
+    """Numbers of the table that are kept in the end; solved from the budget unless given."""
+    values: Literal["fp32", "fp16"] = "fp32"
+    """What a kept number is stored as."""
+    every: PositiveInt = 10
+    """Training steps between two prunings."""
+    epochs: PositiveInt = 2
+    """Epochs of pruning and training, at most (ours)."""
+    ramp: float = Field(default=0.5, gt=0, le=1)
+    """Share of those after which the schedule has arrived (ours)."""
+    learning_rate_factor: PositiveFloat = 0.3
+    """Learning rates relative to the recipe's (ours)."""
+
+    title: ClassVar[str] = "numbers pruned gradually, free to grow back"
+    paper: ClassVar[str] = "Deng et al., WSDM 2021, arXiv:2002.06987 (DeepLight)"
+    year: ClassVar[int] = 2021
+    family: ClassVar[Family] = "pruning"
+    from_model: ClassVar[bool] = True
+
+    @property
+    def budgeted(self) -> bool:
+        return self.kept is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        from sharkbench.embeddings.masked import kept_within
+
+        return self.model_copy(update={"kept": kept_within(budget, shape.rows, shape.width, self.values)})
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.masked import MaskedTable, largest
+        from sharkbench.embeddings.pruned import rows_of
+        from sharkbench.embeddings.regrowing import PruneGradually, RegrowingTable
+        from sharkbench.model import Model
+
+        assert self.kept is not None
+        recipe, start = bench.recipe, bench.start_model()
+        fields = start.embedding.fields
+        layer = RegrowingTable(bench.schema, fields, rows_of(start.embedding), self.kept, sparse=recipe.sparse)
+        steps = self.epochs * ceil(len(bench.dataset.splits["train"]) / recipe.batch_size)
+        pruning = PruneGradually(self.kept, ramp=max(int(self.ramp * steps), 1), every=self.every)
+        model = Model(layer, start.backbone)
+        bench.train(
+            model,
+            stage="prune",
+            callbacks=[pruning],
+            epochs=self.epochs,
+            learning_rate=recipe.learning_rate * self.learning_rate_factor,
+            embedding_learning_rate=recipe.embedding_learning_rate
+            and recipe.embedding_learning_rate * self.learning_rate_factor,
+        )
+        bench.note("pruning", pruning.path)
+        table = layer.weight.detach()
+        mask = largest(table.abs(), self.kept)
+        pruned = MaskedTable(bench.schema, fields, table, mask, values=self.values, sparse=recipe.sparse)
+        return Model(pruned, model.backbone)
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "values": trial.suggest_categorical("values", ["fp32", "fp16"]),
+            "ramp": trial.suggest_float("ramp", 0.1, 0.9),
+            "learning_rate_factor": trial.suggest_float("learning_rate_factor", 0.03, 3.0, log=True),
+        }
