@@ -7,6 +7,7 @@ from math import ceil
 
 from sharkbench.errors import Infeasible
 
+Worth = Callable[[int, int, int], float]
 CLOSE = 0.98
 """A share of the budget that is as good as all of it."""
 
@@ -41,9 +42,7 @@ def sized_to_budget(
     """Dimensions after ``wanted(t)``, ``t`` in [0, 1] chosen so that the packed bytes meet ``budget``.
 
     ``wanted`` must not fall as ``t`` grows. Its numbers are rounded (half to even, never below one), then what is left
-    of the budget is spent for the field that lacks most of what is
-    wanted (:func:`spend`). Where rounding is so coarse that this stays 2%
-    under the budget, a few smaller ``t`` are tried as well, and the fullest result is taken.
+    of the budget is spent, first for the field that lacks most of what is wanted (:func:`spend`).
 
     Args:
         wanted: per field, a real number of dimensions.
@@ -67,33 +66,38 @@ def sized_to_budget(
         middle = (low + high) / 2
         fits = projected_bytes(rows, rounded(middle), width, bias) <= budget
         low, high = (middle, high) if fits else (low, middle)
-    best: list[int] = []
-    for step in range(20):
-        target = wanted(low * (1 - step / 100))
-        start = rounded(low * (1 - step / 100))
-        if projected_bytes(rows, start, width, bias) > budget:
-            start = fewest(rows, width, bias)
-        filled = spend(start, lambda f, d, _, target=target: target[f] - d, rows, width, budget, bias)  # type: ignore[misc]
-        if not best or projected_bytes(rows, filled, width, bias) > projected_bytes(rows, best, width, bias):
-            best = filled
-        if projected_bytes(rows, best, width, bias) >= CLOSE * budget:
-            break
-    return tuple(best)
+    target, start = wanted(low), rounded(low)
+    if projected_bytes(rows, start, width, bias) > budget:
+        start = fewest(rows, width, bias)
+    return tuple(spend(start, lambda f, d, _: target[f] - d, rows, width, budget, bias))
 
 
 def spend(
-    dimensions: Sequence[int],
-    worth: Callable[[int, int, int], float],
-    rows: Sequence[int],
-    width: int,
-    budget: int,
-    bias: bool = False,
+    dimensions: Sequence[int], worth: Worth, rows: Sequence[int], width: int, budget: int, bias: bool = False
 ) -> list[int]:
     """``dimensions``, raised step by step as long as the packed bytes stay within ``budget``.
 
-    Of the steps that fit, the one of the largest ``worth(field, from dimension, to dimension)`` comes first. A step is
-    one dimension, or to whole rows where a matrix would not pay any more.
+    Of the steps that fit, the one of the largest worth comes first. A step is one dimension, or to whole rows where a
+    matrix would not pay any more. Where no step fits and more than 2% of the budget is left, a field takes a step at
+    the cost of what is worth least elsewhere, if that fills the budget better.
+
+    Args:
+        dimensions: to start from; they fit.
+        worth: ``worth(field, from dimension, to dimension)`` of a step.
     """
+    best = _steps(dimensions, worth, rows, width, budget, bias)
+    for f in sorted(range(len(rows)), key=lambda f: -rows[f]):
+        if projected_bytes(rows, best, width, bias) >= CLOSE * budget:
+            break
+        other = _swapped(best, f, worth, rows, width, budget, bias)
+        if projected_bytes(rows, other, width, bias) > projected_bytes(rows, best, width, bias):
+            best = other
+    return best
+
+
+def _steps(
+    dimensions: Sequence[int], worth: Worth, rows: Sequence[int], width: int, budget: int, bias: bool
+) -> list[int]:
     dimensions = list(dimensions)
     left = budget - projected_bytes(rows, dimensions, width, bias)
     while True:
@@ -107,6 +111,27 @@ def spend(
             return dimensions
         _, f, larger, cost = min(steps)
         dimensions[f], left = larger, left - cost
+
+
+def _swapped(
+    dimensions: Sequence[int], field: int, worth: Worth, rows: Sequence[int], width: int, budget: int, bias: bool
+) -> list[int]:
+    """One step more for ``field``, as few of the others' as make room for it, then what still fits."""
+    changed = list(dimensions)
+    if changed[field] < width:
+        changed[field] = whole_if_no_larger(rows[field], changed[field] + 1, width, bias)
+    while (over := projected_bytes(rows, changed, width, bias) - budget) > 0:
+        steps = []
+        for f, (n, d) in enumerate(zip(rows, changed, strict=True)):
+            smaller = min(d - 1, largest_short(n, width, bias))
+            if f != field and smaller >= 1:
+                freed = field_bytes(n, d, width, bias) - field_bytes(n, smaller, width, bias)
+                steps.append((freed < over, worth(f, smaller, d), f, smaller))
+        if not steps:
+            return list(dimensions)
+        _, _, f, smaller = min(steps)
+        changed[f] = smaller
+    return _steps(changed, worth, rows, width, budget, bias)
 
 
 def whole_if_no_larger(rows: int, dimension: int, width: int, bias: bool = False) -> int:

@@ -14,8 +14,8 @@ from sharkbench.embeddings.dimensions import field_bytes, projected_bytes
 from sharkbench.embeddings.mixed_dimensions import MixedDimensions, most_likely
 from sharkbench.embeddings.table import FullTable
 from sharkbench.errors import InputError
+from tests.methods.bare_tables import SIZES
 from tests.methods.planted import bench_on, planted
-from tests.methods.shapes import SIZES
 
 CANDIDATES = [1, 2, 4, 8, 16]
 

@@ -14,7 +14,7 @@ from sharkbench.embeddings.low_rank import Axes, ranks_by_energy
 from sharkbench.embeddings.projected import ProjectedTable
 from sharkbench.embeddings.pruned import rows_of
 from sharkbench.errors import Infeasible, InputError
-from tests.methods.shapes import SIZES, shape_of
+from tests.methods.bare_tables import SIZES, shape_of
 
 
 def weighted_error(rows: torch.Tensor, made: torch.Tensor, weights: torch.Tensor) -> float:

@@ -18,8 +18,8 @@ from sharkbench.embeddings.projected import ProjectedTable
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.method import Method
 from sharkbench.shape import TableShape
+from tests.methods.bare_tables import SIZES, shape_of
 from tests.methods.planted import bench_on, planted
-from tests.methods.shapes import SIZES, shape_of
 
 
 def dimensions(method: Method) -> tuple[int, ...]:

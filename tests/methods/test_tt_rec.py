@@ -15,7 +15,7 @@ from sharkbench.embeddings.tensor_train import TensorTrainTable, root_mean_squar
 from sharkbench.embeddings.train_shapes import TrainShape, column_factors, row_factors
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.formats.tensor_train import tensor_train_rows
-from tests.methods.shapes import SIZES, shape_of
+from tests.methods.bare_tables import SIZES, shape_of
 
 
 def table_of(method: object, shape: object, init_std: float = 0.1) -> TensorTrainTable:
