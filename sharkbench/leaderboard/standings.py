@@ -37,6 +37,8 @@ class Standing:
     """Of that difference, corrected for the methods of the same section and budget."""
     rank: int | None = None
     """Among the methods of the same section and budget, shared where seeds cannot tell them apart."""
+    shared: bool = False
+    """Whether others have that rank too."""
     rivals: int = 0
     """Methods of the same section and budget, itself included."""
     resolution: float | None = None
@@ -100,7 +102,8 @@ def _compare(standings: list[Standing], members: Sequence[int], *, ranked: bool)
     qualities = {i: {_pair(run): q for run in cell.ok if (q := cell.quality(run))} for i, cell in cells.items()}
     ranks = shared_ranks({i: _auc(found) for i, found in qualities.items()})
     for i in members:
-        standings[i] = replace(standings[i], rank=ranks.get(i), rivals=len(members))
+        shared = list(ranks.values()).count(ranks.get(i, 0)) > 1
+        standings[i] = replace(standings[i], rank=ranks.get(i), shared=shared, rivals=len(members))
 
 
 def _pair(run: FinishedRun) -> Pair:

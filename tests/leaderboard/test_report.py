@@ -18,7 +18,7 @@ from sharkbench.leaderboard.archive import opened
 from sharkbench.leaderboard.report import write_report
 from sharkbench.leaderboard.report.cards import MethodCard
 from sharkbench.leaderboard.report.images import _names
-from sharkbench.leaderboard.report.page import embedded, link_arxiv
+from sharkbench.leaderboard.report.page import embedded, link_arxiv, prose
 from sharkbench.leaderboard.report.rows import RUN_HEADINGS, WIDTH, position
 from sharkbench.store import Store
 from sharkbench.suite.model import Suite
@@ -227,3 +227,34 @@ def test_every_method_has_a_card() -> None:
     assert (cards["qr"].year, cards["qr"].family) == (2020, "hashing")
     assert "1909.02107" in cards["qr"].paper
     assert all(card.title and card.description for card in cards.values())
+
+
+def test_what_every_row_says_is_said_once(tmp_path: Path) -> None:
+    fill(Store(tmp_path), datasets=["kuairand"], rows=200)
+    write_report(Store(tmp_path), suite(), tmp_path, {})
+    text = (tmp_path / "report.html").read_text()
+
+    assert "In every row: data set kuairand, split temporal, label is_click" in text
+    assert re.search(r'<td class="\s*same">kuairand</td>', text)
+    assert not re.search(r'<td class="\s*same">dcnv2</td>', text)
+
+
+def test_docstrings_are_shown_as_they_are_read() -> None:
+    shown = prose("Rows <r> of :func:`~sharkbench.run`.\n\n.. math:: a\n    = b\n\nwith :math:`a`.")
+
+    assert shown == (
+        'Rows &lt;r&gt; of <code>sharkbench.run</code>.\n\n<code class="formula">a = b</code>\nwith <code>a</code>.'
+    )
+
+
+def test_an_image_that_has_changed_is_drawn_again_and_one_of_an_earlier_suite_goes(tmp_path: Path) -> None:
+    fill(Store(tmp_path), datasets=["kuairand"], rows=200)
+    write_report(Store(tmp_path), suite(), tmp_path, {})
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "plots").iterdir()}
+    svg = tmp_path / "plots" / "auc_bytes-kuairand-temporal-is_click.svg"
+    svg.write_text("<svg/>")
+    svg.with_suffix(".png").write_bytes(b"")
+    (tmp_path / "plots" / "auc_bytes-gone.png").write_bytes(b"")
+    write_report(Store(tmp_path), suite(), tmp_path, {})
+
+    assert {path.name: path.read_bytes() for path in (tmp_path / "plots").iterdir()} == drawn

@@ -57,6 +57,7 @@ def test_differences_are_to_full_precision_seed_by_seed_and_corrected_within_a_b
     assert found["full", ""].difference is None
 
     assert {m: found[m, "0.25"].rank for m in drops} == {"a": 1, "b": 1, "c": 3}
+    assert {m: found[m, "0.25"].shared for m in drops} == {"a": True, "b": True, "c": False}
     assert found["a", "0.1"].rank == 1
     assert (found["c", "0.25"].rivals, found["a", "0.1"].rivals, found["full", ""].rivals) == (3, 1, 0)
 

@@ -228,8 +228,17 @@ def tiers() -> Spec:
     encoding = {
         "y": {"field": "field", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 240}},
         "x": {"field": "share_of_rows", "type": "quantitative", "title": "share of rows", "axis": {"format": "~%"}},
-        "color": {"field": "tier", "type": "nominal", "title": "precision", "scale": {"range": list(_HUES)}},
+        "color": {
+            "field": "tier",
+            "type": "nominal",
+            "title": "precision",
+            "sort": None,
+            "scale": {"range": list(_HUES)},
+        },
+        "order": {"field": "place", "type": "quantitative"},
         "tooltip": tip,
     }
-    layers = [{"mark": "bar", "encoding": encoding}]
+    # From left to right, and in the legend, as they were noted down.
+    places = [{"window": [{"op": "row_number", "as": "place"}]}]
+    layers = [{"transform": places, "mark": "bar", "encoding": encoding}]
     return _chart("Share of each field's rows by precision.", layers, data={"name": "rows"})

@@ -36,7 +36,7 @@ class MethodPage:
     anchor: str
     card: MethodCard | None
     settings: list[tuple[str, str]]
-    """Which runs, and their settings as JSON."""
+    """Which runs, and the settings that they state."""
     standings: list[Standing]
     runs: list[FinishedRun] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -137,11 +137,12 @@ def _settings(runs: Sequence[FinishedRun]) -> list[tuple[str, str]]:
     found: dict[str, list[str]] = {}
     for run in runs:
         result = run.result
-        text = json.dumps(result.method_config, sort_keys=True)
+        stated = {name: value for name, value in sorted(result.method_config.items()) if value is not None}
+        text = ", ".join(f"{n} = {v if isinstance(v, str) else json.dumps(v)}" for n, v in stated.items())
         found.setdefault(text, []).append(
             f"{result.dataset}, {result.backbone}" + (f" @ {result.budget}" if result.budget else "")
         )
-    return [("; ".join(dict.fromkeys(where)), text) for text, where in found.items() if text != "{}"]
+    return [("; ".join(dict.fromkeys(where)), text) for text, where in found.items() if text]
 
 
 def _notes(store: Store, runs: Sequence[FinishedRun]) -> list[Note]:

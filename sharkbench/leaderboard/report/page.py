@@ -25,10 +25,12 @@ from sharkbench.leaderboard.aggregate import summaries
 from sharkbench.leaderboard.claims import Finding
 from sharkbench.leaderboard.published import Comparison
 from sharkbench.leaderboard.report import charts, content, series
-from sharkbench.leaderboard.report.rows import HEADINGS, RUN_HEADINGS, WIDTH, position, row_of, run_entries
+from sharkbench.leaderboard.report.rows import HEADINGS, RUN_HEADINGS, WIDTH, Row, position, row_of, run_entries
 from sharkbench.leaderboard.standings import Standing
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+_ROLE = re.compile(r":[a-z]+:`([^`]+)`")
+_EQUATION = re.compile(r"^\.\. math::((?:.+\n?)+)\n*", re.MULTILINE)
 
 
 def render(
@@ -42,13 +44,13 @@ def render(
     """The HTML of the whole report."""
     rows = {standing.cell.name: row_of(standing) for standing in standings}
     assets = resources.files(__package__) / "assets"
-    bundle = vl_convert.javascript_bundle(vl_version=charts.VERSION)
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=charts.VERSION)
     script = (assets / "report.js").read_text(encoding="utf-8")
     runs = content.runs_of(standing.cell for standing in standings)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"arxiv": link_arxiv, "plain": plain}
+    environment.filters |= {"arxiv": link_arxiv, "plain": plain, "prose": prose}
     template = environment.from_string((assets / "report.html.j2").read_text(encoding="utf-8"))
     return template.render(
         title=title,
@@ -63,6 +65,7 @@ def render(
         headings=HEADINGS,
         rows=list(rows.values()),
         row_of=rows,
+        constant=constant(list(rows.values())),
         run_headings=RUN_HEADINGS,
         anchors={page.label: page.anchor for page in pages},
         choices=[
@@ -91,6 +94,14 @@ def render(
         pages=pages,
         figures=figures,
     )
+
+
+def constant(rows: Sequence[Row]) -> dict[str, str]:
+    """Columns that say the same in every row, and what; they are said once above the table, and hidden in it."""
+    if len(rows) < 2:
+        return {}
+    texts = {heading.name: {row.entries[i].text for row in rows} for i, heading in enumerate(HEADINGS)}
+    return {name: found.pop() for name, found in texts.items() if len(found) == 1 and name != "method"}
 
 
 def _values(texts: Iterable[str]) -> list[str]:
@@ -155,6 +166,13 @@ def link_arxiv(text: str) -> Markup:
     """The text of a paper, with arXiv numbers as links."""
     escaped = str(Markup.escape(text))
     return Markup(_ARXIV.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', escaped))
+
+
+def prose(text: str) -> Markup:
+    """A docstring as it is read: roles as the code that they name, equations as blocks of their own."""
+    text = str(Markup.escape(text))
+    text = _EQUATION.sub(lambda found: f'<code class="formula">{" ".join(found[1].split())}</code>\n', text)
+    return Markup(_ROLE.sub(lambda found: f"<code>{found[1].removeprefix('~')}</code>", text))
 
 
 def plain(value: Any) -> str:

@@ -91,7 +91,7 @@ def _interval(standing: Standing) -> Entry:
 
 def _rank(standing: Standing) -> Entry:
     if standing.rank is not None:
-        return Entry(f"{standing.rank} of {standing.rivals}", standing.rank)
+        return Entry(f"{'=' * standing.shared}{standing.rank} of {standing.rivals}", standing.rank)
     return Entry("last", standing.rivals) if standing.worst and standing.rivals else Entry("")
 
 
