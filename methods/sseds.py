@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
+from sharkbench.errors import Infeasible
+from sharkbench.method import Family, Method
+
+if TYPE_CHECKING:
+    from sharkbench.embeddings.projected import ProjectedTable
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class SSEDS(Method):
+    r"""Single-shot embedding dimension search: one look at a trained model tells which columns each field needs.
+
+    .. math:: s_{fj} = \frac{|g_{fj}|}{\sum |g|}, \qquad
+              g = \frac{\partial L(M \odot E)}{\partial M} \Big|_{M = 1}, \quad M \in \mathbb{R}^{F \times D}
+
+    Columns are kept by falling :math:`s` until the budget is met, and the model is trained anew with rows that hold
+    the kept columns only, times a matrix that takes them back to the common width.
+
+    Published: the score from one pass, the budget, retraining, matrices where widths must be equal. Ours (the paper
+    leaves them open, and public code differs): batches of the validation split, magnitudes batch by batch; columns are
+    weighed by the bytes that they take, those that no longer fit are passed over; small fields whose matrix would
+    cost more than their other columns stay whole, fields without a column leave the model; matrices start as the
+    selection of the kept columns and train; first-order weights are columns like others.
+    """
+
+    name: Literal["sseds"] = "sseds"
+
+    order: Literal["score", "score_per_byte"] = "score"
+    """Rank columns by their score, or by their score per byte (ours)."""
+    batch_size: PositiveInt = 4096
+    """Samples per batch of the scoring."""
+    retrain: Literal["initial", "continue", "none"] = "initial"
+    """Train the kept columns from the initial table and a fresh backbone, fine-tune what they have learned, or leave
+    them."""
+    epochs: NonNegativeInt = 2
+    """Epochs of fine-tuning, at most, with ``retrain: continue`` (ours)."""
+    learning_rate_factor: PositiveFloat = 0.3
+    """Learning rates of fine-tuning relative to the recipe's (ours)."""
+
+    title: ClassVar[str] = "columns of fields pruned by one look at their gradient"
+    paper: ClassVar[str] = "Qu et al., SIGIR 2022, arXiv:2204.03281 (SSEDS)"
+    year: ClassVar[int] = 2022
+    family: ClassVar[Family] = "mixed dimension"
+    from_model: ClassVar[bool] = True
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        from sharkbench.embeddings.dimensions import field_bytes, whole_if_no_larger
+
+        width = shape.width
+        rows = [field.cardinality for field in shape.schema.fields]
+        least = min(field_bytes(n, whole_if_no_larger(n, 1, width), width) for n in rows)
+        if least > budget:
+            raise Infeasible(f"one column of the smallest field takes {least:,} bytes, the budget is {budget:,}")
+        return self
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.backbones.base import Backbone
+        from sharkbench.embeddings.pruned import keep_fields, rows_of
+        from sharkbench.field_selection.columns import column_saliency, columns_within
+        from sharkbench.model import Model
+        from sharkbench.stages import counted, device_of, fine_tune, mean_auc
+
+        assert bench.budget is not None
+        model, valid = bench.start_model(), bench.dataset.splits["valid"]
+        fields = model.embedding.fields
+        with counted(bench, len(valid)):
+            model.to(device_of(bench))
+            scores = column_saliency(model, valid, bench.task, self.batch_size)
+            model.cpu()
+        rows = [bench.schema.fields[f].cardinality for f in fields]
+        columns = columns_within(scores, rows, bench.budget, per_byte=self.order == "score_per_byte")
+        kept = {f: own for f, own in zip(fields, columns, strict=True) if own}
+        bench.note("columns", self._noted(bench, scores, fields, columns))
+        assert isinstance(model.backbone, Backbone)
+        sliced = self._sliced(bench, rows_of(model.embedding, list(kept)), kept)
+        pruned = Model(sliced, model.backbone.drop_fields([fields.index(f) for f in kept]))
+        before = mean_auc(bench.evaluate(pruned))
+        if self.retrain == "initial":
+            initial = rows_of(keep_fields(bench.full_table(), list(kept)))
+            pruned = bench.model(self._sliced(bench, initial, kept))
+            bench.train(pruned, stage="retrain")
+            after = mean_auc(bench.evaluate(pruned))
+        else:
+            epochs = self.epochs if self.retrain == "continue" else 0
+            after = fine_tune(
+                bench, pruned, stage="fine-tune", epochs=epochs, learning_rate_factor=self.learning_rate_factor
+            )
+        bench.note("retraining", [{"retrain": self.retrain, "auc_before": before, "auc_after": after}])
+        return pruned
+
+    def _sliced(self, bench: Workbench, table: Any, kept: dict[int, list[int]]) -> ProjectedTable:
+        """The ``kept`` columns of ``table`` (rows of the kept fields, one after the other), each where it was."""
+        import torch
+
+        from sharkbench.embeddings.projected import ProjectedTable
+
+        with bench.seeded("table"):
+            layer = ProjectedTable(
+                bench.schema,
+                bench.width,
+                [len(columns) for columns in kept.values()],
+                bench.init_std,
+                fields=list(kept),
+                sparse=bench.recipe.sparse,
+            )
+        sizes = [bench.schema.fields[f].cardinality for f in kept]
+        for (f, columns), part in zip(kept.items(), table.split(sizes), strict=True):
+            short = len(columns) < bench.width
+            layer.assign(f, part[:, columns], torch.eye(bench.width)[columns] if short else None)
+        return layer
+
+    @staticmethod
+    def _noted(bench: Workbench, scores: Any, fields: Any, columns: list[list[int]]) -> list[dict[str, Any]]:
+        share = scores / scores.sum()
+        return [
+            {
+                "field": bench.schema.fields[f].name,
+                "rows": bench.schema.fields[f].cardinality,
+                "dimension": len(own),
+                "columns": " ".join(map(str, own)),
+                "score": share[i].sum().item(),
+                "score_kept": share[i, own].sum().item(),
+            }
+            for i, (f, own) in enumerate(zip(fields, columns, strict=True))
+        ]
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {"order": trial.suggest_categorical("order", ["score", "score_per_byte"])}

@@ -1,0 +1,74 @@
+"""Which columns of each field matter to a trained model, and which of them a byte budget lets stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sharkbench.data.dataset import Split
+from sharkbench.embeddings.dimensions import field_bytes, whole_if_no_larger
+from sharkbench.model import Model
+from sharkbench.tasks.build import task_of
+from sharkbench.tasks.config import TaskConfig
+
+
+def column_saliency(model: Model, split: Split, task: TaskConfig, batch_size: int) -> Tensor:
+    """``|dL / dM|`` at ``M = 1``, for a mask ``M`` ``[F, width]`` that multiplies the field vectors.
+
+    The gradient of each batch's mean loss, in evaluation mode; magnitudes are taken batch by batch and then averaged,
+    for over all data together a converged model has none.
+
+    Args:
+        batch_size: samples of a batch; scores of other sizes do not compare.
+
+    Returns:
+        ``[F, width]`` float64 on the CPU; fields in the order of ``model.embedding.fields``.
+    """
+    loss_of, device = task_of(task).loss, next(model.parameters()).device
+    mask = torch.ones(len(model.embedding.fields), model.embedding.width, device=device, requires_grad=True)
+    total = torch.zeros(mask.shape, dtype=torch.float64)
+    was_training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(split), batch_size):
+            part = slice(start, start + batch_size)
+            with torch.no_grad():
+                vectors = model.embedding(split.ids[part].to(device))
+            with torch.enable_grad():
+                logits = model.backbone(vectors * mask, split.dense[part].to(device))
+                loss = loss_of(logits, split.labels[part].to(device))
+            (gradient,) = torch.autograd.grad(loss, mask)
+            total += gradient.abs().double().cpu() * len(vectors)
+    finally:
+        model.train(was_training)
+    return total / len(split)
+
+
+def columns_within(scores: Tensor, rows: Sequence[int], budget: int, *, per_byte: bool = False) -> list[list[int]]:
+    """Columns to keep of each field, best first as long as they fit: ``scores`` ``[F, width]`` ranks them.
+
+    A field of ``rows[f]`` rows takes what :func:`~sharkbench.embeddings.dimensions.field_bytes` says, its matrix
+    included; where whole rows are no larger than that, one column brings in all of the field. A column that does not
+    fit is passed over, and those after it have their turn.
+
+    Args:
+        budget: bytes.
+        per_byte: rank by score per row of the field instead.
+    """
+    width = scores.shape[1]
+    value = scores / torch.tensor(rows, dtype=scores.dtype)[:, None] if per_byte else scores
+    kept: list[list[int]] = [[] for _ in rows]
+    left = budget
+    for place in value.flatten().argsort(descending=True, stable=True).tolist():
+        f, column = divmod(place, width)
+        if column in kept[f]:
+            continue
+        now = len(kept[f])
+        after = whole_if_no_larger(rows[f], now + 1, width)
+        cost = field_bytes(rows[f], after, width) - (field_bytes(rows[f], now, width) if now else 0)
+        if cost <= left:
+            kept[f] = list(range(width)) if after == width else [*kept[f], column]
+            left -= cost
+    return [sorted(columns) for columns in kept]
