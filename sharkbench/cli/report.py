@@ -21,6 +21,7 @@ Results = Annotated[Path, typer.Argument(help="An output directory, or a store.p
 
 def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
     """Write the report of what is done: one HTML file, images, CSV and Parquet tables."""
+    from sharkbench import tracking
     from sharkbench.leaderboard import archive
     from sharkbench.leaderboard.report import write_report
 
@@ -29,7 +30,29 @@ def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
         paths = write_report(store, loaded, out_dir, method_cards())
     for path in paths:
         print(path)
-    _attach(loaded, out_dir, [path for path in paths if path.suffix != ".parquet"])
+    if _attach(loaded, out_dir, paths):
+        print(
+            f"attached to the newest parent run at {tracking.without_secrets(tracking.tracking_uri(loaded, out_dir))}"
+        )
+
+
+def report_at_the_end(suite: Suite, out: Path) -> Path | None:
+    """The report of a suite that has just been run; whatever goes wrong is told in one line, and costs no result."""
+    from sharkbench.leaderboard.report import write_report
+    from sharkbench.store import Store
+
+    try:
+        paths = write_report(Store(out), suite, out, method_cards())
+    except Exception as error:
+        said = " ".join(str(error).split())
+        print(
+            f"the report could not be written ({type(error).__name__}: {said}); the results are stored, and "
+            "'sharkbench report' makes it again",
+            file=sys.stderr,
+        )
+        return None
+    _attach(suite, out, paths)
+    return paths[0]
 
 
 def compare(
@@ -82,13 +105,13 @@ def method_cards() -> dict[str, MethodCard]:
     }
 
 
-def _attach(suite: Suite, out: Path, files: list[Path]) -> None:
+def _attach(suite: Suite, out: Path, files: list[Path]) -> bool:
     """Show the files in MLflow too; that it cannot be reached is told, and costs nothing else."""
     from sharkbench import tracking
 
     try:
-        if tracking.attach(suite, out, files):
-            print(f"attached to the newest parent run at {tracking.without_secrets(tracking.tracking_uri(suite, out))}")
+        return tracking.attach(suite, out, [file for file in files if file.suffix != ".parquet"])
     except Exception as error:  # whatever MLflow and what lies below it raise
         said = tracking.without_secrets(" ".join(str(error).split()))
         print(f"the report could not be attached in MLflow ({type(error).__name__}: {said})", file=sys.stderr)
+        return False

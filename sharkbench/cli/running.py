@@ -26,12 +26,14 @@ def run(
         bool, typer.Option("--dry-run", help="Show the plan, what of it is done, and a guess of the cost.")
     ] = False,
     cache: Cache = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write the HTML report at the end.")] = True,
 ) -> None:
-    """Run what is missing of a suite, then print its leaderboard."""
+    """Run what is missing of a suite, then print its leaderboard and write its report."""
     from sharkbench import api
     from sharkbench.cli.console import console
     from sharkbench.cli.plans import print_plan
     from sharkbench.cli.progress import Progress
+    from sharkbench.cli.report import report_at_the_end
     from sharkbench.leaderboard.terminal import print_leaderboard
     from sharkbench.suite.plan import plan as planned
 
@@ -48,6 +50,8 @@ def run(
         )  # fmt: skip
     print_leaderboard(out_dir, console())
     print(f"\nLeaderboard: {out_dir / 'leaderboard.csv'}")
+    if report and not summary.interrupted and (written := report_at_the_end(loaded, out_dir)):
+        print(f"Report:      {written}")
     if loaded.tracking.enabled:
         print(
             f"MLflow UI:   {_own_command()} ui {shlex.quote(suite)}"

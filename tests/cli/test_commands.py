@@ -64,6 +64,8 @@ def test_a_suite_from_nothing_to_its_leaderboard_and_back_again(suite: Path) -> 
     assert "MLflow" not in first.out
     assert "infeasible" in first.out
     assert Path("results/tiny/leaderboard.csv").is_file()
+    assert "Report:      results/tiny/report.html" in first.out
+    assert "<title>tiny" in Path("results/tiny/report.html").read_text()
     told = [line for line in first.err.splitlines() if line.startswith("[")]
     assert [line.split("]")[0] for line in told] == ["[1/2", "[2/2"]
     assert sorted("infeasible" in line for line in told) == [False, True], "in the order in which they ended"
@@ -71,8 +73,10 @@ def test_a_suite_from_nothing_to_its_leaderboard_and_back_again(suite: Path) -> 
 
     stored = {path: path.stat().st_mtime_ns for path in Path("results/tiny/runs").rglob("result.json")}
     assert len(stored) == 2
-    again = Done("run", suite)
+    Path("results/tiny/report.html").unlink()
+    again = Done("run", suite, "--no-report")
     assert again.code == 0
+    assert not Path("results/tiny/report.html").exists()
     assert "[1/2]" not in again.err
     assert {path: path.stat().st_mtime_ns for path in Path("results/tiny/runs").rglob("result.json")} == stored
 
