@@ -1,0 +1,36 @@
+"""What a search tells whoever watches it, beside the events of its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sharkbench.runner.events import Event
+from sharkbench.search.study import Finished, Search
+from sharkbench.search.trials import Running
+
+
+@dataclass(frozen=True)
+class SearchesOpened:
+    """All studies are open; trials that ended in an earlier call are in them."""
+
+    searches: tuple[Search, ...]
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """The runs of a trial are planned; some may be stored already."""
+
+    search: Search
+    trial: Running
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """The sampler knows what came out."""
+
+    search: Search
+    trial: Finished
+
+
+SearchEvent: TypeAlias = Event | SearchesOpened | TrialStarted | TrialEnded

@@ -1,0 +1,45 @@
+"""A chosen configuration as the lines of a suite that make it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from sharkbench.method import Method
+from sharkbench.search.space import Configuration
+from sharkbench.search.study import Search
+
+
+def changes(stated: Method, configuration: Configuration) -> dict[str, Any]:
+    """Settings that differ from the suite's: those of the method by name, others as ``train.learning_rate``."""
+    before, now = stated.model_dump(mode="json"), configuration.method.model_dump(mode="json")
+    method = {name: value for name, value in now.items() if before.get(name) != value}
+    train = {f"train.{name}": value for name, value in configuration.train.items()}
+    return {**method, **train, **{f"backbone.{name}": value for name, value in configuration.backbone.items()}}
+
+
+def keys(search: Search, configuration: Configuration, label: str) -> dict[str, Any]:
+    """The keys of a suite that state the configuration: ``methods``, ``budgets``, and ``backbones`` where the backbone
+    or the recipe is changed."""
+    cell = search.cell
+    stated = search.entry.spec.model_dump(mode="json", exclude_unset=True)
+    chosen = configuration.method.model_dump(mode="json")
+    stated |= {name: value for name, value in changes(search.entry.spec, configuration).items() if name in chosen}
+    backbone = {**cell.backbone.spec.model_dump(mode="json", exclude_unset=True), **configuration.backbone}
+    said: dict[str, Any] = {"methods": [{"name": chosen["name"], **stated, "as": label}]}
+    if "pipeline" in stated:
+        del said["methods"][0]["name"]
+    if configuration.budget is not None:
+        said["budgets"] = [configuration.budget.model_dump(mode="json")]
+    if configuration.backbone or configuration.train:
+        # A backbone's recipe wins over the data set's and the suite's.
+        train = {**cell.backbone.train, **configuration.train}
+        said["backbones"] = [{"name": cell.backbone.spec.name, **backbone, **({"train": train} if train else {})}]
+    return said
+
+
+def snippet(search: Search, configuration: Configuration, label: str) -> str:
+    """YAML that can be pasted into a suite, or stand in one of its own below ``extends``."""
+    text: str = yaml.safe_dump(keys(search, configuration, label), sort_keys=False, default_flow_style=None, width=110)
+    return text

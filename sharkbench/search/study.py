@@ -1,0 +1,285 @@
+"""What every mode of search has in common: an Optuna study of one method, asked for trials and told what came out.
+
+The study is the only memory. Whoever opens it again finds trials that have ended, and goes on with those that had
+begun: with their numbers and their parameters, so that nothing is lost and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from sharkbench import registry
+from sharkbench.budget import Budget
+from sharkbench.measure.spec import MeasureSpec
+from sharkbench.search.space import Configuration, Space
+from sharkbench.search.trials import UNTIMED, Cell, Outcome, Running
+from sharkbench.store import Epoch
+from sharkbench.suite.entries import MethodEntry
+from sharkbench.suite.run import RunSpec
+from sharkbench.suite.search import Mode, SearchSpec
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import BaseStorage
+
+Direction = Literal["minimize", "maximize"]
+DEFAULT, CONFIGURATION, OUTCOME = "default", "configuration", "outcome"
+"""User attributes of a trial."""
+
+_OUTCOME = TypeAdapter(Outcome)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trial that has ended. ``configuration`` is ``None`` where its settings did not go together."""
+
+    number: int
+    configuration: Configuration | None
+    outcome: Outcome
+    default: bool
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Parameters of the next trial; those that are missing are the sampler's."""
+
+    params: Mapping[str, Any]
+    default: bool = False
+
+
+class Search(ABC):
+    """The search of one method in one cell, in one mode.
+
+    Attributes:
+        running: trials at work, by number.
+        finished: trials that have ended, in the order in which they did.
+        over: whether nothing more will be asked for.
+    """
+
+    mode: ClassVar[Mode]
+    directions: ClassVar[tuple[Direction, ...]] = ("maximize",)
+    decides_by_state: ClassVar[tuple[str, ...]] = ()
+    """Keys of :class:`SearchSpec` that make another study of it."""
+
+    def __init__(
+        self, cell: Cell, entry: MethodEntry, storage: BaseStorage | str, *, budget: Budget | None = None
+    ) -> None:
+        import optuna
+
+        assert cell.suite.search is not None
+        self.cell, self.entry, self.budget = cell, entry, budget
+        self.asked: SearchSpec = cell.suite.search
+        recipe = cell.suite.recipe(cell.dataset, cell.backbone)
+        self.space = Space(entry.spec, recipe, cell.backbone.spec, self.asked.tune)
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name=f"{self.name} {self._digest()}",
+            directions=list(self._directions()),
+            pruner=self._pruner(),
+            load_if_exists=True,
+        )
+        self.running: dict[int, Running] = {}
+        self.finished: list[Finished] = []
+        self.over = False
+        self._begun, self._enqueued = 0, False
+        self._left: list[optuna.Trial] = []
+        self._remember()
+
+    # What it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """What it is called: mode, cell, method, and the budget where it is at one."""
+        at = f" at {self.budget}" if self.budget else ""
+        return f"{self.mode}: {self.cell.name} {self.entry.label}{at}"
+
+    @property
+    def seconds(self) -> float:
+        """Spent on the runs of trials that have ended."""
+        return sum(trial.outcome.seconds for trial in self.finished)
+
+    @property
+    def used_up(self) -> bool:
+        """Whether it has had all the trials, or the time, that every method gets."""
+        if self.asked.minutes is not None:
+            return self.seconds >= self.asked.minutes * 60
+        return self._begun >= (self.asked.allowance or 0)
+
+    @abstractmethod
+    def best(self) -> Finished | None:
+        """The trial to choose if it ended now."""
+
+    def chosen(self) -> list[Finished]:
+        """The trials worth training again."""
+        best = self.best()
+        return [best] if best else []
+
+    @property
+    def default(self) -> Finished | None:
+        """The trial with the suite's own settings."""
+        return next((trial for trial in self.finished if trial.default), None)
+
+    # Ask and tell --------------------------------------------------------------------------------------------------
+
+    def ask(self) -> Running | None:
+        """The next trial; ``None`` where there is none, or none yet."""
+        import optuna
+
+        if self._left and self.ready():
+            trial = self._left.pop(0)
+            self.study.sampler = self._sampler(trial.number)
+        elif self.over or self._left or (not self._enqueued and not self._propose()):
+            return None
+        else:
+            # Seeded by the number of the trial: a search that was killed suggests what it would have without that.
+            self.study.sampler = self._sampler(self._begun)
+            try:
+                trial = self.study.ask()
+            finally:
+                self._enqueued = False
+            self._begun += 1
+        assert isinstance(trial, optuna.Trial)
+        running = self._started(trial)
+        self.running[trial.number] = running
+        return running
+
+    def tell(self, running: Running) -> Finished:
+        """Put down what came out of a trial, for the sampler too."""
+        import optuna
+
+        outcome, trial = running.outcome(), running.trial
+        default = bool(trial.user_attrs.get(DEFAULT, False))
+        finished = Finished(running.number, running.configuration, outcome, default)
+        trial.set_user_attr(OUTCOME, _OUTCOME.dump_python(outcome, mode="json"))
+        limits = self.constraints(outcome) if outcome.status == "ok" else {outcome.status: 1.0}
+        with warnings.catch_warnings(action="ignore"):  # of one that was set before the process was killed
+            for name, value in limits.items() if outcome.status != "pruned" else ():
+                trial.set_constraint(name, value)
+        if outcome.status == "ok":
+            self.study.tell(trial, self.values(outcome))
+        else:
+            # Samplers take a failed trial for one that never was; one that breaks a constraint they keep away from.
+            self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        del self.running[running.number]
+        self.finished.append(finished)
+        return finished
+
+    def epoch(self, running: Running, spec: RunSpec, epoch: Epoch) -> bool:
+        """Take note of an epoch of a run; returns whether the trial is hopeless."""
+        return False
+
+    @abstractmethod
+    def propose(self) -> Proposal | None:
+        """The next trial, when all that is known is known; ``None`` ends the search."""
+
+    @abstractmethod
+    def configure(self, trial: optuna.Trial) -> Configuration:
+        """What the trial trains.
+
+        Raises:
+            pydantic.ValidationError: its settings do not go together.
+        """
+
+    @abstractmethod
+    def values(self, outcome: Outcome) -> list[float]:
+        """Of a trial that is ok: one value per direction."""
+
+    def constraints(self, outcome: Outcome) -> dict[str, float]:
+        """Of a trial that is ok: what must not be above zero."""
+        return {}
+
+    @property
+    def measure(self) -> MeasureSpec:
+        """How the lookups of its runs are timed."""
+        return UNTIMED
+
+    def ready(self) -> bool:
+        """Whether the next trial can be decided on."""
+        return True
+
+    # Inside --------------------------------------------------------------------------------------------------------
+
+    def _propose(self) -> bool:
+        if self.used_up:
+            self.over = not self.running
+            return False
+        if not self.ready():
+            return False
+        proposal = self.propose()
+        if proposal is None:
+            self.over = True
+            return False
+        if proposal.params or proposal.default:
+            self.study.enqueue_trial(dict(proposal.params), {DEFAULT: proposal.default})
+        return True
+
+    def _started(self, trial: optuna.Trial) -> Running:
+        try:
+            configuration = self.configure(trial)
+            specs = self.cell.specs(configuration, self.asked.seeds, label=self.entry.label, measure=self.measure)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "the settings"
+            return Running(trial, None, [], reason=f"{where}: {first['msg']}")
+        trial.set_user_attr(CONFIGURATION, _as_json(configuration))
+        return Running(trial, configuration, specs)
+
+    def _remember(self) -> None:
+        from optuna.trial import Trial, TrialState
+
+        for frozen in self.study.get_trials(deepcopy=False):
+            if frozen.state == TrialState.WAITING:
+                self._enqueued = True
+                continue
+            self._begun += 1
+            if frozen.state == TrialState.RUNNING:
+                self._left.append(Trial(self.study, frozen._trial_id))
+            elif OUTCOME in frozen.user_attrs:
+                attrs = frozen.user_attrs
+                configuration = _from_json(attrs[CONFIGURATION]) if CONFIGURATION in attrs else None
+                outcome = _OUTCOME.validate_python(attrs[OUTCOME])
+                self.finished.append(Finished(frozen.number, configuration, outcome, attrs.get(DEFAULT, False)))
+
+    def _directions(self) -> tuple[Direction, ...]:
+        return self.directions
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        from optuna.samplers import TPESampler
+
+        seed = int(hashlib.sha256(f"{self.study.study_name}:{number}".encode()).hexdigest()[:8], 16)
+        startup = max(3, min(10, (self.asked.allowance or 40) // 4))
+        return TPESampler(seed=seed, n_startup_trials=startup)
+
+    def _pruner(self) -> optuna.pruners.BasePruner:
+        from optuna.pruners import NopPruner
+
+        return NopPruner()
+
+    def _digest(self) -> str:
+        """Of all that decides what the trials are; how many there may be is left out, so that more can be asked for."""
+        configuration = Configuration(self.entry.spec, self.budget)
+        keys = [spec.key for spec in self.cell.specs(configuration, self.asked.seeds, label="")]
+        said = self.asked.model_dump(mode="json", include=set(self.decides_by_state))
+        return hashlib.sha256(json.dumps([keys, said], sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _as_json(configuration: Configuration) -> dict[str, Any]:
+    return {
+        "method": configuration.method.model_dump(mode="json"),
+        "budget": configuration.budget.model_dump(mode="json") if configuration.budget else None,
+        "train": dict(configuration.train),
+        "backbone": dict(configuration.backbone),
+    }
+
+
+def _from_json(said: Mapping[str, Any]) -> Configuration:
+    budget = Budget.model_validate(said["budget"]) if said["budget"] is not None else None
+    return Configuration(registry.parse(said["method"]), budget, said["train"], said["backbone"])

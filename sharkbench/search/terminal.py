@@ -1,0 +1,69 @@
+"""What a search has found, on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sharkbench.leaderboard.figures import duration, number, percent, size, times
+from sharkbench.search.conduct import Searched
+from sharkbench.search.tables import Found, Spent, found_in, why_nothing
+
+
+def print_found(searched: Searched, table: Callable[..., None]) -> None:
+    """One row per chosen configuration, then the studies that have chosen nothing, and what each method spent.
+
+    Args:
+        table: called with headings, rows, and ``right``, the headings of the columns that are aligned to the right.
+    """
+    found = found_in(searched)
+    for mode in dict.fromkeys(search.mode for search in searched.searches):
+        rows = [_row(one) for one in found if one.search.mode == mode]
+        print(f"\n{mode}: {_TITLES[mode]}")
+        if rows:
+            table(_HEADINGS, rows, right=_HEADINGS[3:])
+        for search in searched.searches:
+            if search.mode == mode and not search.best():
+                print(f"{search.name}: {why_nothing(search)}")
+    print(f"\n{share(searched)}")
+    spent = [_spent(Spent(search)) for search in searched.searches]
+    table(("search", *_SPENT), spent, right=_SPENT)
+
+
+def share(searched: Searched) -> str:
+    """What every method got, in a sentence."""
+    asked = searched.searches[0].asked
+    each = f"{asked.minutes:g} minutes of runs" if asked.minutes else f"{asked.allowance} trials"
+    return (
+        f"Every study had the same share, {each}, with {len(asked.seeds)} seeds each; a lossless one ends when its "
+        "budget is known. Runs that were stored before count with the time that they took."
+    )
+
+
+_TITLES = {
+    "lossless": "the smallest table that loses nothing",
+    "per_budget": "the best settings at a budget",
+    "pareto": "AUC against bytes, the front",
+}
+_HEADINGS = ("method", "where", "budget", "bytes", "of fp32", "valid AUC", "gain", "test AUC", "to full", "lookups")
+_SPENT = ("trials", "ok", "pruned", "infeasible", "failed", "time")
+
+
+def _row(found: Found) -> tuple[str, ...]:
+    outcome, configuration = found.trial.outcome, found.trial.configuration
+    return (
+        found.choice.label,
+        found.search.cell.name,
+        str(configuration.budget or "-") if configuration else "-",
+        size(outcome.bytes),
+        percent(outcome.bytes_ratio),
+        f"{outcome.auc:.4f}",
+        number(found.valid_delta, "+.4f"),
+        number(found.test_auc, ".4f"),
+        number(found.test_delta, "+.4f"),
+        times(found.lookups_torch),
+    )
+
+
+def _spent(spent: Spent) -> tuple[object, ...]:
+    counts = spent.counts
+    return (spent.search.name, sum(counts.values()), *counts.values(), duration(spent.search.seconds))

@@ -1,0 +1,177 @@
+"""A trial is one configuration, run once per seed of the search; its runs are ordinary ones, judged on validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sharkbench import registry
+from sharkbench.leaderboard.speeds import own_size
+from sharkbench.measure.spec import MeasureSpec
+from sharkbench.search.space import Configuration
+from sharkbench.store import Result, Speed
+from sharkbench.suite.entries import BackboneEntry, DatasetEntry
+from sharkbench.suite.model import Suite, changed
+from sharkbench.suite.run import RunSpec
+
+if TYPE_CHECKING:
+    import optuna
+
+UNTIMED = MeasureSpec(lookup=False)
+TrialStatus = Literal["ok", "pruned", "infeasible", "failed"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where methods are searched: one data set and one backbone of a suite."""
+
+    suite: Suite
+    dataset: DatasetEntry
+    backbone: BackboneEntry
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset.spec.name}/{self.backbone.spec.name}"
+
+    def specs(
+        self,
+        configuration: Configuration,
+        seeds: Sequence[int],
+        *,
+        label: str,
+        judged_on: Literal["test", "valid"] = "valid",
+        measure: MeasureSpec = UNTIMED,
+    ) -> list[RunSpec]:
+        """The runs of a configuration, one per seed.
+
+        Args:
+            label: of the method's row.
+            judged_on: ``test`` is for what a search has chosen, never for its trials.
+            measure: how lookups are timed.
+
+        Raises:
+            pydantic.ValidationError: a changed setting is wrong.
+        """
+        recipe = changed(self.suite.recipe(self.dataset, self.backbone), configuration.train)
+        backbone = self.backbone.spec
+        if configuration.backbone:
+            backbone = type(backbone).model_validate({**backbone.model_dump(), **configuration.backbone})
+        run = RunSpec(
+            suite=self.suite.name,
+            dataset=self.dataset.spec,
+            fingerprint=self.fingerprint,
+            task=self.suite.task,
+            backbone=backbone,
+            dimension=self.suite.dimension,
+            method=configuration.method,
+            method_label=label,
+            method_version=registry.version_of(configuration.method),
+            budget=configuration.budget,
+            seed=0,
+            train=recipe,
+            measure=measure,
+            timeout=self.suite.executor.timeout,
+            judged_on=judged_on,
+        )
+        return [run.model_copy(update={"seed": seed}) for seed in seeds]
+
+
+def cells(suite: Suite, cache_dir: Path | None = None) -> list[Cell]:
+    """Every data set with every backbone.
+
+    Raises:
+        InputError: data that is not there.
+    """
+    from sharkbench.data.prepare import fingerprint
+
+    sources = [(dataset, fingerprint(dataset.spec, cache_dir)) for dataset in suite.datasets]
+    return [Cell(suite, dataset, backbone, source) for dataset, source in sources for backbone in suite.backbones]
+
+
+@dataclass(eq=False)
+class Running:
+    """A trial at work: the runs it waits for, and what has come out of the others."""
+
+    trial: optuna.Trial
+    configuration: Configuration | None
+    specs: list[RunSpec]
+    results: dict[str, Result] = field(default_factory=dict)
+    speeds: dict[str, Speed | None] = field(default_factory=dict)
+    pending: set[str] = field(default_factory=set)
+    """Keys of its runs that are at work."""
+    stopped: bool = False
+    seconds: float = 0.0
+    """Of its runs, those that were stored before at what they took then."""
+    reason: str = ""
+    """Why it could not be run at all."""
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+    def outcome(self) -> Outcome:
+        """What its runs amount to. One that is not ok makes the trial what it is."""
+        results = [self.results[spec.key] for spec in self.specs if spec.key in self.results]
+        bad = next((r for status in ("failed", "infeasible") for r in results if r.status == status), None)
+        if self.reason:
+            return Outcome("failed", reason=self.reason, seconds=self.seconds)
+        if self.stopped and bad is None:
+            return Outcome("pruned", seconds=self.seconds)
+        if bad is not None:
+            status: TrialStatus = "infeasible" if bad.status == "infeasible" else "failed"
+            kind = f"{bad.kind}: " if bad.kind else ""
+            return Outcome(status, reason=f"{kind}{bad.reason}", seconds=self.seconds)
+        aucs = {result.seed: mean_auc(result) for result in results}
+        if not all(math.isfinite(auc) for auc in aucs.values()):
+            return Outcome("failed", reason="the validation split has one class only", seconds=self.seconds)
+        lookup = _lookup(self.speeds)
+        if lookup is None and any(spec.measure.lookup for spec in self.specs):
+            return Outcome("failed", reason="its lookups could not be timed", seconds=self.seconds)
+        sizes = [(result.bytes or 0, result.bytes_ratio or 0.0) for result in results]
+        return Outcome("ok", aucs, *max(sizes), lookup=lookup, seconds=self.seconds)
+
+    def add(self, result: Result) -> None:
+        """One of its runs has ended."""
+        self.results[result.key] = result
+        self.seconds += result.seconds
+        self.pending.discard(result.key)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a trial.
+
+    Attributes:
+        aucs: by seed, validation AUC through the packed layer, mean over labels.
+        bytes: of the largest of its tables, and ``bytes_ratio`` to fp32.
+        lookup: time of a lookup relative to that of ``F.embedding``, where it was measured.
+        seconds: of its runs.
+    """
+
+    status: TrialStatus
+    aucs: Mapping[int, float] = field(default_factory=dict)
+    bytes: int = 0
+    bytes_ratio: float = 0.0
+    lookup: float | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def auc(self) -> float:
+        """Mean over seeds."""
+        return sum(self.aucs.values()) / len(self.aucs)
+
+
+def mean_auc(result: Result) -> float:
+    """Validation AUC of a run, mean over labels."""
+    return sum(quality.auc for quality in result.quality_valid.values()) / len(result.quality_valid)
+
+
+def _lookup(speeds: Mapping[str, Speed | None]) -> float | None:
+    """At the data's own size and ids, mean over the runs."""
+    ratios = [1 / own.ratio_torch for speed in speeds.values() if speed and (own := own_size(speed))]
+    return sum(ratios) / len(ratios) if ratios else None

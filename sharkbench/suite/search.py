@@ -1,0 +1,155 @@
+"""What a suite may say about searching. Pydantic only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from sharkbench.errors import did_you_mean
+
+Mode = Literal["lossless", "per_budget", "pareto"]
+Tunable = Literal["method", "learning_rate", "weight_decay", "dropout"]
+Objective = Literal["auc", "bytes", "lookup"]
+
+FIRST_SEED = 1_000_000
+"""Seeds of a search that states how many count from here, far from those that reports count from."""
+
+
+def _counted(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return range(FIRST_SEED, FIRST_SEED + value)
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _all_or_listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) and value != "all" else value
+
+
+_Seed = Annotated[int, Field(ge=0, lt=2**31)]
+_Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class SearchSpec(BaseModel):
+    """A search over budgets and settings. Its trials see training and validation data only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    modes: Annotated[
+        tuple[Mode, ...], BeforeValidator(_listed, json_schema_input_type=Mode | list[Mode]), Field(min_length=1)
+    ] = ("lossless",)
+    """``lossless``: the smallest table whose validation AUC is as good as the full one's. ``per_budget``: the best
+    settings at each of the suite's budgets. ``pareto``: AUC against bytes."""
+    methods: Annotated[
+        Literal["all"] | tuple[str, ...],
+        BeforeValidator(_all_or_listed, json_schema_input_type=str | list[str]),
+        Field(min_length=1),
+    ] = "all"
+    """Which of the suite's methods are searched: ``all``, or the labels of some."""
+    trials: int | None = Field(None, ge=1, le=100_000)
+    """As many trials for each method in each mode; 20, unless they get the same wall time instead."""
+    minutes: float | None = Field(None, gt=0)
+    """Instead of ``trials``: as much time for the runs of each method in each mode."""
+    seeds: Annotated[
+        tuple[_Seed, ...], BeforeValidator(_counted, json_schema_input_type=list[_Seed] | Annotated[int, Field(ge=1)])
+    ] = Field((FIRST_SEED,), min_length=1)
+    """Seeds of each trial, or how many. They must not be among the suite's ``seeds``, which the report uses."""
+    tolerance: Annotated[float, Field(ge=0, lt=1)] | Literal["not_worse"] = 0.001
+    """``lossless``: the largest loss of validation AUC, or ``not_worse``: over the search's seeds, no loss shows at
+    95%."""
+    between: Annotated[tuple[_Fraction, _Fraction], Field()] = (0.001, 1.0)
+    """``lossless``, ``pareto``: the smallest and the largest budget to try, as fractions of the fp32 table."""
+    precision: float = Field(0.05, gt=0, le=1)
+    """``lossless`` ends once the smallest budget that is good enough is known to this share of itself."""
+    tune: Annotated[tuple[Tunable, ...], BeforeValidator(_listed, json_schema_input_type=Tunable | list[Tunable])] = (
+        Field(("method", "learning_rate", "weight_decay", "dropout"), min_length=1)
+    )
+    """``per_budget``, ``pareto``: what is tuned; ``method`` stands for the method's own settings. What an entry of
+    ``methods`` states is not tuned."""
+    pruning: bool = True
+    """``per_budget``: give up a trial whose best validation AUC so far is below the median of the others'."""
+    objectives: Annotated[tuple[Objective, ...], BeforeValidator(_listed, json_schema_input_type=list[Objective])] = (
+        Field(("auc", "bytes"), min_length=2)
+    )
+    """``pareto``: what is weighed; ``lookup`` is the time of a lookup relative to that of ``F.embedding``."""
+    retrain: bool = True
+    """Train what was chosen again with the suite's seeds and measure it on the test split, for the leaderboard."""
+    storage: str = ""
+    """An Optuna storage URL; a journal file in the output directory unless given."""
+
+    @field_validator("modes", "tune", "objectives", "seeds", "methods", mode="after")
+    @classmethod
+    def _no_repeats(cls, value: Any) -> Any:
+        if not isinstance(value, str) and (doubles := [item for item in value if value.count(item) > 1]):
+            raise ValueError(f"{doubles[0]} stands in the list more than once")
+        return value
+
+    @field_validator("between", mode="after")
+    @classmethod
+    def _from_small_to_large(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] >= value[1]:
+            raise ValueError(f"the smaller budget comes first; got {value[0]:g}, {value[1]:g}")
+        return value
+
+    @field_validator("objectives", mode="after")
+    @classmethod
+    def _auc_is_weighed(cls, value: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        if "auc" not in value:
+            raise ValueError("'auc' must be among them: without it the smallest table wins, whatever it predicts")
+        return value
+
+    @field_validator("storage", mode="after")
+    @classmethod
+    def _is_a_url(cls, value: str) -> str:
+        if value and "://" not in value:
+            raise ValueError(
+                "an Optuna storage is an address like sqlite:///search.db; leave it out for a journal file"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_measure_of_fairness(self) -> Self:
+        if self.trials is not None and self.minutes is not None:
+            raise ValueError("methods get either the same number of 'trials' or the same 'minutes'; remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_show_something(self) -> Self:
+        if self.tolerance == "not_worse" and "lossless" in self.modes and len(self.seeds) < 3:
+            raise ValueError("tolerance: not_worse needs 3 seeds or more; add a line like 'seeds: 5' to 'search'")
+        return self
+
+    @property
+    def allowance(self) -> int | None:
+        """Trials per method and mode; ``None`` where time decides."""
+        return None if self.minutes is not None else self.trials or 20
+
+    def check_against(self, methods: Iterable[str], without_budgets: Collection[str], seeds: Iterable[int]) -> None:
+        """Check what depends on the rest of the suite.
+
+        Args:
+            methods: labels.
+            without_budgets: labels of the methods that need budgets and have none.
+            seeds: of the report.
+
+        Raises:
+            ValueError: a method that is not listed, no budget to search at, or a seed of the report.
+        """
+        known = list(methods)
+        for name in () if self.methods == "all" else self.methods:
+            if name not in known:
+                raise ValueError(
+                    f"search.methods: no method of the suite is called '{name}'{did_you_mean(name, known)}"
+                )
+        if "per_budget" in self.modes and without_budgets:
+            raise ValueError("search.modes: 'per_budget' needs 'budgets'; add a line like 'budgets: [0.5, 0.1]'")
+        if shared := sorted(set(self.seeds) & set(seeds)):
+            raise ValueError(
+                f"search.seeds: {shared[0]} is also one of the suite's seeds; results with it would flatter what "
+                "the search has chosen by it"
+            )

@@ -1,0 +1,104 @@
+"""A search for real: the test split stays out of its reach, and what it recommends can be pasted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sharkbench import api
+from sharkbench.data.prepare import prepare
+from sharkbench.errors import ArtifactError
+from sharkbench.runner.session import session
+from sharkbench.search.conduct import FOLDER, run_search
+from sharkbench.search.report import write_report
+from sharkbench.search.snippet import snippet
+from sharkbench.search.trials import cells
+from sharkbench.store import Store
+from sharkbench.suite.load import load
+from sharkbench.suite.plan import plan
+
+SUITE = """
+name: tiny
+datasets: [{source: synthetic, rows: 2000, cardinalities: [100, 20]}]
+backbones: [{name: dnn, hidden: [8], train: {epochs: 2}}]
+dimension: 4
+methods: [full, {name: hash, threshold: 0}]
+budgets: [0.5]
+seeds: [1, 2]
+train: {batch_size: 256}
+measure: {lookup: false}
+tracking: {enabled: false}
+search:
+  modes: [lossless, per_budget]
+  trials: 2
+  seeds: [7]
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    return tmp_path / "tiny.yaml"
+
+
+def test_trials_cannot_see_the_test_split(file: Path, cache: Path, tmp_path: Path) -> None:
+    suite = load(file, ["search.retrain=false"])
+    data = prepare(suite.datasets[0].spec, cache)
+    (data.path / "test.arrow").write_bytes(b"poison")
+    searched = run_search(suite, tmp_path / "out", cache_dir=cache)
+
+    assert [trial.outcome.status for search in searched.searches for trial in search.finished] == ["ok"] * 6
+    results = Store(tmp_path / "out" / FOLDER).results()
+    assert {result.seed for result in results} == {7}
+    assert not any(result.quality for result in results)
+    assert not (tmp_path / "out" / "runs").exists()
+    # Any other run would have noticed.
+    with pytest.raises(ArtifactError):
+        prepare(suite.datasets[0].spec, cache)
+
+
+def test_what_was_chosen_is_the_run_that_its_yaml_makes(file: Path, cache: Path, tmp_path: Path) -> None:
+    suite = load(file)
+    searched = run_search(suite, tmp_path / "out", cache_dir=cache)
+    paths = write_report(searched)
+
+    assert len(searched.choices) == 3 - (searched.searches[0].best() is None)
+    for choice in searched.choices:
+        assert choice.trial.configuration is not None
+        text = snippet(choice.search, choice.trial.configuration, choice.label)
+        (tmp_path / "pasted.yaml").write_text(f"extends: tiny.yaml\n{text}")
+        pasted = plan(load(tmp_path / "pasted.yaml"), cache_dir=cache)
+        assert [run.key for run in pasted] == [spec.key for spec in choice.specs]
+        assert all(Store(tmp_path / "out").get(run.key) for run in pasted)
+    page, chosen = paths[0].read_text(), (tmp_path / "out" / FOLDER / "chosen.csv").read_text()
+    for choice in searched.choices:
+        assert choice.label in page
+    assert len(chosen.splitlines()) == 1 + len(searched.choices)
+    assert len((tmp_path / "out" / FOLDER / "trials.csv").read_text().splitlines()) == 7
+
+
+def test_a_trial_and_a_report_s_run_never_stand_for_each_other(file: Path, cache: Path) -> None:
+    suite = load(file)
+    [cell] = cells(suite, cache)
+    [trial] = plan(suite, ["method=full", "seed=1"], cache)
+    on_validation = trial.model_copy(update={"judged_on": "valid"})
+
+    assert on_validation.key != trial.key
+    assert on_validation.full_key == trial.full_key
+    assert cell.fingerprint == trial.fingerprint
+
+
+def test_a_session_does_not_do_what_is_stored(file: Path, cache: Path, tmp_path: Path) -> None:
+    suite = load(file, ["methods=[full]", "seeds=[1]", "search.seeds=[7]"])
+    api.run(suite, out=tmp_path / "out", cache_dir=cache)
+    told: list[object] = []
+    with session(tmp_path / "out", told.append, cache_dir=cache) as at_work:
+        asked = [plan(suite, cache_dir=cache)]
+        at_work.run(lambda slots: asked.pop() if asked else [])
+    assert [event.cached for event in told if hasattr(event, "cached")] == [True]
