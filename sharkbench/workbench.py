@@ -70,6 +70,7 @@ class Workbench:
         budget: bytes that the packed layer may take, ``None`` for a method that takes none.
         start: the model of the pipeline stage before this one, if any.
         shared: folder of the full-precision models that runs share.
+        checkpoints: folder that lets the run's long trainings go on after a kill.
     """
 
     dataset: PreparedDataset
@@ -85,6 +86,7 @@ class Workbench:
     start: Model | None = None
     stage: str = ""
     ledger: Ledger = field(default_factory=Ledger)
+    checkpoints: Path | None = None
 
     @classmethod
     def for_run(
@@ -93,6 +95,7 @@ class Workbench:
         dataset: PreparedDataset,
         shared: Path,
         on_epoch: Callable[[Epoch], None] | None = None,
+        checkpoints: Path | None = None,
     ) -> Workbench:
         bench = cls(
             dataset=dataset,
@@ -105,6 +108,7 @@ class Workbench:
             shared=shared,
             full_key=spec.full_key,
             on_epoch=on_epoch,
+            checkpoints=checkpoints,
         )
         return replace(bench, budget=spec.budget.nbytes(bench.fp32_bytes) if spec.budget else None)
 
@@ -198,6 +202,7 @@ class Workbench:
             stage=f"{self.stage}/{stage}" if self.stage else stage,
             callbacks=callbacks,
             on_epoch=self.on_epoch,
+            checkpoints=self.checkpoints,
         )
         self.ledger.add(report.history, report.cost)
         return report

@@ -24,7 +24,7 @@ from sharkbench.measure.memory import memory_of
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model import PackedModel
 from sharkbench.runner.outcome import facts_of, infeasible
-from sharkbench.store import ENVIRONMENT, NOTES, Epoch, Quality, Result, Speed, write_text
+from sharkbench.store import ENVIRONMENT, NOTES, Epoch, Quality, Result, Speed, Store, write_text
 from sharkbench.suite.run import RunSpec
 from sharkbench.workbench import Workbench
 
@@ -65,7 +65,7 @@ def execute(
     about = environment(threads=torch.get_num_threads(), kernels=kernels.in_use(), invocation=invocation)
     write_text(directory / ENVIRONMENT, about.model_dump_json(indent=1))
     dataset = open_dataset(spec, cache_dir)
-    bench = Workbench.for_run(spec, dataset, shared, on_epoch)
+    bench = Workbench.for_run(spec, dataset, shared, on_epoch, Store(shared.parent).checkpoints(spec.key))
     try:
         method = spec.method
         if method.budgeted and bench.budget is not None:
@@ -119,7 +119,8 @@ def execute(
 
 def measure(spec: RunSpec, directory: Path, *, cache_dir: Path | None = None) -> Speed:
     """Time the artifact of a finished run; wants the machine to itself."""
-    return measure_speed(artifact.load_model(directory), open_dataset(spec, cache_dir).splits[spec.judged_on], spec.measure)
+    split = open_dataset(spec, cache_dir).splits[spec.judged_on]
+    return measure_speed(artifact.load_model(directory), split, spec.measure)
 
 
 def open_dataset(spec: RunSpec, cache_dir: Path | None) -> PreparedDataset:

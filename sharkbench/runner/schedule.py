@@ -244,6 +244,8 @@ class Schedule:
                     file.unlink()
         write_text(directory / RESULT, result.model_dump_json(indent=1))
         self.job.store.publish(directory, result.key)
+        if result.kind != "killed":  # that one is done again, from where it was
+            self.job.store.forget(result.key)
         self.tell(RunEnded(result, cached=False))
 
     def _give_up(self, spec: RunSpec, reason: str) -> None:

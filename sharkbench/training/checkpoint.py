@@ -80,7 +80,7 @@ class Checkpoint(Callback):
         self.module, self.callbacks, self.steps, self.every = module, list(callbacks), steps, EVERY_SECONDS
         self.parts = parts_of(module, callbacks)
         self.fixed = {place: value for place, value in attributes(self.parts) if not is_plain(value)}
-        self.possible = all(may_hold(*place, value) for place, value in self.fixed.items())
+        self.possible = all(may_hold(part, value) for (part, _), value in self.fixed.items())
         self.file = folder / f"{self._digest(start)}.pt" if self.possible else folder / "none"
         self.began = self.saved = time.monotonic()
         self.earlier = self.cost = 0.0

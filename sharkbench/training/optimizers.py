@@ -63,7 +63,8 @@ class LazyAdam(RowUpdates, torch.optim.Adam):
             state["step"] = 0
             # Both moments of a row lie side by side: one gather and one scatter instead of two.
             state["moments"] = torch.zeros(len(table), 2 * width, dtype=g.dtype, device=g.device)
-        state["step"] += 1
+        # Plain again: torch makes a float tensor of it where a state is loaded, which rounds otherwise.
+        state["step"] = int(state["step"]) + 1
         beta1, beta2 = group["betas"]
         moments = state["moments"].index_select(0, rows)
         m, v = moments[:, :width], moments[:, width:]
@@ -95,7 +96,7 @@ class RowwiseAdagrad(RowUpdates, torch.optim.Adagrad):
     def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
         state = self.state[table]
         if "rows" not in state:
-            state.clear()  # torch prepares a full-sized accumulator
+            del state["sum"]  # torch prepares a full-sized accumulator
             state["rows"] = torch.zeros(len(table), dtype=g.dtype, device=g.device)
         total = state["rows"].index_select(0, rows) + g.square().mean(1)
         state["rows"].index_copy_(0, rows, total)

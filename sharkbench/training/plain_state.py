@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,22 @@ def attributes(parts: dict[str, Any]) -> Iterator[tuple[tuple[str, str], Any]]:
                 yield (part_name, name), value
 
 
-def may_hold(part: str, name: str, value: Any) -> bool:
-    """Whether the part may hold ``value`` and still be kept: a layer's objects (a schema, a codec) do not change in
-    training, a callback's may, unless they are frozen settings or functions."""
-    return (
-        part.startswith("module.") or callable(value) or getattr(type(value), "model_config", {}).get("frozen", False)
-    )
+def may_hold(part: str, value: Any) -> bool:
+    """Whether a part that holds ``value`` is known to be kept in full: functions and what is frozen do not change.
+
+    A layer's modules are looked at themselves, and its arrays describe its fields; a callback's might be state.
+    """
+    if isinstance(value, list | tuple):
+        return all(may_hold(part, item) for item in value)
+    if isinstance(value, dict):
+        return all(may_hold(part, item) for item in value.values())
+    of_layer = part.startswith("module.")
+    if isinstance(value, nn.Module | np.ndarray):
+        return of_layer
+    of_pydantic = getattr(type(value), "model_config", {}).get("frozen")
+    of_dataclass = getattr(getattr(type(value), "__dataclass_params__", None), "frozen", False)
+    known = isinstance(value, torch.dtype | torch.device | torch.Size | ModuleType | range | np.generic)
+    return is_plain(value) or known or bool(of_pydantic or of_dataclass) or callable(value)
 
 
 def is_plain(value: Any) -> bool:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Suites that somebody got wrong, or made to do harm: mutations of good ones, a seed for each.
 
 ``python -m tests.faults.mutated_suites FOLDER FIRST COUNT`` gives them to ``sharkbench validate``, and to ``plan`` what

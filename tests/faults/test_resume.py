@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -126,3 +127,63 @@ def test_killed_in_an_epoch_equals_undisturbed(
     assert_same(trained(tmp_path, recipe, table, Fate()), wanted)
     assert len(Fate.began_in) == 3, "a training that had ended was done again"
     count("trainings killed twice and resumed: equal to the bit")
+
+
+class Stateful(Callback):
+    """Holds what nobody can know to be kept."""
+
+    def __init__(self) -> None:
+        self.own = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+
+
+@pytest.mark.usefixtures("often")
+def test_a_training_with_state_that_is_not_kept_starts_anew(tmp_path: Path, count: Count) -> None:
+    trained(tmp_path, RECIPE, FullTable, Stateful())
+    assert list(tmp_path.iterdir()) == []
+    count("trainings that hold more state than is kept: done anew")
+
+
+def test_a_short_training_writes_nothing(tmp_path: Path) -> None:
+    trained(tmp_path, RECIPE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("often")
+def test_a_damaged_checkpoint_is_not_believed(tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = trained(None, RECIPE)
+    monkeypatch.setattr(Fate, "kill_in", 2)
+    with pytest.raises(Killed):
+        trained(tmp_path, RECIPE, FullTable, Fate())
+    monkeypatch.setattr(Fate, "kill_in", None)
+    [file] = tmp_path.iterdir()
+    whole = file.read_bytes()
+    evil = pickle.dumps({"sharkbench": Evil(tmp_path / "ran")})
+    for content in (b"", whole[: len(whole) // 2], whole[:-1], b"PK\x03\x04" + whole[4:200], evil):
+        file.write_bytes(content)
+        assert_same(trained(tmp_path, RECIPE, FullTable, Fate()), wanted)
+        file.unlink(missing_ok=True)
+        count("damaged or hostile checkpoints: not read, nothing executed, trained anew")
+    assert not (tmp_path / "ran").exists()
+
+
+class Evil:
+    """Runs when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.file,))
+
+
+@pytest.mark.usefixtures("often")
+def test_other_data_settings_or_weights_do_not_resume(
+    tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fate, "kill_in", 2)
+    for changes in ({}, {"learning_rate": 0.02}, {"batch_size": 299}, {"init_std": 0.02}, {"epochs": 5}):
+        monkeypatch.setattr(Fate, "began_in", [])
+        with pytest.raises(Killed):
+            trained(tmp_path, RECIPE.model_copy(update=changes), FullTable, Fate())
+        assert Fate.began_in == [0]
+        count("trainings that differ in anything: never resumed from each other")

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Whatever a suite's file holds: exit code 2 and clear lines, or a plan; little time, little memory, no traceback."""
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ MEANINGLESS = {
     "methods: []": "methods: needs at least 1 entry",
     "backbones: []": "backbones: needs at least 1 entry",
     "split: {kind: random, fractions: [1, 0, 0]}": "three positive numbers",
-    "split: {kind: random, fractions: [.nan, .nan, .nan]}": "three positive numbers",
+    "split: {kind: random, fractions: [.nan, .nan, .nan]}": "must be a finite number",
 }
 
 
