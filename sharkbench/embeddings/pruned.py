@@ -142,6 +142,8 @@ def rows_of(layer: EmbeddingLayer, fields: Sequence[int] | None = None) -> Tenso
     A copy, on the layer's device; a layer with generated rows has them computed.
     """
     fields = layer.fields if fields is None else tuple(sorted(fields))
+    if not fields:
+        return torch.zeros(0, layer.width, device=layer.slot_starts.device)
     sizes = [layer.schema.fields[f].cardinality for f in layer.fields]
     if isinstance(layer, FullTable | FieldTable):
         parts = dict(zip(layer.fields, layer.weight.detach().split(sizes), strict=True))
