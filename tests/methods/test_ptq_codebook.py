@@ -1,0 +1,85 @@
+"""ptq_codebook: each number becomes the nearest of the few values that its group may take, and bytes are exact."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from sharkbench import registry
+from sharkbench.embeddings.coded import most_read
+from sharkbench.embeddings.pruned import rows_of
+from sharkbench.pipeline import with_fields
+from sharkbench.shape import TableShape
+from tests.methods.shapes import SIZES, made_up, schema_of, sized
+
+
+@pytest.mark.parametrize("backbone", ["deepfm", "dcn"])
+@pytest.mark.parametrize("groups", ["field", "table"])
+@pytest.mark.parametrize(("bits", "share"), [(1, 0.0), (3, 0.3), (2, 1.0), (5, 0.0)])
+def test_groups_take_few_values_the_nearest_ones(backbone: str, groups: str, bits: int, share: float) -> None:
+    bench = made_up(backbone)
+    assert bench.start is not None
+    said = {"name": "ptq_codebook", "bits": bits, "share": share, "groups": groups, "threshold": 3}
+    method = registry.parse(said)
+    model = method.compress(bench)
+    assert model.pack().layer.nbytes == method.nbytes(bench.shape)  # type: ignore[attr-defined]
+    before, after = rows_of(bench.start.embedding), rows_of(model.embedding)
+    sizes = [field.cardinality for field in bench.schema.fields]
+    assert torch.equal(after[-sizes[-1] :], before[-sizes[-1] :]), "the tiny field is whole"
+    coded = sum(sizes[:-1])
+    more = most_read(bench.schema, (0, 1, 2), int(share * coded))
+    groups_of = sizes[:-1] if groups == "field" else [coded]
+    parts = [rows[:coded, : bench.dimension].split(groups_of) for rows in (before, after)]
+    for old, new, marked in zip(*parts, more.split(groups_of), strict=True):
+        for mine, width in ((~marked, bits), (marked, bits + 1)):
+            if mine.any():
+                values = new[mine].unique()
+                assert len(values) <= 2**width
+                gaps = (old[mine].reshape(-1, 1) - values).abs().min(1).values
+                assert torch.allclose((old[mine] - new[mine]).abs().flatten(), gaps, atol=1e-6)
+
+
+def test_one_more_bit_halves_the_error_or_better() -> None:
+    bench = made_up("dcn")
+    assert bench.start is not None
+    before, errors = rows_of(bench.start.embedding), []
+    for bits in range(1, 8):
+        model = registry.parse({"name": "ptq_codebook", "bits": bits}).compress(bench)
+        errors.append(float((rows_of(model.embedding) - before).square().sum()))
+    assert all(after < before / 2 for before, after in pairwise(errors))
+
+
+@pytest.mark.parametrize("first_order", [0, 2])
+@pytest.mark.parametrize("share", [0.24, 0.2, 0.15, 0.1, 0.08])
+def test_lands_within_two_percent_under_the_budget(first_order: int, share: float) -> None:
+    shape = TableShape(schema_of(), 16, first_order)
+    budget = int(share * shape.fp32_bytes)
+    method = registry.parse("ptq_codebook").config_for(budget, shape)
+    assert 0.98 * budget <= method.nbytes(shape) <= budget  # type: ignore[attr-defined]
+
+
+def test_a_large_budget_keeps_the_fields_whole_that_fit() -> None:
+    shape = TableShape(schema_of(), 16)
+    method = registry.parse("ptq_codebook").config_for(shape.fp32_bytes // 2, shape)
+    assert method.bits == 8  # type: ignore[attr-defined]
+    assert method.threshold == SIZES[2]  # type: ignore[attr-defined]
+    whole = registry.parse("ptq_codebook").config_for(shape.fp32_bytes, shape)
+    assert whole.nbytes(shape) == shape.fp32_bytes  # type: ignore[attr-defined]
+
+
+def test_works_on_the_fields_that_are_left() -> None:
+    from sharkbench.embeddings.pruned import keep_fields
+
+    bench = made_up("dcn", 0.3)
+    assert bench.start is not None
+    assert bench.budget is not None
+    bench.start.embedding = keep_fields(bench.start.embedding, (0, 2))
+    shape = replace(bench.shape, schema=with_fields(bench.schema, (0, 2)))
+    method = registry.parse("ptq_codebook").config_for(bench.budget, shape)
+    packed = method.compress(bench).pack().layer
+    assert packed.fields == (0, 2)
+    assert packed.nbytes == method.nbytes(shape) <= bench.budget  # type: ignore[attr-defined]
+    assert sized("ptq_codebook", bench).bits  # type: ignore[attr-defined]
