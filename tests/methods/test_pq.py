@@ -1,0 +1,89 @@
+"""pq: codes name the nearest codewords, fields share or own them, bytes are exact, and fine-tuning keeps the codes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sharkbench import registry
+from sharkbench.embeddings.partly_whole import divide
+from sharkbench.embeddings.pruned import rows_of
+from sharkbench.errors import Infeasible
+from sharkbench.shape import TableShape
+from tests.methods.shapes import made_up, schema_of, sized
+
+
+@pytest.mark.parametrize("backbone", ["deepfm", "dcn"])
+@pytest.mark.parametrize("books", ["field", "shared"])
+def test_each_part_of_a_row_is_its_nearest_codeword(backbone: str, books: str) -> None:
+    bench = made_up(backbone)
+    assert bench.start is not None
+    method = registry.parse({"name": "pq", "parts": 2, "codewords": 5, "books": books, "threshold": 41})
+    packed = method.compress(bench).pack().layer
+    assert packed.nbytes == method.nbytes(bench.shape)[0]  # type: ignore[attr-defined]
+    before = rows_of(bench.start.embedding)
+    after = rows_of(method.compress(bench).embedding)
+    whole, coded = divide(bench.schema, 41)
+    assert (whole, coded) == ((2, 3), (0, 1))
+    assert torch.equal(rows_of(bench.start.embedding, whole), after[790:])
+    widths = [3, 3] + ([2] if bench.first_order else [])
+    sizes = [700, 90] if books == "field" else [790]
+    for old, new in zip(before[:790].split(sizes), after[:790].split(sizes), strict=True):
+        for old_part, new_part in zip(old.split(widths, 1), new.split(widths, 1), strict=True):
+            codewords = new_part.unique(dim=0)
+            assert len(codewords) <= 5
+            distances = torch.cdist(old_part.double(), codewords.double()).min(1).values
+            assert torch.allclose((old_part - new_part).double().norm(dim=1), distances, atol=1e-4)
+
+
+@pytest.mark.parametrize("books", [None, "field", "shared"])
+@pytest.mark.parametrize("first_order", [0, 2])
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.25, 0.1, 0.05])
+def test_never_over_the_budget_and_near_it(books: str | None, first_order: int, share: float) -> None:
+    shape = TableShape(schema_of(), 16, first_order)
+    budget = int(share * shape.fp32_bytes)
+    method = registry.parse({"name": "pq", "books": books}).config_for(budget, shape)
+    nbytes, _ = method.nbytes(shape)  # type: ignore[attr-defined]
+    assert nbytes <= budget
+    if (method.parts, method.codewords) == (16, 256):  # type: ignore[attr-defined]
+        # The finest codes there are: what is left is less than another whole field takes.
+        larger = [f.cardinality for f in shape.schema.fields if f.cardinality > method.threshold]  # type: ignore[attr-defined]
+        assert not larger or budget - nbytes < min(larger) * shape.width * 4
+    else:
+        # Another byte of codes per row would not fit.
+        assert budget - nbytes < max(shape.rows, 0.02 * budget)
+    if share == 1.0:
+        assert nbytes == shape.fp32_bytes
+
+
+def test_a_field_whose_codewords_cost_more_than_its_rows_stays_whole() -> None:
+    shape = TableShape(schema_of((5000, 70, 40)), 16)
+    said = {"name": "pq", "parts": 4, "books": "field", "threshold": 0}
+    method = registry.parse(said).config_for(shape.fp32_bytes // 6, shape)
+    assert method.codewords > 40  # type: ignore[attr-defined]
+    saved = 64 - 4 * ((method.codewords - 1).bit_length()) / 8  # type: ignore[attr-defined]
+    kept = {n for n in (5000, 70, 40) if n <= method.threshold}  # type: ignore[attr-defined]
+    assert kept >= {n for n in (5000, 70, 40) if n * saved < 64 * method.codewords}  # type: ignore[attr-defined]
+    assert 40 in kept
+    assert 5000 not in kept
+
+
+def test_says_what_is_missing() -> None:
+    with pytest.raises(Infeasible, match="bytes, the budget is 1,000"):
+        registry.parse("pq").config_for(1000, TableShape(schema_of(), 16))
+
+
+def test_fine_tuning_moves_codewords_and_serves_what_it_trained() -> None:
+    bench = made_up("deepfm", 0.3)
+    # A learning rate that moves something, from a model that was never trained: any validation beats its start.
+    tuned = {"name": "pq", "epochs": 1, "learning_rate_factor": 1.0}
+    frozen, moved = (rows_of(sized(said, made_up("deepfm", 0.3)).compress(bench).embedding) for said in ("pq", tuned))
+    assert not torch.equal(frozen, moved)
+    bench = made_up("deepfm", 0.3)
+    model = sized(tuned, bench).compress(bench).eval()
+    ids = bench.dataset.splits["valid"].ids
+    assert torch.equal(model.pack().layer(ids), model.embedding(ids))
+    # Codes stay: rows that shared all codewords still do.
+    for f in range(2):
+        old, new = (rows.split([700, 90, 41, 3])[f] for rows in (frozen, moved))
+        assert len(new.unique(dim=0)) <= len(old.unique(dim=0))
