@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from sharkbench.errors import Infeasible
+from sharkbench.method import Family, Method, largest_fraction, small_field_rows
+
+if TYPE_CHECKING:
+    from sharkbench.model import Model
+    from sharkbench.shape import TableShape
+    from sharkbench.workbench import Workbench
+
+
+class MGQE(Method):
+    r"""Multi-granular quantized embeddings (Kang et al., "Learning Multi-granular Quantized Embeddings for Large-Vocab
+    Categorical Features in Recommender Systems", WWW companion 2020), on the differentiable product quantization of
+    Chen, Li and Sun (ICML 2020), the variant with vector quantization.
+
+    .. math:: e_i = C^{(1)}_{c_{i1}} \oplus \dots \oplus C^{(m)}_{c_{im}}, \qquad
+              c_{ij} = \operatorname*{arg\,min}_{k \le K_{g(i)}} \lVert q_i^{(j)} - C^{(j)}_k \rVert^2, \qquad
+              \frac{\partial L}{\partial q_i} := \frac{\partial L}{\partial e_i}, \qquad
+              L' = L + \gamma \operatorname{mean} \lVert e_i - \operatorname{sg}(q_i) \rVert^2
+
+    with queries :math:`q` that exist in training only, and :math:`g(i)` the group of the row: rows that training reads
+    often choose among all :math:`K` codewords, the others among the first :math:`K_g` of them.
+
+    This project's own choices: two groups, whose codes differ by two bits (256 and 64 codewords are what a public
+    benchmark takes); ``parts``, ``bits`` and ``share`` are those that give the rows the most bits within the budget, of
+    several the fewest parts; queries and codewords start from one normal distribution, scaled so that the chosen
+    codewords have the full table's standard deviation (the authors of differentiable product quantization normalise
+    the distances instead); first-order weights are one more part of the row; small fields keep a row per id.
+    """
+
+    name: Literal["mgqe"] = "mgqe"
+    parts: int | None = Field(default=None, ge=1)
+    """Into so many parts a vector is cut (at most one per number); solved from the budget unless given."""
+    bits: int | None = Field(default=None, ge=1, le=10)
+    """Bits per code of the rows read most: ``2^bits`` codewords per part; up to 8, solved from the budget unless
+    given."""
+    fewer_bits: int = Field(default=2, ge=0, le=9)
+    """By so many bits the codes of other rows are shorter; at least one bit is left."""
+    share: float | None = Field(default=None, ge=0, le=1)
+    """Share of rows, the most read ones, that may use all codewords; solved from the budget unless given."""
+    books: Literal["shared", "field"] = "shared"
+    """Codewords for all fields, or for each its own."""
+    threshold: int | None = Field(default=None, ge=0)
+    """Fields of at most so many rows keep a row per id; as the budget allows unless given."""
+    pull: float = Field(default=1.0, gt=0)
+    """Weight of the loss that draws codewords to the queries which chose them."""
+    codeword_rate: float = Field(default=1.0, gt=0)
+    """Learning rate of the codewords relative to that of rows (ours)."""
+
+    title: ClassVar[str] = "trained product quantization, fewer codewords for rare rows"
+    paper: ClassVar[str] = "Kang et al., WWW companion 2020, arXiv:2002.08530"
+    year: ClassVar[int] = 2020
+    family: ClassVar[Family] = "vector quantization"
+
+    @property
+    def budgeted(self) -> bool:
+        return None in (self.parts, self.bits, self.share)
+
+    @property
+    def tier_bits(self) -> list[int]:
+        """Of a code of rare rows, and of rows read often."""
+        assert self.bits is not None
+        return [max(self.bits - self.fewer_bits, 1), self.bits]
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
+        best, score, smallest = None, (0.0, 0), None
+        for m in [self.parts] if self.parts else range(1, max(shape.dimension, 1) + 1):
+            for bits in [self.bits] if self.bits else range(1, 9):
+                sized = self.model_copy(
+                    update={"parts": m, "bits": bits, "share": self.share or 0.0, "threshold": threshold}
+                )
+                nbytes = sized.nbytes(shape)
+                smallest = nbytes if smallest is None else min(smallest, nbytes)
+                if nbytes > budget:
+                    continue
+                if self.share is None:
+                    sized = sized.model_copy(update={"share": sized._largest_share(budget, shape)})
+                assert sized.share is not None
+                rare, often = sized.tier_bits
+                own = (m * (rare + sized.share * (often - rare)), -m)
+                if own > score:
+                    best, score = sized, own
+        if best is None:
+            raise Infeasible(
+                f"mgqe needs at least {smallest:,} bytes, the budget is {budget:,}; fewer parts or bits, or a lower "
+                "threshold, would help"
+            )
+        return best if self.threshold is not None else best._filled(budget, shape)
+
+    def _largest_share(self, budget: int, shape: TableShape) -> float:
+        def nbytes(share: float) -> int:
+            return self.model_copy(update={"share": share}).nbytes(shape)
+
+        return largest_fraction(nbytes, budget, what="mgqe") if nbytes(1e-6) <= budget else 0.0
+
+    def _filled(self, budget: int, shape: TableShape) -> Self:
+        """What is left of the budget keeps further fields whole, the smaller ones first."""
+        sized = self
+        for rows in sorted(field.cardinality for field in shape.schema.fields):
+            larger = self.model_copy(update={"threshold": max(rows, self.threshold or 0)})
+            if larger.nbytes(shape) > budget:
+                break
+            sized = larger
+        return sized
+
+    def nbytes(self, shape: TableShape) -> int:
+        """Bytes of the packed layer."""
+        from sharkbench.embeddings.coded import codes_nbytes
+        from sharkbench.embeddings.partly_whole import count_rows, divide
+
+        assert self.parts is not None
+        assert self.bits is not None
+        assert self.share is not None
+        whole, coded = divide(shape.schema, self.threshold or 0)
+        kept, rows = 4 * shape.width * count_rows(shape.schema, whole), count_rows(shape.schema, coded)
+        if not coded:
+            return kept
+        parts, often = (self.parts if shape.dimension else 0) + (shape.first_order > 0), int(self.share * rows)
+        codes = codes_nbytes([rows - often, often], parts, self.tier_bits)
+        return kept + codes + 4 * shape.width * 2**self.bits * (len(coded) if self.books == "field" else 1)
+
+    def compress(self, bench: Workbench) -> Model:
+        from sharkbench.embeddings.coded import most_read, widths_of_parts
+        from sharkbench.embeddings.partly_whole import count_rows, divide
+        from sharkbench.embeddings.vector_quantized import VectorQuantizedTable
+
+        assert self.parts is not None
+        assert self.share is not None
+        shape = bench.shape
+        whole, coded = divide(bench.schema, self.threshold or 0)
+        often = int(self.share * count_rows(bench.schema, coded))
+        with bench.seeded("table"):
+            table = VectorQuantizedTable(
+                bench.schema,
+                bench.width,
+                whole,
+                widths=widths_of_parts(shape.dimension, shape.first_order, self.parts),
+                tiers=most_read(bench.schema, coded, often).long(),
+                bits=self.tier_bits,
+                per_field=self.books == "field",
+                init_std=bench.init_std,
+                pull=self.pull,
+                codeword_rate=self.codeword_rate,
+                sparse=bench.recipe.sparse,
+            )
+        model = bench.model(table)
+        bench.train(model)
+        return model
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "fewer_bits": trial.suggest_int("fewer_bits", 0, 4),
+            "codeword_rate": trial.suggest_float("codeword_rate", 0.1, 10.0, log=True),
+            "books": trial.suggest_categorical("books", ["shared", "field"]),
+        }

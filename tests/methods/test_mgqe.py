@@ -1,0 +1,158 @@
+"""mgqe: rows are their nearest codewords, rare rows choose among fewer, gradients go to queries and codewords."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sharkbench import registry
+from sharkbench.embeddings.coded import most_read, widths_of_parts
+from sharkbench.embeddings.partly_whole import count_rows, divide
+from sharkbench.embeddings.pruned import rows_of
+from sharkbench.embeddings.vector_quantized import VectorQuantizedTable
+from sharkbench.errors import Infeasible
+from sharkbench.shape import TableShape
+from tests.methods.shapes import schema_of
+
+SMALL = schema_of((300, 40, 5))
+
+
+def table_of(
+    schema: object = SMALL,
+    *,
+    whole: tuple[int, ...] = (2,),
+    widths: tuple[int, ...] = (3, 3, 2),
+    often: int = 60,
+    bits: tuple[int, int] = (2, 4),
+    per_field: bool = False,
+    init_std: float = 0.1,
+    pull: float = 1.0,
+) -> VectorQuantizedTable:
+    coded = tuple(f for f in range(schema.num_fields) if f not in whole)  # type: ignore[attr-defined]
+    torch.manual_seed(0)
+    return VectorQuantizedTable(
+        schema,  # type: ignore[arg-type]
+        sum(widths),
+        whole,
+        widths=widths,
+        tiers=most_read(schema, coded, often).long(),  # type: ignore[arg-type]
+        bits=bits,
+        per_field=per_field,
+        init_std=init_std,
+        pull=pull,
+        codeword_rate=1.0,
+    )
+
+
+def served_by_hand(table: VectorQuantizedTable, row: int, field: int) -> tuple[list[int], torch.Tensor]:
+    """Codes and vector of one row, one codeword at a time."""
+    limit = 2 ** table.bits[int(table.tiers[row])]
+    codes, vector, start = [], [], 0
+    for width, book in zip(table.widths, table.books, strict=True):
+        part = table.queries.detach()[row, start : start + width].double()
+        first = field * table.codewords if table.per_field else 0
+        distances = [float((part - book[first + k].double()).square().sum()) for k in range(limit)]
+        codes.append(min(range(limit), key=distances.__getitem__))
+        vector.append(book[first + codes[-1]])
+        start += width
+    return codes, torch.cat(vector)
+
+
+@pytest.mark.parametrize("per_field", [False, True])
+def test_rows_are_the_nearest_codewords_that_they_may_use(per_field: bool) -> None:
+    table = table_of(per_field=per_field).eval()
+    served, packed = rows_of(table), table.pack()
+    part = packed.formats[0]
+    codes = part._codes(torch.arange(340))  # type: ignore[attr-defined]
+    for row in range(0, 340, 7):
+        own, vector = served_by_hand(table, row, int(row >= 300))
+        assert codes[row].tolist() == own
+        assert torch.equal(served[row], vector)
+    rare = table.tiers == 0
+    assert int(rare.sum()) == 280
+    assert codes[rare].max() == 3, "rare rows use the first four codewords, all of them"
+    assert codes[~rare].max() > 3
+    ids = torch.stack([torch.arange(40), 300 + torch.arange(40), 340 + torch.arange(40) % 5], 1)
+    assert torch.equal(packed(ids), table(ids))
+
+
+def test_the_most_read_rows_are_the_ones_with_all_codewords() -> None:
+    assert SMALL.frequencies is not None
+    chosen = most_read(SMALL, (0, 1), 60)
+    counts = torch.from_numpy(SMALL.frequencies[:340])
+    assert int(chosen.sum()) == 60
+    assert counts[chosen].min() >= counts[~chosen].max()
+
+
+def test_the_task_moves_queries_and_the_pull_moves_codewords() -> None:
+    table = table_of(pull=2.0).train()
+    ids = torch.tensor([[3, 310, 341], [3, 320, 342], [9, 310, 343]])
+    weights = torch.randn(3, 3, 8)
+    (table(ids) * weights).sum().backward()
+    expected = torch.zeros(340, 8)
+    for sample, column in ((s, c) for s in range(3) for c in range(2)):
+        expected[ids[sample, column]] += weights[sample, column]
+    assert table.queries.grad is not None
+    torch.testing.assert_close(table.queries.grad, expected)
+    assert all(book.grad is None or not book.grad.any() for book in table.books)
+    table.queries.grad = None
+    loss = table.extra_loss()
+    assert loss is not None
+    assert table.extra_loss() is None
+    looked_up = ids[:, :2].flatten()
+    served = torch.stack([served_by_hand(table, int(i), 0)[1] for i in looked_up])
+    torch.testing.assert_close(loss, 2.0 * (served - table.queries[looked_up]).square().mean())
+    loss.backward()
+    assert table.queries.grad is None or not table.queries.grad.any()
+    used = {int(c) for i in looked_up for c in served_by_hand(table, int(i), 0)[0][:1]}
+    assert set(table.books[0].grad.any(1).nonzero().flatten().tolist()) == used  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("bits", "often"), [((6, 8), 500), ((1, 3), 100), ((1, 1), 0)])
+def test_rows_start_with_the_full_tables_deviation(bits: tuple[int, int], often: int) -> None:
+    schema = schema_of((5000,))
+    table = table_of(schema, whole=(), widths=(4, 4, 4, 4), often=often, bits=bits, init_std=0.01)
+    assert rows_of(table).std().item() == pytest.approx(0.01, rel=0.1)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    sizes=st.lists(st.integers(1, 400), min_size=1, max_size=4),
+    dimension=st.integers(0, 7),
+    first_order=st.integers(0, 2),
+    share=st.floats(0.02, 1),
+    books=st.sampled_from(["shared", "field"]),
+)
+def test_bytes_are_exact_and_never_over_the_budget(
+    sizes: list[int], dimension: int, first_order: int, share: float, books: str
+) -> None:
+    if not dimension + first_order:
+        return
+    schema = schema_of(tuple(sizes))
+    shape = TableShape(schema, dimension, first_order)
+    budget = int(share * shape.fp32_bytes)
+    try:
+        method = registry.parse({"name": "mgqe", "books": books}).config_for(budget, shape)
+    except Infeasible:
+        return  # that the reason is said is another test's business
+    whole, coded = divide(schema, method.threshold)  # type: ignore[attr-defined]
+    table = table_of(
+        schema,
+        whole=whole,
+        widths=tuple(widths_of_parts(dimension, first_order, method.parts)),  # type: ignore[attr-defined]
+        often=int(method.share * count_rows(schema, coded)),  # type: ignore[attr-defined]
+        bits=tuple(method.tier_bits),  # type: ignore[attr-defined]
+        per_field=books == "field",
+    )
+    assert table.pack().nbytes == method.nbytes(shape) <= budget  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("first_order", [0, 2])
+@pytest.mark.parametrize("share", [0.2, 0.1, 0.05])
+def test_lands_within_two_percent_under_the_budget(first_order: int, share: float) -> None:
+    shape = TableShape(schema_of(), 16, first_order)
+    budget = int(share * shape.fp32_bytes)
+    method = registry.parse("mgqe").config_for(budget, shape)
+    assert 0.98 * budget <= method.nbytes(shape) <= budget  # type: ignore[attr-defined]
