@@ -1,48 +1,17 @@
-"""Tables of known shape for tests of methods: benches whose trained model is made up, and schemas without data."""
+"""Shapes of tables that are nothing but their sizes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
-import numpy as np
-import torch
-
-from sharkbench import registry
-from sharkbench.check import tiny_bench
 from sharkbench.data.schema import Field, Schema
-from sharkbench.method import Method
-from sharkbench.workbench import Workbench
+from sharkbench.shape import TableShape
 
-SIZES = (24000, 6000, 5500, 1400, 440, 130, 50, 12, 3)
-"""Fields of a middling data set, one of them half of all rows."""
-
-
-def schema_of(sizes: tuple[int, ...] = SIZES) -> Schema:
-    """Fields of so many rows, read as often as a power law says."""
-    counts = np.concatenate([1 + 10_000 // np.arange(1, n + 1) for n in sizes]).astype(np.int64)
-    return Schema(tuple(Field(f"f{i}", n) for i, n in enumerate(sizes)), labels=("click",), frequencies=counts)
+SIZES = [25156, 6361, 5641, 6063, 1400, 300, 12, 3]
+"""Rows of fields about as they are in a small data set of clicks."""
 
 
-def made_up(backbone: str, budget: float | None = None) -> Workbench:
-    """A bench that starts from a model whose fields differ in scale and whose first-order weights are large."""
-    bench = tiny_bench(backbone, budget)
-    model = bench.model(bench.full_table())
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        rows = torch.randn(model.embedding.weight.shape, generator=generator)
-        rows *= torch.repeat_interleave(torch.tensor([0.05, 0.2, 1.0, 3.0]), torch.tensor(_cardinalities(bench)))[
-            :, None
-        ]
-        rows[:, bench.dimension :] += 2
-        model.embedding.weight.copy_(rows)
-    return replace(bench, start=model)
-
-
-def _cardinalities(bench: Workbench) -> list[int]:
-    return [field.cardinality for field in bench.schema.fields]
-
-
-def sized(said: object, bench: Workbench) -> Method:
-    """The method with the settings ``said``, sized for the bench's budget."""
-    assert bench.budget is not None
-    return registry.parse(said).config_for(bench.budget, bench.shape)
+def shape_of(sizes: Sequence[int], dimension: int = 16, first_order: int = 0) -> TableShape:
+    """Fields ``f0``, ``f1`` ... of so many rows."""
+    schema = Schema(tuple(Field(f"f{i}", n) for i, n in enumerate(sizes)), labels=("click",))
+    return TableShape(schema, dimension, first_order)

@@ -11,7 +11,7 @@ from sharkbench.embeddings.partly_whole import divide
 from sharkbench.embeddings.pruned import rows_of
 from sharkbench.errors import Infeasible
 from sharkbench.shape import TableShape
-from tests.methods.shapes import schema_of
+from tests.methods.made_up import schema_of
 
 SMALL = schema_of((300, 40, 5))
 

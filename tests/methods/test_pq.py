@@ -10,7 +10,7 @@ from sharkbench.embeddings.partly_whole import divide
 from sharkbench.embeddings.pruned import rows_of
 from sharkbench.errors import Infeasible
 from sharkbench.shape import TableShape
-from tests.methods.shapes import made_up, schema_of, sized
+from tests.methods.made_up import made_up, schema_of, sized
 
 
 @pytest.mark.parametrize("backbone", ["deepfm", "dcn"])

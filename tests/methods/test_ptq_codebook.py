@@ -13,7 +13,7 @@ from sharkbench.embeddings.coded import most_read
 from sharkbench.embeddings.pruned import rows_of
 from sharkbench.pipeline import with_fields
 from sharkbench.shape import TableShape
-from tests.methods.shapes import SIZES, made_up, schema_of, sized
+from tests.methods.made_up import SIZES, made_up, schema_of, sized
 
 
 @pytest.mark.parametrize("backbone", ["deepfm", "dcn"])

@@ -12,7 +12,7 @@ from sharkbench.embeddings.greedy_range import greedy_range, squared_error
 from sharkbench.embeddings.pruned import rows_of
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
-from tests.methods.shapes import made_up, sized
+from tests.methods.made_up import made_up, sized
 
 
 def error_of(row: torch.Tensor, bits: int, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
