@@ -124,6 +124,15 @@ class FQuantization(Method):
         bench.note("training state", [{"priority_bytes": layer.priorities.nbytes, "rows": len(layer.weight)}])
         return model
 
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "learning_rate_factor": trial.suggest_float("learning_rate_factor", 0.03, 1.0, log=True),
+            "epochs": trial.suggest_int("epochs", 1, 4),
+            "alpha": trial.suggest_float("alpha", 1.0, 16.0, log=True),
+            "beta": trial.suggest_float("beta", 1e-5, 1e-1, log=True),
+        }
+
     def _layer(self, bench: Workbench) -> tuple[TieredTable, Any]:
         from sharkbench.embeddings.priorities import RowPriorities
         from sharkbench.embeddings.pruned import keep_fields, rows_of

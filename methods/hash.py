@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -67,6 +67,10 @@ class Hash(Method):
         model = bench.model(table)
         bench.train(model)
         return model
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {"threshold": trial.suggest_int("threshold", 1, 2000, log=True)}
 
     def _functions(self, schema: Schema, fraction: float) -> list[list[Digit]]:
         """The remainder of each field, none where it keeps a row per id."""

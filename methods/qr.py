@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from math import ceil, isqrt, sqrt
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -75,6 +75,13 @@ class QR(Method):
         model = bench.model(table)
         bench.train(model)
         return model
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "operation": trial.suggest_categorical("operation", ["mult", "add", "concat"]),
+            "threshold": trial.suggest_int("threshold", 1, 2000, log=True),
+        }
 
     def _functions(self, schema: Schema, fraction: float) -> list[list[Digit]]:
         """Remainder and quotient of each field, none where it keeps a row per id."""

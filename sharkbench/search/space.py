@@ -83,7 +83,8 @@ class Space:
         backbone = {"dropout": settings[DROPOUT]} if DROPOUT in settings else {}
         own = {name: value for name, value in settings.items() if name not in (*_RECIPE, DROPOUT)}
         method = type(self.method).model_validate({**dict(self.method), **own}) if own else self.method
-        return Configuration(method, budget, train, backbone)
+        # A setting that a budget decides elsewhere may be among those that are tuned; then there is no budget any more.
+        return Configuration(method, budget if method.budgeted else None, train, backbone)
 
     def _settings(self) -> dict[str, Any]:
         """By parameter: what the suite has it at."""

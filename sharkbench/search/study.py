@@ -155,7 +155,7 @@ class Search(ABC):
         """Put down what came out of a trial, for the sampler too."""
         import optuna
 
-        outcome, trial = running.outcome(), running.trial
+        outcome, trial = running.outcome(self.budget), running.trial
         default = bool(trial.user_attrs.get(DEFAULT, False))
         finished = Finished(running.number, running.configuration, outcome, default)
         trial.set_user_attr(OUTCOME, _OUTCOME.dump_python(outcome, mode="json"))

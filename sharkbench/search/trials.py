@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sharkbench import registry
+from sharkbench.budget import Budget
 from sharkbench.leaderboard.speeds import own_size
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.search.space import Configuration
@@ -113,8 +114,12 @@ class Running:
     def number(self) -> int:
         return self.trial.number
 
-    def outcome(self) -> Outcome:
-        """What its runs amount to. One that is not ok makes the trial what it is."""
+    def outcome(self, limit: Budget | None = None) -> Outcome:
+        """What its runs amount to. One that is not ok makes the trial what it is.
+
+        Args:
+            limit: to bytes, which a method whose settings were given does not know of.
+        """
         results = [self.results[spec.key] for spec in self.specs if spec.key in self.results]
         bad = next((r for status in ("failed", "infeasible") for r in results if r.status == status), None)
         if self.reason:
@@ -131,6 +136,10 @@ class Running:
         lookup = _lookup(self.speeds)
         if lookup is None and any(spec.measure.lookup for spec in self.specs):
             return Outcome("failed", reason="its lookups could not be timed", seconds=self.seconds)
+        for result in results:
+            if limit and result.bytes and result.fp32_bytes and result.bytes > limit.nbytes(result.fp32_bytes):
+                reason = f"its settings take {result.bytes:,} bytes, more than the budget"
+                return Outcome("infeasible", reason=reason, seconds=self.seconds)
         sizes = [(result.bytes or 0, result.bytes_ratio or 0.0) for result in results]
         return Outcome("ok", aucs, *max(sizes), lookup=lookup, seconds=self.seconds)
 
