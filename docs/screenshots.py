@@ -58,12 +58,14 @@ def _mlflow(page: Page, suite: str, out: Path) -> None:
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", server)
         page.goto(f"http://127.0.0.1:{port}/#/experiments/{tracker.experiment}/runs")
-        page.get_by_role("gridcell").get_by_role("button").first.click(timeout=60_000)
+        page.get_by_role("gridcell").get_by_role("button").nth(1).click(timeout=60_000)
+        _close_assistant(page)
         page.wait_for_timeout(3000)
-        page.screenshot(path=IMAGES / "mlflow-runs.png")
+        page.screenshot(path=IMAGES / "mlflow-runs.png", clip={"x": 0, "y": 0, "width": SIZE["width"], "height": 600})
         chosen = f"runs={quote(json.dumps(runs[:60]))}&experiments={quote(json.dumps([tracker.experiment]))}"
         page.goto(f"http://127.0.0.1:{port}/#/compare-runs?{chosen}")
         page.get_by_role("tab", name="Scatter Plot").click(timeout=60_000)
+        _close_assistant(page)
         for axis, figure in (("x", "bytes_ratio"), ("y", "auc")):
             page.locator(f"#{axis}-axis-selector").click()
             page.get_by_role("option", name=figure, exact=True).click()
@@ -72,6 +74,13 @@ def _mlflow(page: Page, suite: str, out: Path) -> None:
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(60)
+
+
+def _close_assistant(page: Page) -> None:
+    """MLflow opens it beside everything at first."""
+    button = page.get_by_role("button", name="Close").last
+    if button.count():
+        button.click(timeout=10_000)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
