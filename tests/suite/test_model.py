@@ -35,6 +35,10 @@ def test_settings_tell_the_rows_of_one_method_apart() -> None:
     ]
 
 
+def test_a_setting_that_is_not_given_stays_out_of_the_label() -> None:
+    assert labels("qr", {"name": "qr", "threshold": 5}) == ["qr", "qr(threshold=5)"]
+
+
 def test_a_label_of_its_own_leaves_the_others_short() -> None:
     assert labels("qr", {"name": "qr", "operation": "add", "as": "sum"}) == ["qr", "sum"]
 
