@@ -74,6 +74,17 @@ def test_columns_fill_the_budget_and_nothing_that_fits_is_left_out(
             assert not own or min(value[own]) >= max(left_out), "the best of a field come first"
 
 
+@pytest.mark.parametrize("share", [0.5, 0.25, 0.1, 0.05])
+def test_columns_land_within_two_percent_under_the_budget(share: float) -> None:
+    rows = [24389, 6139, 5852, 5473, 1411, 445, 112, 50, 47, 16, 10, 3]
+    budget = int(share * sum(rows) * 16 * 4)
+    for seed in range(10):
+        scores = torch.rand(len(rows), 16, generator=torch.Generator().manual_seed(seed)).double()
+        kept = columns_within(scores, rows, budget)
+        taken = sum(field_bytes(n, len(own), 16) for n, own in zip(rows, kept, strict=True) if own)
+        assert 0.98 * budget <= taken <= budget
+
+
 @pytest.mark.parametrize("backbone", ["deepfm", "dcn"])
 @pytest.mark.parametrize("order", ["score", "score_per_byte"])
 def test_kept_columns_are_those_of_the_trained_table_and_the_bytes_are_theirs(backbone: str, order: str) -> None:
