@@ -43,8 +43,8 @@ class LowRank(Method):
     """Numbers per row of each field; the budget decides unless given."""
     epochs: NonNegativeInt = 2
     """Epochs of fine-tuning, at most; 0 leaves the decomposition as it is (ours)."""
-    learning_rate_factor: PositiveFloat = 0.3
-    """Learning rates of fine-tuning relative to the recipe's (ours)."""
+    learning_rate_factor: PositiveFloat = 1.0
+    """Learning rates of fine-tuning relative to the recipe's (ours: what does no good is undone)."""
 
     title: ClassVar[str] = "each field's table cut to its strongest axes"
     paper: ClassVar[str] = "Chen et al., NeurIPS 2018, arXiv:1806.06950 (GroupReduce)"
