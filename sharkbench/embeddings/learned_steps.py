@@ -41,7 +41,7 @@ class LearnSteps(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.steps = StoredRows(StepsAsRows(self.store), self.store.num_units, 1)
-        self.steps.follow(self.store.chance_device)
+        self.steps.follow(self.store.device)
         self.optimizer = self.make([self.steps])
         self.rates = self.optimizer.param_groups[0]["lr"], _embedding_rate(trainer)
         self.store.held = True

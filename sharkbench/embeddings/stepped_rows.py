@@ -87,7 +87,7 @@ class SteppedRows(nn.Module):
 
     def fill(self, draw: Callable[[int], Tensor], step: float) -> None:
         """Start from ``draw(n)`` ``[n, width]``, ``n`` rows at a time, rounded to the nearest multiple of ``step``."""
-        device = self.chance_device
+        device = self.device
         for rows in torch.arange(len(self), device=device).split(FILL):
             units = self.units(rows)
             self.set_steps(units, torch.full(units.shape, step, device=device))
@@ -98,7 +98,7 @@ class SteppedRows(nn.Module):
         raise NotImplementedError
 
     @property
-    def chance_device(self) -> torch.device:
+    def device(self) -> torch.device:
         return next(self.buffers()).device
 
     def read(self, rows: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class SteppedRows(nn.Module):
     def waiting(self) -> tuple[Tensor, Tensor]:
         """Rows ``[n]`` and numbers ``[n, width]`` that were written and are not rounded yet."""
         if not self._waiting:
-            device = self.chance_device
+            device = self.device
             return torch.empty(0, dtype=torch.int64, device=device), torch.empty(0, self.width, device=device)
         return torch.cat([rows for rows, _ in self._waiting]), torch.cat([values for _, values in self._waiting])
 

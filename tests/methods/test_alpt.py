@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from sharkbench import registry
@@ -203,6 +204,11 @@ def test_rows_start_with_the_spread_of_full_rows(bits: int, dataset: PreparedDat
     model = registry.parse({"name": "alpt", "bits": bits, "cache": 0, "learned": False}).compress(bench)
     rows = model.embedding.store.read(torch.arange(bench.schema.num_rows))
     assert rows.std().item() == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_cache_needs_a_step_per_row() -> None:
+    with pytest.raises(ValidationError, match="step: row"):
+        registry.parse({"name": "alpt", "step": "field", "cache": 0.1})
 
 
 def auc(bench: Workbench, **settings: object) -> float:
