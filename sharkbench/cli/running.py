@@ -92,7 +92,7 @@ def validate(
             wrong = True
             continue
         cells = len(loaded.datasets) * len(loaded.backbones) * len(loaded.seeds)
-        runs = cells * sum(len(loaded.budgets) if m.spec.budgeted else 1 for m in loaded.methods)
+        runs = cells * sum(len(loaded.budgets_of(entry)) for entry in loaded.methods)
         print(f"{name}: good, {runs} runs")
     if wrong:
         raise typer.Exit(BAD_INPUT)

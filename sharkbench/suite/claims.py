@@ -50,7 +50,7 @@ class Claim(BaseModel):
     """Labels of the methods that it is compared with; none where the figure stands for itself."""
     figure: str = "auc"
     """What is compared: ``auc``, ``logloss``, ``bytes_ratio``, ``training_seconds``, ``samples_per_second`` of the
-    whole model, ``model_ratio_fp32`` or ``large_model_ratio_fp32`` (to the model behind the fp32 table, timed in turns),
+    whole model, ``model_ratio_fp32`` or ``large_model_ratio_fp32`` (to the model behind the fp32 table, in turns),
     ``lookups_ratio_torch``, or ``note:TABLE.COLUMN``, the sum of a column of a table that the method notes down."""
     compare: Literal["difference", "ratio"] = "difference"
     """The method's figure minus the rival's, or divided by it."""

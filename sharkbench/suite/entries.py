@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -104,15 +104,26 @@ class MethodEntry(Entry):
     spec: Annotated[SerializeAsAny[Method], BeforeValidator(_parse)]
     label: str = Field("", alias="as", max_length=100, pattern=r"^[^\x00-\x1f]*$")
     """What its row is called; made from its name and settings unless given."""
+    budgets: tuple[Budget, ...] | None = Field(None, min_length=1)
+    """Its own budgets, in place of the suite's."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_yaml(cls, value: Any) -> Any:
-        return _apart({"name": value} if isinstance(value, str) else value, "spec", "as")
+        return _apart({"name": value} if isinstance(value, str) else value, "spec", "as", "budgets")
+
+    @model_validator(mode="after")
+    def _budgets_decide(self) -> Self:
+        if self.budgets is not None and not self.spec.budgeted:
+            raise ValueError(f"'{self.plain_label}' takes no budget, its settings decide its size; remove 'budgets'")
+        if doubles := [item for item in self.budgets or () if (self.budgets or ()).count(item) > 1]:
+            raise ValueError(f"budgets: {doubles[0]} stands in the list more than once")
+        return self
 
     @model_serializer
     def _to_yaml(self) -> dict[str, Any]:
-        return {**self.spec.model_dump(mode="json"), "as": self.label}
+        budgets = {"budgets": [budget.model_dump(mode="json") for budget in self.budgets]} if self.budgets else {}
+        return {**self.spec.model_dump(mode="json"), "as": self.label, **budgets}
 
     def labelled(self, label: str) -> Self:
         return self.model_copy(update={"label": label})
@@ -125,12 +136,12 @@ class MethodEntry(Entry):
         return self.spec.name
 
 
-def _apart(value: Any, own: str, beside: str) -> Any:
+def _apart(value: Any, own: str, *beside: str) -> Any:
     """``{name: x, beside: y}`` to ``{own: {name: x}, beside: y}``."""
     if not isinstance(value, Mapping) or own in value:
         return value if isinstance(value, Mapping | Entry) else {own: value}
-    rest = {k: v for k, v in value.items() if k != beside}
-    return {own: rest, **({beside: value[beside]} if beside in value else {})}
+    rest = {k: v for k, v in value.items() if k not in beside}
+    return {own: rest, **{k: value[k] for k in beside if k in value}}
 
 
 def label_all(entries: Sequence[MethodEntry]) -> tuple[MethodEntry, ...]:
@@ -140,14 +151,16 @@ def label_all(entries: Sequence[MethodEntry]) -> tuple[MethodEntry, ...]:
     Raises:
         ValueError: two rows would have the same label, or be the same runs.
     """
+    settings: dict[str, int] = {}
     for index, entry in enumerate(entries):
-        if (first := next(i for i, other in enumerate(entries) if other.spec == entry.spec)) < index:
+        if (first := settings.setdefault(entry.spec.model_dump_json(), index)) < index:
             raise ValueError(f"methods[{first}] and methods[{index}] are the same method with the same settings")
     groups: dict[str, list[MethodEntry]] = {}
     for entry in entries:
         if not entry.label:
             groups.setdefault(entry.plain_label, []).append(entry)
-    labelled = tuple(e if e.label else e.labelled(_told_apart(e, groups[e.plain_label])) for e in entries)
+    different = {label: _different(group) for label, group in groups.items()}
+    labelled = tuple(e if e.label else e.labelled(_told_apart(e, different[e.plain_label])) for e in entries)
     seen: dict[str, int] = {}
     for index, entry in enumerate(labelled):
         if entry.label in seen:
@@ -159,12 +172,21 @@ def label_all(entries: Sequence[MethodEntry]) -> tuple[MethodEntry, ...]:
     return labelled
 
 
-def _told_apart(entry: MethodEntry, group: Sequence[MethodEntry]) -> str:
-    settings = [_flat(other.spec.model_dump(mode="json")) for other in group]
+def _different(group: Sequence[MethodEntry]) -> set[str]:
+    """Settings that not all of ``group`` share."""
+    values: dict[str, list[str]] = {}
+    for entry in group:
+        for key, value in _flat(entry.spec.model_dump(mode="json")).items():
+            values.setdefault(key, []).append(repr(value))
+    return {key for key, found in values.items() if len(found) < len(group) or len(set(found)) > 1}
+
+
+def _told_apart(entry: MethodEntry, different: Collection[str]) -> str:
     own = _flat(entry.spec.model_dump(mode="json"))
-    different = [key for key in own if any(other.get(key, own) != own[key] for other in settings)]
-    shown = ", ".join(f"{key}={_short(own[key])}" for key in different)
-    return f"{entry.plain_label}({shown})" if different else entry.plain_label
+    # A setting that is not given stays out: what it then is may depend on data and budget.
+    told = {key: value for key, value in own.items() if key in different and value is not None}
+    shown = ", ".join(f"{key}={_short(value)}" for key, value in told.items())
+    return f"{entry.plain_label}({shown})" if shown else entry.plain_label
 
 
 def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:

@@ -37,7 +37,11 @@ def suite_schema(methods: Mapping[str, type[Method]] | None = None) -> dict[str,
     definitions["Pipeline"] = {
         "description": "Methods in a row, each on the model that the one before it returned.",
         "type": "object",
-        "properties": {"pipeline": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Stage"}}, "as": _AS},
+        "properties": {
+            "pipeline": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Stage"}},
+            "as": _AS,
+            "budgets": _BUDGETS,
+        },
         "required": ["pipeline"],
         "additionalProperties": False,
     }
@@ -60,6 +64,12 @@ def rendered(methods: Mapping[str, type[Method]] | None = None) -> str:
 
 
 _AS = {"type": "string", "description": "What its row is called; made from its name and settings unless given."}
+_BUDGETS = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"$ref": "#/$defs/Budget"},
+    "description": "Its own budgets, in place of the suite's.",
+}
 _BUDGET = {
     "description": " ".join((Budget.__doc__ or "").split()),
     "anyOf": [
@@ -90,6 +100,7 @@ def _describe_method(definition: dict[str, Any], method: type[Method]) -> None:
     definition["description"] = f"{method.title}. {method.paper}"
     definition["required"] = sorted({"name", *definition.get("required", ())})
     definition["properties"]["as"] = _AS
+    definition["properties"]["budgets"] = _BUDGETS
     definition["properties"]["budget"] = {
         "$ref": "#/$defs/Budget",
         "description": "Within a pipeline: the budget of a stage that is not the last.",

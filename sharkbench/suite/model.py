@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -27,8 +27,14 @@ from sharkbench.measure.spec import MeasureSpec
 from sharkbench.suite.claims import Claim
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry, label_all
 from sharkbench.suite.references import Reference
+from sharkbench.suite.search import SearchSpec
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.recipe import Recipe
+
+MAX_RUNS = 20_000
+"""Of one suite."""
+
+T = TypeVar("T")
 
 
 class Settings(BaseModel):
@@ -60,7 +66,11 @@ def _named(value: Any) -> Any:
 
 
 def _counted(value: Any) -> Any:
-    return range(value) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else value
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        if value > MAX_RUNS:
+            raise ValueError(f"at most {MAX_RUNS:,} seeds, got {value:,}")
+        return range(value)
+    return value
 
 
 _Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -89,7 +99,8 @@ class Suite(Settings):
     dimension: int = Field(16, ge=1, le=4096)
     """Embedding dimension."""
     methods: tuple[MethodEntry, ...] = Field(min_length=1)
-    """The methods: a name, a mapping with ``name`` and settings, or a ``pipeline``; ``as`` labels a row."""
+    """The methods: a name, a mapping with ``name`` and settings, or a ``pipeline``; ``as`` labels a row, ``budgets``
+    stand in place of the suite's."""
     budgets: tuple[Budget, ...] = ()
     """Bytes allowed: fractions of the fp32 table (``0.25``) or sizes (``64MB``). Methods that need none run once."""
     seeds: Seeds = Field((0,), min_length=1)
@@ -104,6 +115,8 @@ class Suite(Settings):
     """Where runs run."""
     tracking: Tracking = Tracking()
     """Where MLflow records go."""
+    search: SearchSpec | None = None
+    """What ``sharkbench search`` looks for."""
     references: tuple[Reference, ...] = ()
     """Published values that the report holds the results against."""
     claims: tuple[Claim, ...] = ()
@@ -133,7 +146,7 @@ class Suite(Settings):
     @classmethod
     def _names_differ(cls, value: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
         names = [entry.spec.name for entry in value]
-        if double := next((name for name in names if names.count(name) > 1), None):
+        if double := _repeated(names):
             advice = "give one another 'name'" if info.field_name == "datasets" else "list each once"
             raise ValueError(f"two of them are called '{double}'; {advice}")
         return value
@@ -141,16 +154,26 @@ class Suite(Settings):
     @field_validator("budgets", "seeds", mode="after")
     @classmethod
     def _no_repeats(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if doubles := [item for item in value if value.count(item) > 1]:
-            raise ValueError(f"{doubles[0]} stands in the list more than once")
+        if (double := _repeated(value)) is not None:
+            raise ValueError(f"{double} stands in the list more than once")
         return value
 
     @model_validator(mode="after")
     def _budgets_where_needed(self) -> Self:
-        if not self.budgets and (needy := [entry.label for entry in self.methods if entry.spec.budgeted]):
+        if self.search is not None:
+            return self  # it finds them; where it needs some to start from, it says so
+        if needy := self.without_budgets:
             raise ValueError(
                 f"'budgets' is missing, and '{needy[0]}' needs them; add a line like 'budgets: [0.5, 0.1]'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _few_enough_to_run(self) -> Self:
+        rows = sum(len(entry.budgets or self.budgets) if entry.spec.budgeted else 1 for entry in self.methods)
+        runs = len(self.datasets) * len(self.backbones) * len(self.seeds) * rows
+        if runs > MAX_RUNS:
+            raise ValueError(f"that makes {runs:,} runs, and {MAX_RUNS:,} are the most; make several suites of it")
         return self
 
     @model_validator(mode="after")
@@ -159,6 +182,12 @@ class Suite(Settings):
         datasets, backbones = ([entry.spec.name for entry in entries] for entries in (self.datasets, self.backbones))
         for claim in self.claims:
             claim.check_names(methods, datasets, backbones)
+        return self
+
+    @model_validator(mode="after")
+    def _search_fits(self) -> Self:
+        if self.search is not None:
+            self.search.check_against([entry.label for entry in self.methods], self.without_budgets, self.seeds)
         return self
 
     @model_validator(mode="after")
@@ -177,6 +206,15 @@ class Suite(Settings):
         return self
 
     @property
+    def without_budgets(self) -> list[str]:
+        """Labels of the methods that need budgets and have none."""
+        return [entry.label for entry in self.methods if entry.spec.budgeted and not self.budgets_of(entry)]
+
+    def budgets_of(self, entry: MethodEntry) -> tuple[Budget | None, ...]:
+        """The budgets that a method runs at: its own or the suite's, ``None`` once where its settings decide."""
+        return (entry.budgets or self.budgets) if entry.spec.budgeted else (None,)
+
+    @property
     def jobs(self) -> int:
         """Runs at a time on this machine."""
         if self.executor.jobs is not None:
@@ -187,6 +225,12 @@ class Suite(Settings):
     def recipe(self, dataset: DatasetEntry, backbone: BackboneEntry) -> Recipe:
         """The recipe of one cell: the suite's, changed by the data set's, then by the backbone's."""
         return changed(changed(self.train, dataset.train), backbone.train)
+
+
+def _repeated(values: Iterable[T]) -> T | None:
+    """The first of ``values`` that was there before."""
+    seen: set[T] = set()
+    return next((value for value in values if value in seen or seen.add(value)), None)  # type: ignore[func-returns-value]
 
 
 def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:

@@ -34,8 +34,14 @@ def plan(suite: Suite, only: Sequence[str] = (), cache_dir: Path | None = None) 
         cache_dir: of prepared data, where fingerprints are remembered too; the data room's own unless given.
 
     Raises:
-        InputError: a filter that cannot be meant or keeps nothing, or data that is not there.
+        InputError: a filter that cannot be meant or keeps nothing, no budgets though a method needs them, or data that
+            is not there.
     """
+    if needy := suite.without_budgets:
+        raise InputError(
+            f"'{suite.name}' has no 'budgets', and '{needy[0]}' needs them; 'sharkbench search' finds some, or add a "
+            "line like 'budgets: [0.5, 0.1]'"
+        )
     filters = _parsed(only)
     runs = [run for run in _cells(suite, cache_dir) if _kept(run, filters)]
     if not runs:
@@ -53,7 +59,7 @@ def _cells(suite: Suite, cache_dir: Path | None) -> Iterator[RunSpec]:
         for seed, backbone in product(suite.seeds, suite.backbones):
             recipe = suite.recipe(dataset, backbone)
             for entry in methods:
-                for budget in suite.budgets if entry.spec.budgeted else (None,):
+                for budget in suite.budgets_of(entry):
                     yield RunSpec(
                         suite=suite.name,
                         dataset=dataset.spec,

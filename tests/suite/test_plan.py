@@ -38,6 +38,24 @@ def test_every_cell_once_and_methods_without_a_budget_once_for_all() -> None:
     assert {str(run.budget) for run in runs if run.method_label == "the trick"} == {"0.5", "1MB"}
 
 
+def test_a_method_may_have_budgets_of_its_own() -> None:
+    few = {"name": "hash", "budgets": [0.25]}
+    assert {(run.method_label, str(run.budget)) for run in planned(methods=["full", "qr", few])} == {
+        ("full", "None"),
+        ("qr", "0.5"),
+        ("qr", "1MB"),
+        ("hash", "0.25"),
+    }
+    assert len(planned(methods=["full", few], budgets=[])) == 2 * 2 * 2 * 2
+    for wrong, says in (
+        ({"name": "full", "budgets": [0.5]}, "takes no budget"),
+        ({"name": "hash", "budgets": [0.5, 0.5]}, "more than once"),
+        ({"name": "hash", "budgets": []}, "at least 1"),
+    ):
+        with pytest.raises(InputError, match=says):
+            planned(methods=[wrong])
+
+
 def test_runs_that_share_a_full_model_stand_together_and_begin_with_it() -> None:
     runs = planned()
     groups = [[*group] for _, group in groupby(runs, key=lambda run: run.full_key)]
