@@ -173,7 +173,10 @@ class Composed(Format):
             own[6:] = [self.head, index.planes, index.bases, index.bases.itemsize, self.codec.row_bytes(self.width)]
         functions = []
         for j, (part, width) in enumerate(zip(self.functions, self.widths, strict=True)):
-            words = [[*f.words(), base] for f, base in zip(part, self.bases[j].tolist(), strict=True)]
+            words = [
+                [*f.words(rows), base]
+                for f, rows, base in zip(part, self.cardinalities.tolist(), self.bases[j].tolist(), strict=True)
+            ]
             functions.append(torch.from_numpy(np.array(words, dtype=np.uint64).view(np.int64)))
             operation = OPERATIONS[self.operations[j - 1]] if j else 0
             own += [getattr(self, f"table{j}"), width, self.codec.row_bytes(width), operation, functions[j]]

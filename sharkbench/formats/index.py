@@ -25,12 +25,14 @@ class Digit(BaseModel):
         """Local ids to rows, both int64."""
         return torch.div(ids, self.divisor, rounding_mode="floor") % self.modulus
 
-    def words(self) -> list[int]:
-        """As the kernels read it: dividing is multiplying by a reciprocal, and dividing by one is nothing."""
-        reciprocals = [0 if d == 1 else -(-(1 << 64) // d) for d in (self.divisor, self.modulus)]
+    def words(self, cardinality: int) -> list[int]:
+        """As the kernels read it, for ids below ``cardinality``: dividing is multiplying by a reciprocal; dividing by
+        one, and a modulus above all quotients, is nothing."""
         if self.modulus == 1:
             return [1, 0, 0, 0, 1]  # a hash to the only row
-        return [0, *reciprocals, self.divisor, self.modulus]
+        wraps = -(-cardinality // self.divisor) > self.modulus
+        by = [0 if d == 1 else -(-(1 << 64) // d) for d in (self.divisor, self.modulus if wraps else 1)]
+        return [0, *by, self.divisor, self.modulus]
 
     def replicate(self, times: int) -> Digit:
         return self.model_copy(update={"modulus": self.modulus * times})
@@ -61,7 +63,8 @@ class Hash(BaseModel):
         a, b = torch.randint(0, 1 << 62, (2,), generator=generator).tolist()
         return cls(multiplier=a | 1, increment=b, modulus=modulus)
 
-    def words(self) -> list[int]:
+    def words(self, cardinality: int) -> list[int]:
+        """As the kernels read it."""
         return [1, self.multiplier, self.increment, 0, self.modulus]
 
     def replicate(self, times: int) -> Hash:

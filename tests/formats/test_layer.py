@@ -108,13 +108,14 @@ def test_tables_larger_than_32_bits_of_bytes_are_addressed() -> None:
 )
 def test_digits_divide_exactly(divisor: int, modulus: int, ids: list[int]) -> None:
     """Kernels divide by multiplying with a reciprocal: exact for every id and divisor of 31 bits."""
-    zero, by_divisor, by_modulus, _, m = Digit(divisor=divisor, modulus=modulus).words()
-    for i in (*ids, 0, (1 << 31) - 2):
+    cardinality = max(ids) + 1
+    zero, by_divisor, by_modulus, _, m = Digit(divisor=divisor, modulus=modulus).words(cardinality)
+    for i in (*ids, 0, cardinality - 1):
         if zero:  # modulus 1, as a hash to the only row
             continue
         quotient = by_divisor * i >> 64 if by_divisor else i
         assert quotient == i // divisor
-        assert quotient - ((by_modulus * quotient >> 64) if by_modulus else quotient) * m == i // divisor % modulus
+        assert quotient - ((by_modulus * quotient >> 64) if by_modulus else 0) * m == i // divisor % modulus
 
 
 def test_hashes_spread_evenly() -> None:

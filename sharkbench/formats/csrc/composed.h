@@ -29,9 +29,9 @@ INLINE int64_t apply(const Function *f, uint64_t local) {
 /* Whether the row is in the set and, if so, its rank: TierIndex with sizes (0, 1). */
 INLINE int64_t rank_of(const int64_t *own, int64_t row) {
     const uint64_t word = ((const uint64_t *)own[7])[row >> 6], bit = (uint64_t)1 << (row & 63);
-    if (!(word & bit)) return -1;
     const int64_t before = own[9] == 4 ? ((const int32_t *)own[8])[row >> 6] : ((const int64_t *)own[8])[row >> 6];
-    return before + __builtin_popcountll(word & (bit - 1));
+    const int64_t rank = before + __builtin_popcountll(word & (bit - 1));
+    return word & bit ? rank : -1;
 }
 
 /* out = left op right, element by element; right may be one number for all (`one`). */
@@ -59,29 +59,56 @@ INLINE void decode_any(const Codec *codec, int64_t width, const uint8_t *row, fl
     }
 }
 
-/* Two fp32 tables of full width, added or multiplied: QR, FDH, double hashing. */
-INLINE int composed_pair(const Job *job, int64_t begin, int64_t end, int64_t width) {
-    const int64_t *program = job->program, *first = program + FIRST_PART, *second = first + PART_WORDS;
-    const int64_t columns = program[COLUMNS], *field = (const int64_t *)program[COLUMN_TABLE] + FIELD * columns;
-    const float *left = (const float *)first[0], *right = (const float *)second[0];
-    const Function *f = (const Function *)first[4], *g = (const Function *)second[4];
-    const int64_t operation = second[3];
-    const float *sources[2][BLOCK];
+/* One to three fp32 parts, added or multiplied; the others are as wide as the first, or single numbers all of them
+ * (`narrow`): hash, QR, double hashing, MEmCom and, with rows of their own for chosen ids (`head`), FDH.
+ *
+ * `width`, `parts`, `narrow` and `head` are constants where the caller has specialised on them. Who has a row of its own
+ * is a matter of chance, so there is no branch on it: its row takes the place of the first part's, and the other parts
+ * give what changes nothing, -0 (0 would turn -0) or 1.
+ */
+INLINE int composed_floats(const Job *job, int64_t begin, int64_t end, int64_t width, int parts, int narrow, int head) {
+    const int64_t *program = job->program, *own = program + FIRST_OWN_WORD, *words = program + FIRST_PART;
+    const int64_t columns = program[COLUMNS], *table = (const int64_t *)program[COLUMN_TABLE];
+    const int64_t *field = table + FIELD * columns, *base = table + BASE * columns;
+    const float *sources[3][BLOCK];
+    float nothing[2][width];
+    for (int64_t k = 0; head && k < width; k++) nothing[0][k] = -0.0f, nothing[1][k] = 1.0f;
     Spot spots[BLOCK];
     Walk walk = walk_over(job, begin, end);
     for (int count; (count = walk_on(&walk, spots, BLOCK)) > 0;) {
         for (int i = 0; i < count; i++) {
-            const int64_t own = field[spots[i].column];
-            sources[0][i] = left + apply(f + own, spots[i].local) * width;
-            sources[1][i] = right + apply(g + own, spots[i].local) * width;
-            __builtin_prefetch(sources[0][i]);
-            __builtin_prefetch(sources[1][i]);
+            const int64_t at = field[spots[i].column];
+            const int64_t rank = head ? rank_of(own, base[spots[i].column] + spots[i].local) : -1;
+            for (int j = 0; j < parts; j++) {
+                const int64_t *part = words + j * PART_WORDS, step = j && narrow ? 1 : width;
+                const float *source = (const float *)part[0] + apply((const Function *)part[4] + at, spots[i].local) * step;
+                if (head) {
+                    const float *instead = j ? nothing[part[3]] : (const float *)own[6] + (rank < 0 ? 0 : rank) * width;
+                    source = rank < 0 ? source : instead;
+                }
+                sources[j][i] = source;
+                __builtin_prefetch(source);
+                if (!(j && narrow) && width > 16) prefetch_row((const uint8_t *)source, 4 * width);
+            }
         }
-        for (int i = 0; i < count; i++)
-            combine(sources[0][i], sources[1][i], 0, spots[i].target, width, operation);
+        for (int i = 0; i < count; i++) {
+            if (parts == 1)
+                memcpy(spots[i].target, sources[0][i], 4 * width);
+            else
+                combine(sources[0][i], sources[1][i], narrow, spots[i].target, width, words[PART_WORDS + 3]);
+            if (parts == 3)
+                combine(spots[i].target, sources[2][i], narrow, spots[i].target, width, words[2 * PART_WORDS + 3]);
+        }
     }
     return walk.outside;
 }
+
+#define COMPOSED_FLOATS(PARTS_, NARROW_, HEAD_)                                                   \
+    switch (width) {                                                                              \
+        case 16: return composed_floats(job, begin, end, 16, PARTS_, NARROW_, HEAD_);             \
+        case 64: return composed_floats(job, begin, end, 64, PARTS_, NARROW_, HEAD_);             \
+        default: return composed_floats(job, begin, end, width, PARTS_, NARROW_, HEAD_);          \
+    }
 
 INLINE void composed_row(const int64_t *program, const uint8_t *const *sources, const Codec *codec, float *out, float *scratch) {
     const int64_t *own = program + FIRST_OWN_WORD, *part = program + FIRST_PART;
@@ -105,12 +132,17 @@ static int composed_kernel(const Job *job, int64_t begin, int64_t end) {
     const int64_t *program = job->program, *own = program + FIRST_OWN_WORD, *parts = program + FIRST_PART;
     const int64_t width = program[WIDTH], columns = program[COLUMNS], *table = (const int64_t *)program[COLUMN_TABLE];
     const int64_t *field = table + FIELD * columns, *base = table + BASE * columns;
-    if (own[0] == 2 && own[1] == FP32 && !own[6] && parts[1] == width && parts[PART_WORDS + 1] == width &&
-        parts[PART_WORDS + 3] < 2) {
-        if (width == 16) return composed_pair(job, begin, end, 16);
-        if (width == 64) return composed_pair(job, begin, end, 64);
-        return composed_pair(job, begin, end, width);
+    int full = own[1] == FP32 && parts[1] == width, narrow = full && !own[6] && own[0] > 1;
+    for (int64_t j = 1; j < own[0]; j++) {
+        const int64_t *part = parts + j * PART_WORDS;
+        full = full && part[1] == width && part[3] < 2;
+        narrow = narrow && part[1] == 1 && part[3] < 2;
     }
+    if (full && own[0] == 1 && !own[6]) COMPOSED_FLOATS(1, 0, 0)
+    if (full && own[0] == 2 && !own[6]) COMPOSED_FLOATS(2, 0, 0)
+    if (full && own[0] == 2) COMPOSED_FLOATS(2, 0, 1)
+    if (narrow && own[0] == 2) COMPOSED_FLOATS(2, 1, 0)
+    if (narrow && own[0] == 3) COMPOSED_FLOATS(3, 1, 0)
     const Codec codec = read_codec(own + 1);
     const uint8_t *sources[SMALL_BLOCK][MOST_PARTS];
     float scratch[width];
