@@ -33,6 +33,15 @@ class ArtifactError(SharkbenchError):
     """A saved artifact is truncated, corrupted or says something untrue about itself."""
 
 
+_MAX_LENGTH = 500
+
+
+def printable(line: str) -> str:
+    """A line that may quote anything, and any amount of it, such that a terminal or a log can show it."""
+    line = line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH // 2]} ... {line[-_MAX_LENGTH // 2 :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'qr'?"`` where one of ``known`` is close to ``word``, else the choices (or nothing)."""
     choices = sorted(known)

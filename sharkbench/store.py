@@ -12,14 +12,12 @@
     speed.json           a Speed, added in one rename by the measuring stage, which has the machine to itself
     speed-error.txt      instead of it: why the run could not be measured, in one line
 
-``<out>/shared/`` holds the full-precision models that runs share, ``<out>/checkpoints/`` how far the long trainings of
-runs at work have got, ``<out>/.locks/`` one lock per key. Whatever else is found in ``runs/`` was left by a process that
-died, and the next one sweeps it away.
+``<out>/shared/`` holds the full-precision models that runs share, ``<out>/checkpoints/`` how far long trainings have got,
+``<out>/.locks/`` one lock per key. Whatever else is in ``runs/`` is of a dead process; the next one sweeps it away.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
@@ -301,14 +299,12 @@ class Store:
         return target
 
     def checkpoints(self, key: str) -> Path:
-        """Where the run ``key`` keeps what its trainings need to go on after a kill; :meth:`forget` removes it."""
+        """Where the run ``key`` keeps what its trainings need to go on after a kill."""
         return self.out / "checkpoints" / key
 
     def forget(self, key: str) -> None:
-        """Remove the checkpoints of a run that needs them no more."""
+        """Remove a run's checkpoints."""
         shutil.rmtree(self.checkpoints(key), ignore_errors=True)
-        with contextlib.suppress(OSError):  # others are in there, or it never was
-            self.checkpoints(key).parent.rmdir()
 
     def write_speed(self, key: str, speed: Speed | str) -> None:
         """Add what was measured to a stored run, or in one line why it could not be."""

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from sharkbench.errors import SharkbenchError
+from sharkbench.errors import SharkbenchError, printable
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 DEBUG = "SHARKBENCH_DEBUG"
@@ -27,7 +27,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except SharkbenchError as error:
-            print(error, file=sys.stderr)
+            print("\n".join(printable(line) for line in str(error).split("\n")), file=sys.stderr)
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)

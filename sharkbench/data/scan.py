@@ -7,9 +7,8 @@ chunk and its int32 codes, so memory is bounded by a chunk and the vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +110,8 @@ def scan(spec: Columns, source: Source, scratch: Path, progress: Callable[[float
                 writer = pa.ipc.new_stream(file, _schema(kept))
             arrays = [chunk.table.column(name) for name in wanted]
             uses = [roles.inputs.get(name) for name in wanted]
-            coded = dict(zip(wanted, pool.map(code_column, arrays, uses, repeat(missing)), strict=True))
+            coding = (pool.submit(code_column, array, use, missing) for array, use in zip(arrays, uses, strict=True))
+            coded = {name: _coded(name, found, chunk) for name, found in zip(wanted, list(coding), strict=True)}
             found.add(spec, roles, coded, chunk, source)
             assert writer is not None
             writer.write_batch(pa.record_batch([coded[name] for name in kept], schema=_schema(kept)))
@@ -128,6 +128,17 @@ def scan(spec: Columns, source: Source, scratch: Path, progress: Callable[[float
         np.concatenate(found.parts) if found.parts else None,
         frozenset(name for name, kind in found.kinds.items() if kind == "decimal"),
     )
+
+
+def _coded(name: str, coding: Future[pa.DictionaryArray], chunk: Chunk) -> pa.DictionaryArray:
+    try:
+        return coding.result()
+    except pa.ArrowException as error:
+        kind = chunk.table.column(name).type
+        raise DataError(
+            f"{chunk.place}, after row {chunk.first}: column '{name}' of type {kind} cannot be read as plain values "
+            f"({str(error).splitlines()[0]}); list it under ignore, or convert it"
+        ) from None
 
 
 def _schema(columns: list[str]) -> pa.Schema:

@@ -6,12 +6,12 @@ import errno
 import signal
 from pathlib import Path
 
-from sharkbench.errors import DataError, Diverged, SharkbenchError
+from sharkbench.errors import DataError, Diverged, SharkbenchError, printable
 from sharkbench.store import FailureKind
 
 REASON_LENGTH = 500
-_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-_STORAGE_WORDS = ("no space left on device", "disk quota exceeded", "read-only file system")
+_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_STORAGE_WORDS = ("no space left on device", "disk quota exceeded", "read-only file system", "file too large")
 _MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "std::bad_alloc", "out of memory")
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP}
 
@@ -21,7 +21,7 @@ def one_line(error: BaseException) -> str:
     said = " ".join(str(error).split())
     if not isinstance(error, SharkbenchError):
         said = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return said if len(said) <= REASON_LENGTH else said[: REASON_LENGTH - 3] + "..."
+    return printable(said if len(said) <= REASON_LENGTH else said[: REASON_LENGTH - 3] + "...")
 
 
 def is_storage_error(error: BaseException) -> bool:

@@ -8,12 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sharkbench.errors import did_you_mean
+from sharkbench.errors import did_you_mean, printable
 from sharkbench.suite.document import Node
 from sharkbench.suite.places import Place, follow
 
 _MAX_LINES = 20
-_MAX_LENGTH = 500
 
 
 def explain(error: ValidationError, root: Node, model: type[BaseModel]) -> list[str]:
@@ -35,18 +34,12 @@ def explain(error: ValidationError, root: Node, model: type[BaseModel]) -> list[
         if message not in messages:
             messages.append(message)
     lines = [
-        _printable(f"{place}: {path + ': ' if path else ''}{' or '.join(one)}")
+        printable(f"{place}: {path + ': ' if path else ''}{' or '.join(one)}")
         for (place, path, _), one in said.items()
     ]
     lines.sort(key=_line_number)
     more = len(lines) - _MAX_LINES
     return lines if more <= 0 else [*lines[:_MAX_LINES], f"{root.place}: and {more} more"]
-
-
-def _printable(line: str) -> str:
-    """Keys and values may hold anything, and any amount of it; what is shown of them stays on the line."""
-    line = line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH // 2]} ... {line[-_MAX_LENGTH // 2 :]}"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def _line_number(line: str) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,8 +59,8 @@ class CsvSource(Source):
     def _columns_of(self, file: Path) -> list[str]:
         try:
             with _text(file) as stream:
-                first = next(csv.reader(stream, delimiter=self.separator), None)
-        except (EOFError, OSError, UnicodeDecodeError) as error:
+                first = next(csv.reader(_lines(stream), delimiter=self.separator), None)
+        except (EOFError, OSError, UnicodeDecodeError, csv.Error, zlib.error) as error:
             raise self._unreadable(file, error) from None
         if not first:
             raise DataError(f"{file}: the file is empty")
@@ -111,7 +112,7 @@ class CsvSource(Source):
             )
         except UnicodeDecodeError:
             return DataError(f"{file}, after line {line}: not UTF-8 text; convert the file")
-        except (OSError, csv.Error) as failure:
+        except (OSError, csv.Error, zlib.error) as failure:
             return DataError(
                 f"{file}, after line {line}: {str(failure).rstrip('.')}; the file is damaged, fetch it again"
             )
@@ -120,7 +121,7 @@ class CsvSource(Source):
     def _records(self, file: Path, header: bool = False) -> Iterator[tuple[int, list[str]]]:
         """``(line number from 1, values)`` of every row, blank lines left out; with the header's line if asked."""
         with _text(file) as stream:
-            reader = csv.reader(stream, delimiter=self.separator)
+            reader = csv.reader(_lines(stream), delimiter=self.separator)
             if self.header and not header:
                 next(reader, None)
             for values in reader:
@@ -142,6 +143,14 @@ def _text(file: Path) -> Iterator[IO[str]]:
     else:
         with file.open(newline="", encoding="utf-8-sig") as plain:
             yield plain
+
+
+def _lines(stream: IO[str]) -> Iterator[str]:
+    """The lines of a file, none of them longer than what Arrow would parse: a packed file may hold one of gigabytes."""
+    while line := stream.readline(BLOCK_BYTES):
+        if len(line) == BLOCK_BYTES:
+            raise csv.Error(f"a line is longer than {BLOCK_BYTES:,} characters")
+        yield line
 
 
 class AvazuSource(CsvSource):

@@ -1,0 +1,101 @@
+"""Damaged and hostile data, prepared data and artifacts: read, or refused in one clear line; little time and memory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sharkbench.data.prepare import prepare
+from sharkbench.errors import DataError, SharkbenchError
+from tests.faults.counting import Count, rounds
+from tests.faults.mutated_data import ADAPTER, table
+from tests.faults.mutated_suites import CPU_SECONDS
+from tests.faults.test_suites import MOST_MEMORY, in_a_process
+
+BATCH = 60
+
+
+@pytest.mark.parametrize("number", rounds(1, 8))
+@pytest.mark.parametrize("kind", ["raw", "prepared", "artifact"])
+def test_mutated_data_is_read_or_refused_in_one_clear_line(
+    kind: str, number: int, tmp_path: Path, count: Count
+) -> None:
+    *told, end = in_a_process("tests.faults.mutated_data", kind, str(tmp_path), str(number * BATCH), str(BATCH))
+    assert len(told) == BATCH
+    for one in told:
+        assert one["code"] in (0, 2), one["said"]
+        assert one["said"].isprintable(), one["said"]
+        assert one["cpu"] < CPU_SECONDS
+    assert end["peak"] < MOST_MEMORY
+    count(f"mutated {kind} files: read, or refused in one line; under 5 s and 1 GB", BATCH)
+    count(f"... of the {kind} files refused", sum(one["code"] == 2 for one in told))
+
+
+def prepared(tmp_path: Path, text: str, **more: Any) -> Any:
+    file = tmp_path / "d.csv"
+    file.write_text(text)
+    return prepare(ADAPTER.validate_python({"source": "csv", "path": str(file), "labels": "y", **more}), tmp_path)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.tuples(st.text(max_size=9), st.text(max_size=3)), min_size=0, max_size=40))
+def test_any_text_is_data_or_an_error_of_ours(tmp_path: Path, values: list[tuple[str, str]]) -> None:
+    rows = [f"{a},{b},{number % 2}" for number, (a, b) in enumerate(values)]
+    try:
+        prepared(tmp_path, "\n".join(["a,b,y", *rows]))
+    except SharkbenchError as error:
+        assert str(error)
+
+
+def test_a_decompression_bomb_costs_no_memory(tmp_path: Path, count: Count) -> None:
+    """A gigabyte of one line behind a megabyte of gzip."""
+    file = tmp_path / "bomb.csv.gz"
+    with gzip.open(file, "wb", compresslevel=9) as stream:
+        stream.write(b"a,y\n")
+        for _ in range(1000):
+            stream.write(b"0" * 1_000_000)
+    spec = {"source": "csv", "path": str(file), "labels": "y"}
+    told, end = in_a_process("tests.faults.prepare_once", json.dumps(spec), str(tmp_path))
+    assert told["code"] == 2, told
+    assert end["peak"] < MOST_MEMORY
+    count("decompression bombs: refused under 1 GB")
+
+
+ODD = {
+    "a vocabulary of one": ({"user": ["u"] * 200}, {}, {"user": 2}),
+    "a field that is always missing": ({"user": [""] * 200}, {}, {"user": 1}),
+    "a field constant in train and new in test": (
+        {"user": ["old" if i < 120 else "new" for i in range(200)]}, {"split": "temporal"}, {"user": 2},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_fields_without_information_are_fields(what: str, tmp_path: Path, count: Count) -> None:
+    changes, more, cardinalities = ODD[what]
+    columns = {**table(), "order": list(range(200)), **changes}
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    settings_ = {"split": {"kind": "temporal", "column": "order", "fractions": [0.6, 0.2, 0.2]}} if more else {}
+    data = prepared(tmp_path, "\n".join(lines), ignore=["tags"], **settings_)
+    sizes = {field.name: field.cardinality for field in data.schema.fields}
+    assert {name: sizes[name] for name in cardinalities} == cardinalities
+    if more:
+        at = [field.name for field in data.schema.fields].index("user")
+        first = data.schema.offsets[at]
+        assert np.unique(data.splits["test"].ids[:, at]).tolist() == [first]  # the id of what training has not seen
+        assert np.unique(data.splits["train"].ids[:, at]).tolist() == [first + 1]
+    count("fields of one value, or new in test: stated outcome")
+
+
+def test_labels_that_are_all_equal_have_no_auc_and_say_so(tmp_path: Path, count: Count) -> None:
+    for value in (0, 1):
+        with pytest.raises(DataError, match=f"label 'y' is {value} in all .* rows of the train split"):
+            prepared(tmp_path, "a,y\n" + f"x,{value}\n" * 50)
+        count("labels all equal: refused by name")
