@@ -63,6 +63,11 @@ def available() -> dict[str, type[Method]]:
     return found
 
 
+def has_defaults(method: type[Method]) -> bool:
+    """Whether its name alone makes it: no setting is required."""
+    return not any(field.is_required() for key, field in method.model_fields.items() if key != "name")
+
+
 def parse(entry: Any) -> Method:
     """A method from what a suite says: ``qr``, ``{name: qr, operation: add}`` or ``{pipeline: [a, b]}``.
 

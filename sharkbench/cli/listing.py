@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 
 import typer
@@ -24,12 +26,23 @@ def methods() -> None:
     """Every method that can be imported."""
     from sharkbench import registry
 
-    rows = []
+    shape, rows = _reference_table(), []
     for name, method in registry.available().items():
-        notes = ["starts from the trained full model"] * method.from_model
-        notes += ["saves training memory"] * method.saves_training_memory
-        rows.append((name, method.family, method.year or "", method.title, ", ".join(notes)))
-    table(("method", "family", "year", "what it is", ""), rows)
+        rows.append(
+            (
+                name,
+                method.family,
+                re.sub(r",? *((arXiv|doi):[^ ,]+|\(.*\))", "", method.paper),
+                method.year or "",
+                "model" if method.from_model else "scratch",
+                "smaller" if method.saves_training_memory else "",
+                _reach(method, shape),
+                method.title,
+            )
+        )
+    columns = ("method", "family", "paper", "year", "starts from", "training memory", "budgets", "what it is")
+    table(columns, rows)
+    print(f"\nbudgets: fractions of the fp32 bytes of {_described(shape)}; other tables differ.")
 
 
 @listing.command()
@@ -99,13 +112,39 @@ def info(name: MethodName) -> None:
     _print_budgets(default)
 
 
+_FRACTIONS = (0.5, 0.25, 0.1, 0.05, 0.01, 0.001)
+
+
+def _reach(method: type[Method], shape: TableShape) -> str:
+    """The smallest of some budgets that the method's defaults reach."""
+    from sharkbench import registry
+    from sharkbench.errors import Infeasible
+
+    if not registry.has_defaults(method):
+        return "?"
+    default = method(name=method.model_fields["name"].default)
+    if not default.budgeted:
+        return "fixed"
+    reached = []
+    for fraction in _FRACTIONS:
+        with suppress(Infeasible):
+            default.config_for(int(fraction * shape.fp32_bytes), shape)
+            reached.append(fraction)
+    return f"to {min(reached):g}" if reached else f"above {max(_FRACTIONS):g}"
+
+
+def _described(shape: TableShape) -> str:
+    shown = ", ".join(f"{f.cardinality:,}" for f in shape.schema.fields)
+    return f"a table of fields with {shown} rows and {shape.width} numbers per row"
+
+
 def _print_budgets(method: Method) -> None:
     from sharkbench.errors import Infeasible
 
     shape = _reference_table()
     full = shape.fp32_bytes
     rows = []
-    for fraction in (0.5, 0.25, 0.1, 0.05, 0.01, 0.001):
+    for fraction in _FRACTIONS:
         budget = int(fraction * full)
         try:
             sized = method.config_for(budget, shape).model_dump()
@@ -114,8 +153,7 @@ def _print_budgets(method: Method) -> None:
         except Infeasible as reason:
             becomes = f"infeasible: {reason}"
         rows.append((f"{fraction:g}", f"{budget:,}", becomes))
-    shown = ", ".join(f"{f.cardinality:,}" for f in shape.schema.fields)
-    print(f"On a table of fields with {shown} rows and {shape.width} numbers per row ({full:,} bytes):")
+    print(f"On {_described(shape)} ({full:,} bytes):")
     table(("budget", "bytes", "becomes"), rows, right=("bytes",))
 
 

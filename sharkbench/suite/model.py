@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from sharkbench import registry
 from sharkbench.budget import Budget
 from sharkbench.data.options import Labels, SplitSpec
 from sharkbench.data.spec import DatasetSpec
@@ -79,6 +80,13 @@ Seeds = Annotated[
 ]
 
 
+def _every(value: Any) -> Any:
+    """``all`` to the names of every method that has defaults."""
+    if value != "all":
+        return value
+    return sorted(name for name, method in registry.available().items() if registry.has_defaults(method))
+
+
 class Suite(Settings):
     """A benchmark: every data set, backbone, method, budget and seed that it names, with one recipe."""
 
@@ -98,8 +106,11 @@ class Suite(Settings):
     """The backbones. A mapping may carry ``train``: keys of the recipe that differ for it."""
     dimension: int = Field(16, ge=1, le=4096)
     """Embedding dimension."""
-    methods: tuple[MethodEntry, ...] = Field(min_length=1)
-    """The methods: a name, a mapping with ``name`` and settings, or a ``pipeline``; ``as`` labels a row, ``budgets``
+    methods: Annotated[
+        tuple[MethodEntry, ...],
+        BeforeValidator(_every, json_schema_input_type=Literal["all"] | list[MethodEntry]),
+    ] = Field(min_length=1)
+    """``all``, or a list of methods: a name, a mapping with ``name`` and settings, or a ``pipeline``; ``as`` labels a row, ``budgets``
     stand in place of the suite's."""
     budgets: tuple[Budget, ...] = ()
     """Bytes allowed: fractions of the fp32 table (``0.25``) or sizes (``64MB``). Methods that need none run once."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sharkbench import registry
 from sharkbench.errors import InputError
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
@@ -23,6 +24,13 @@ def labels(*methods: Any) -> list[str]:
 
 def test_a_method_is_called_by_its_name_or_as_the_suite_says() -> None:
     assert labels("qr", {"name": "hash", "as": "the trick"}) == ["qr", "the trick"]
+
+
+def test_all_is_every_method() -> None:
+    named = [entry.label for entry in suite(methods="all").methods]
+    assert named == registry.names()
+    with pytest.raises(InputError):
+        suite(methods="everything")
 
 
 def test_settings_tell_the_rows_of_one_method_apart() -> None:
