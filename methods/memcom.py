@@ -42,7 +42,7 @@ class MEmCom(Method):
     threshold: int | None = Field(default=None, ge=0)
     """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
     given."""
-    multiplier_rate: PositiveFloat = 1.0
+    multiplier_rate: PositiveFloat = 10.0
     """Learning rate of the numbers per id, times that of the rows (ours)."""
 
     title: ClassVar[str] = "a shared row times a number per id"
