@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from pathlib import Path
@@ -48,12 +49,11 @@ def prepared(tmp_path: Path, text: str, **more: Any) -> Any:
 @given(values=st.lists(st.tuples(st.text(max_size=9), st.text(max_size=3)), min_size=0, max_size=40))
 def test_any_text_is_data_or_an_error_of_ours(tmp_path: Path, values: list[tuple[str, str]]) -> None:
     rows = [f"{a},{b},{number % 2}" for number, (a, b) in enumerate(values)]
-    try:
-        prepared(tmp_path, "\n".join(["a,b,y", *rows]))
-    except SharkbenchError as error:
-        assert str(error)
+    with contextlib.suppress(SharkbenchError):
+        assert len(prepared(tmp_path, "\n".join(["a,b,y", *rows])).splits["train"])
 
 
+@pytest.mark.faults
 def test_a_decompression_bomb_costs_no_memory(tmp_path: Path, count: Count) -> None:
     """A gigabyte of one line behind a megabyte of gzip."""
     file = tmp_path / "bomb.csv.gz"
