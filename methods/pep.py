@@ -43,18 +43,19 @@ class PEP(Method):
     """What a kept number is stored as."""
     retrain: Literal["initial", "continue", "none"] = "initial"
     """Train what is kept from the initial table and a fresh backbone, fine-tune it, or leave it as the search does."""
-    threshold_start: float = -15.0
-    """Where every s starts (the paper's for small data; -150 for Criteo and Avazu)."""
+    threshold_start: float = -8.0
+    """Where every s starts (ours; the paper's -15 for small data and -150 for Criteo and Avazu take long to prune
+    anything)."""
     threshold_l2: NonNegativeFloat = 1e-5
     """L2 of the thresholds, coupled: it is part of the gradient that the optimizer sees. With 0 the loss alone moves
     them."""
     threshold_learning_rate: PositiveFloat | None = None
     """Of the thresholds; unless given, so much that steps of full length bring them to the deviation of the initial
     table half way through the search (ours)."""
-    search_epochs: PositiveInt = 2
-    """Epochs of the search, at most (ours)."""
-    look_every: PositiveInt = 20
-    """Training steps between two counts of what is left (ours)."""
+    search_epochs: PositiveInt = 1
+    """Epochs of the search, at most (ours): where tables overfit after one, magnitudes of later ones mislead."""
+    look_every: PositiveInt = 5
+    """Training steps between two counts of what is left (ours): between two looks thresholds should move little."""
     epochs: NonNegativeInt = 2
     """Epochs of fine-tuning, at most, with ``retrain: continue`` (ours)."""
     learning_rate_factor: PositiveFloat = 0.3
