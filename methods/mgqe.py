@@ -101,13 +101,13 @@ class MGQE(Method):
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
-        sized = self
-        for rows in sorted(field.cardinality for field in shape.schema.fields):
-            larger = self.model_copy(update={"threshold": max(rows, self.threshold or 0)})
-            if larger.nbytes(shape) > budget:
-                break
-            sized = larger
-        return sized
+        from sharkbench.embeddings.partly_whole import largest_threshold
+
+        def nbytes(threshold: int) -> int:
+            return self.model_copy(update={"threshold": threshold}).nbytes(shape)
+
+        threshold = largest_threshold(shape.schema, nbytes, budget, self.threshold or 0)
+        return self.model_copy(update={"threshold": threshold})
 
     def nbytes(self, shape: TableShape) -> int:
         """Bytes of the packed layer."""

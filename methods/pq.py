@@ -31,8 +31,8 @@ class PQ(Method):
     A row takes whole bytes of codes, at most one byte per number; what a budget leaves beyond that keeps larger fields
     whole, as many as fit, and is otherwise not used.
 
-    This project's own choices: codewords per field where they cost no more than an eighth of all bytes, else shared by
-    the fields; ``parts`` and ``codewords`` are those that give a row the most bits within the budget, of several the
+    This project's own choices: codewords per field, unless codewords that all fields share give a row over a tenth more
+    bits; ``parts`` and ``codewords`` are those that give a row the most bits within the budget, of several the
     fewest parts; first-order weights are one more part of the row; fields whose codewords would take more bytes than
     they save, and small ones, keep a row per id.
     """
@@ -43,7 +43,7 @@ class PQ(Method):
     codewords: int | None = Field(default=None, ge=2, le=1 << 12)
     """Codewords of a part; up to 256 solved from the budget unless given."""
     books: Literal["field", "shared"] | None = None
-    """Codewords for each field, or the same for all; by their bytes unless given."""
+    """Codewords for each field, or the same for all; by the bits that they leave to a row unless given."""
     threshold: int | None = Field(default=None, ge=0)
     """Fields of at most so many rows keep a row per id; as the budget allows unless given."""
     weigh: Literal["rows", "reads"] = "rows"
@@ -65,67 +65,73 @@ class PQ(Method):
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
         threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        parts = [self.parts] if self.parts else range(1, max(shape.dimension, 1) + 1)
-        codewords = [self.codewords] if self.codewords else range(2, MOST_CODEWORDS + 1)
-        best, score, smallest = None, (0.0, 0), None
-        for books in (self.books,) if self.books else ("field", "shared"):
-            for m in parts:
-                for k in codewords:
-                    sized = self.model_copy(
-                        update={"parts": m, "codewords": k, "books": books, "threshold": threshold}
-                    )._without_waste(shape)
-                    nbytes, of_books = sized.nbytes(shape)
-                    smallest = nbytes if smallest is None else min(smallest, nbytes)
-                    dear = self.books is None and books == "field" and of_books > nbytes / 8
-                    if nbytes <= budget and not dear and (m * log2(k), -m) > score:
-                        best, score = sized, (m * log2(k), -m)
-            if best is not None:
-                break
-        if best is None:
+        own, shared = (
+            self.model_copy(update={"books": books, "threshold": threshold})._with_most_bits(budget, shape)
+            for books in ((self.books, self.books) if self.books else ("field", "shared"))
+        )
+        if own is None and shared is None:
+            smallest = self.model_copy(update={"parts": 1, "codewords": 2, "books": "shared", "threshold": 0})
             raise Infeasible(
-                f"pq needs at least {smallest:,} bytes, the budget is {budget:,}; fewer parts or codewords, or a lower "
-                "threshold, would help"
+                f"pq needs at least {smallest.nbytes(shape):,} bytes, the budget is {budget:,}; "
+                "give fewer parts or codewords, or a lower threshold, where you have given any"
             )
+        best = own if own is not None and (shared is None or own.row_bits > 0.9 * shared.row_bits) else shared
+        assert best is not None
         return best if self.threshold is not None else best._filled(budget, shape)
 
-    def nbytes(self, shape: TableShape) -> tuple[int, int]:
-        """Bytes of the packed layer, and of its codewords alone."""
+    @property
+    def row_bits(self) -> float:
+        """What the codes of a vector can tell."""
+        assert self.parts is not None
+        assert self.codewords is not None
+        return self.parts * log2(self.codewords)
+
+    def _with_most_bits(self, budget: int, shape: TableShape) -> Self | None:
+        """Parts and codewords that give a row the most bits within the budget, of several the fewest parts."""
+        best: Self | None = None
+        for parts in [self.parts] if self.parts else range(1, max(shape.dimension, 1) + 1):
+            for codewords in [self.codewords] if self.codewords else range(2, MOST_CODEWORDS + 1):
+                sized = self.model_copy(update={"parts": parts, "codewords": codewords})._without_waste(shape)
+                if sized.nbytes(shape) <= budget and (best is None or sized.row_bits > best.row_bits):
+                    best = sized
+        return best
+
+    def nbytes(self, shape: TableShape) -> int:
+        """Bytes of the packed layer."""
         from sharkbench.embeddings.coded import codes_nbytes
         from sharkbench.embeddings.partly_whole import count_rows, divide
 
         assert self.parts is not None
         assert self.codewords is not None
-        assert self.threshold is not None
-        whole, coded = divide(shape.schema, self.threshold)
+        whole, coded = divide(shape.schema, self.threshold or 0)
         kept = 4 * shape.width * count_rows(shape.schema, whole)
         if not coded:
-            return kept, 0
+            return kept
         parts = (self.parts if shape.dimension else 0) + (shape.first_order > 0)
         codes = codes_nbytes([count_rows(shape.schema, coded)], parts, [_bits(self.codewords)])
         books = 4 * shape.width * self.codewords * (len(coded) if self.books == "field" else 1)
-        return kept + codes + books, books
+        return kept + codes + books
 
     def _without_waste(self, shape: TableShape) -> Self:
         """Fields whose codewords take more bytes than they save are kept whole."""
         assert self.parts is not None
         assert self.codewords is not None
-        assert self.threshold is not None
         if self.books == "shared":
             return self
         parts = (self.parts if shape.dimension else 0) + (shape.first_order > 0)
         saved = 4 * shape.width - (parts * _bits(self.codewords) + 7) // 8
         wasteful = 4 * shape.width * self.codewords // saved if saved > 0 else 0
-        return self.model_copy(update={"threshold": max(self.threshold, wasteful)})
+        return self.model_copy(update={"threshold": max(self.threshold or 0, wasteful)})
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
-        sized = self
-        for rows in sorted(field.cardinality for field in shape.schema.fields):
-            larger = self.model_copy(update={"threshold": max(rows, self.threshold or 0)})
-            if larger.nbytes(shape)[0] > budget:
-                break
-            sized = larger
-        return sized
+        from sharkbench.embeddings.partly_whole import largest_threshold
+
+        def nbytes(threshold: int) -> int:
+            return self.model_copy(update={"threshold": threshold}).nbytes(shape)
+
+        threshold = largest_threshold(shape.schema, nbytes, budget, self.threshold or 0)
+        return self.model_copy(update={"threshold": threshold})
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.embeddings.coded import CodedTable

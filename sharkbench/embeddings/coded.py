@@ -85,6 +85,6 @@ def most_read(schema: Schema, fields: Sequence[int], count: int) -> Tensor:
 def reads(schema: Schema, fields: Sequence[int]) -> Tensor:
     """``[R]`` int64: how often training reads each row of ``fields``, one field after the other; 0 if not known."""
     counts = schema.frequencies
-    if counts is None:
+    if counts is None or not fields:
         return torch.zeros(sum(schema.fields[f].cardinality for f in fields), dtype=torch.int64)
     return torch.cat([torch.from_numpy(counts[schema.offsets[f] : schema.offsets[f + 1]]) for f in fields])

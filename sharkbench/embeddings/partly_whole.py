@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -123,6 +123,20 @@ def divide(
     chosen = range(schema.num_fields) if fields is None else fields
     whole = tuple(f for f in chosen if schema.fields[f].cardinality <= threshold)
     return whole, tuple(f for f in chosen if schema.fields[f].cardinality > threshold)
+
+
+def largest_threshold(schema: Schema, nbytes: Callable[[int], int], budget: int, least: int) -> int:
+    """The largest threshold of :func:`divide`, ``least`` or the rows of a field, that ``budget`` bytes allow.
+
+    Spends what is left of a budget once all else is decided: further fields are kept whole, the smaller ones first.
+    """
+    threshold = least
+    for rows in sorted(field.cardinality for field in schema.fields):
+        if rows > threshold:
+            if nbytes(rows) > budget:
+                break
+            threshold = rows
+    return threshold
 
 
 def count_rows(schema: Schema, fields: Sequence[int]) -> int:

@@ -20,7 +20,7 @@ def test_each_part_of_a_row_is_its_nearest_codeword(backbone: str, books: str) -
     assert bench.start is not None
     method = registry.parse({"name": "pq", "parts": 2, "codewords": 5, "books": books, "threshold": 41})
     packed = method.compress(bench).pack().layer
-    assert packed.nbytes == method.nbytes(bench.shape)[0]  # type: ignore[attr-defined]
+    assert packed.nbytes == method.nbytes(bench.shape)  # type: ignore[attr-defined]
     before = rows_of(bench.start.embedding)
     after = rows_of(method.compress(bench).embedding)
     whole, coded = divide(bench.schema, 41)
@@ -43,7 +43,7 @@ def test_never_over_the_budget_and_near_it(books: str | None, first_order: int, 
     shape = TableShape(schema_of(), 16, first_order)
     budget = int(share * shape.fp32_bytes)
     method = registry.parse({"name": "pq", "books": books}).config_for(budget, shape)
-    nbytes, _ = method.nbytes(shape)  # type: ignore[attr-defined]
+    nbytes = method.nbytes(shape)  # type: ignore[attr-defined]
     assert nbytes <= budget
     if (method.parts, method.codewords) == (16, 256):  # type: ignore[attr-defined]
         # The finest codes there are: what is left is less than another whole field takes.
@@ -66,6 +66,12 @@ def test_a_field_whose_codewords_cost_more_than_its_rows_stays_whole() -> None:
     assert kept >= {n for n in (5000, 70, 40) if n * saved < 64 * method.codewords}  # type: ignore[attr-defined]
     assert 40 in kept
     assert 5000 not in kept
+
+
+def test_codewords_are_shared_where_a_field_of_its_own_would_have_too_few() -> None:
+    few, many = TableShape(schema_of((20000, 20000)), 16), TableShape(schema_of((300,) * 40), 16)
+    books = [registry.parse("pq").config_for(shape.fp32_bytes // 20, shape).books for shape in (few, many)]  # type: ignore[attr-defined]
+    assert books == ["field", "shared"]
 
 
 def test_says_what_is_missing() -> None:
