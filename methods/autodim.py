@@ -32,7 +32,8 @@ class AutoDim(Method):
     This project's own choices: under a budget, the dimensions of the largest joint probability that fit into it, and
     what is left of the bytes for single dimensions beyond; candidates are halves of the width, down to one; a scale
     that a field's candidates share follows the normalisation; noise and temperature in training steps only; Adam on the
-    logits, and often enough to move them on small data. First-order weights are columns of the generated row.
+    logits. First-order weights are columns of the generated row. A few hundred steps tell little: in one short epoch
+    the shares hardly leave what chance makes of them.
     """
 
     name: Literal["autodim"] = "autodim"
@@ -42,8 +43,8 @@ class AutoDim(Method):
     """The likeliest dimensions within the budget, or each field's likeliest (the paper's; it takes no budget)."""
     search_epochs: PositiveInt = 1
     """Epochs of the search."""
-    every: PositiveInt = 2
-    """Training steps between two steps of the logits (ours; the paper alternates step by step)."""
+    every: PositiveInt = 1
+    """Training steps between two steps of the logits."""
     gate_learning_rate: PositiveFloat = 0.01
     """Of Adam on the logits (ours; public code takes 0.001)."""
     cooling: NonNegativeFloat = 5e-5
