@@ -10,13 +10,14 @@ import dataclasses
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sharkbench.data.cache import default_cache_dir, fingerprint
 from sharkbench.data.columns import Columns
-from sharkbench.errors import ArtifactError
+from sharkbench.errors import ArtifactError, printable
 
 if TYPE_CHECKING:
     from sharkbench.data.dataset import PreparedDataset, SplitName
@@ -95,6 +96,7 @@ def open_prepared(path: Path, splits: Sequence[SplitName] = _SPLITS) -> Prepared
 
 def _make(spec: Columns, folder: Path, digest: str, progress: bool) -> None:
     from sharkbench.data.encode import count, encode
+    from sharkbench.data.leaks import leaks
     from sharkbench.data.progress import bars
     from sharkbench.data.scan import scan
     from sharkbench.data.sources import open_source
@@ -113,3 +115,8 @@ def _make(spec: Columns, folder: Path, digest: str, progress: bool) -> None:
     written["summary"] |= {"split": spec.split.kind, "source": getattr(spec, "source", ""), **source.summary(parts)}
     meta: dict[str, Any] = {"name": spec.name, "fingerprint": digest, **written}
     (folder / "dataset.json").write_text(json.dumps(meta, indent=1))
+    made = open_prepared(folder)
+    meta["summary"]["warnings"] = list(leaks(made.schema, made.splits))
+    (folder / "dataset.json").write_text(json.dumps(meta, indent=1))
+    for suspicion in meta["summary"]["warnings"]:
+        warnings.warn(f"data set '{spec.name}': {printable(suspicion)}", stacklevel=3)

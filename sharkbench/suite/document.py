@@ -74,6 +74,8 @@ def read(path: Path) -> Node:
         InputError: not readable, not YAML, not a mapping, or too large.
     """
     try:
+        if path.is_fifo():
+            raise InputError(f"{path}: is a pipe, which might never end; give a file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The machine turns on a suite: no room, no memory, no clock, no MLflow. What is stored stays, the rest is done later."""
+"""A machine turns on a suite: no room, memory, clock, MLflow. What is stored stays; the rest is done later."""
 
 from __future__ import annotations
 

@@ -1,0 +1,77 @@
+"""What would make a benchmark lie: an input that is the label in disguise, and splits that are the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sharkbench.data.dataset import Split, SplitName
+from sharkbench.data.schema import Schema
+
+SUSPICIOUS_AUC = 0.98
+"""Of one input alone, on rows that it was not learned from."""
+MAX_ROWS = 1_000_000
+"""Evenly drawn rows of a split that are looked at."""
+
+
+def leaks(schema: Schema, splits: Mapping[SplitName, Split]) -> Iterator[str]:
+    """One sentence per suspicion, each with what to do."""
+    yield from _same_rows(splits)
+    train, valid = (_some(splits[name]) for name in ("train", "valid"))
+    for t, label in enumerate(schema.labels):
+        for name, auc in _single_inputs(schema, train, valid, t):
+            if auc >= SUSPICIOUS_AUC:
+                yield (
+                    f"'{name}' alone predicts label '{label}' with AUC {auc:.4f} on validation; "
+                    "if it is known only after the label, list it under ignore"
+                )
+
+
+def _same_rows(splits: Mapping[SplitName, Split]) -> Iterator[str]:
+    names = list(splits)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            a, b = splits[first], splits[second]
+            if len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(_parts(a), _parts(b), strict=True)):
+                yield f"the {first} and the {second} split hold the same rows; check the files that they come from"
+
+
+def _parts(split: Split) -> tuple[torch.Tensor, ...]:
+    return split.ids, split.dense, split.labels
+
+
+def _some(split: Split) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    step = -(-len(split) // MAX_ROWS) or 1
+    ids, dense, labels = (part[::step].numpy() for part in _parts(split))
+    return ids, dense, labels
+
+
+def _single_inputs(
+    schema: Schema, train: tuple[NDArray, ...], valid: tuple[NDArray, ...], label: int
+) -> Iterator[tuple[str, float]]:
+    """Each input's name and the AUC of what it says of the label: the label's rate by id, or the number itself."""
+    truth, target = valid[2][:, label], train[2][:, label]
+    for slot, field in enumerate(schema.slot_fields):
+        first, end = (int(offset) for offset in schema.offsets[field : field + 2])
+        # Padding, which lies before every field, counts as the field's first id.
+        known, asked = (np.clip(part[0][:, slot] - first, 0, end - first - 1) for part in (train, valid))
+        rows = np.bincount(known, minlength=end - first)
+        rate = target.mean()
+        # One sample of the base rate: ids that training has hardly seen say hardly anything.
+        rates = (np.bincount(known, target, end - first) + rate) / (rows + 1)
+        yield schema.fields[field].name, _auc(rates[asked], truth)
+    for k, name in enumerate(schema.dense):
+        auc = _auc(valid[1][:, k], truth)
+        yield name, max(auc, 1 - auc)
+
+
+def _auc(scores: NDArray, labels: NDArray) -> float:
+    """Ties count half; 0.5 where a class is absent."""
+    _, place = np.unique(scores, return_inverse=True)
+    positive = np.bincount(place, labels)
+    negative = np.bincount(place) - positive
+    pairs = positive.sum() * negative.sum()
+    return float((positive * (np.cumsum(negative) - negative / 2)).sum() / pairs) if pairs else 0.5
