@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -166,6 +166,10 @@ class PTQCodebook(Method):
                 )
             )
         return parts[0] if len(parts) == 1 else SideBySide.pack(parts)
+
+    @classmethod
+    def search_space(cls, trial: Any) -> dict[str, Any]:
+        return {"groups": trial.suggest_categorical("groups", ["field", "table"])}
 
 
 def _code(rows: Tensor, more: Tensor, bits: list[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:

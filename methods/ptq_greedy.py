@@ -32,8 +32,8 @@ class PTQGreedy(Method):
     16 numbers per row 0.3125, 0.1875, 0.125 and 0.094 of fp32.
 
     This project's own choices: the most bits that the budget allows out of 8, 4, 2 and 1; ``ratio`` 0.16 as in
-    PyTorch's operator, but 0.5 for 2 bits and 0.8 for 1, where 0.16 often finds nothing; scale and offset are fp16,
-    and the errors compared are those after rounding them; first-order weights stand beside the codes as fp16.
+    PyTorch's operator, but 0.5 for 2 bits and 0.8 for 1, whose best ranges lie further inwards; scale and offset are
+    fp16, and the errors compared are those after rounding them; first-order weights stand beside the codes as fp16.
     """
 
     name: Literal["ptq_greedy"] = "ptq_greedy"
