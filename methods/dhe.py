@@ -45,7 +45,7 @@ class DHE(Method):
     """Hidden layers; 5 in the paper."""
     batch_norm: bool = True
     """Batch norm before each activation."""
-    learning_rate_factor: PositiveFloat = 1.0
+    learning_rate_factor: PositiveFloat = 3.0
     """Learning rate of the network, times that of embeddings (ours)."""
     hidden: tuple[PositiveInt, ...] | None = None
     """Widths of the hidden layers; solved from the budget unless given."""

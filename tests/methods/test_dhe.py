@@ -17,6 +17,7 @@ from sharkbench.embeddings.generated import GeneratedTable
 from sharkbench.errors import Infeasible
 from sharkbench.formats.generated import encode
 from sharkbench.shape import TableShape
+from sharkbench.training.optimizers import build_optimizer
 
 SEEDS = torch.randint(1 << 62, (32,), generator=torch.Generator().manual_seed(5))
 
@@ -174,3 +175,18 @@ def test_says_what_it_needs_at_least() -> None:
     shape = TableShape(schema_of([5000, 20]), 8)
     with pytest.raises(Infeasible, match=r"dhe needs at least 12,364 bytes"):
         registry.parse({"name": "dhe", "hashes": 1024, "threshold": 0}).config_for(8000, shape)
+
+
+def test_the_network_is_trained_at_its_own_rate_and_not_decayed_like_rows() -> None:
+    bench = tiny_bench("dcn", 0.5)
+    assert bench.budget is not None
+    method = registry.parse({"name": "dhe", "learning_rate_factor": 5.0}).config_for(bench.budget, bench.shape)
+    model = method.compress(bench)
+    recipe = bench.recipe.model_copy(update={"embedding_l2": 0.1, "network_l2": 0.01})
+    groups = {id(p): group for group in build_optimizer(model, recipe).param_groups for p in group["params"]}
+    assert {id(p) for p in model.embedding.parameters()} <= set(groups)
+    for linear in model.embedding.linears:
+        assert groups[id(linear.weight)]["lr"] == pytest.approx(5 * recipe.learning_rate)
+        assert groups[id(linear.weight)]["l2"] == bench.recipe.network_l2
+        assert groups[id(linear.bias)]["l2"] == 0
+    assert groups[id(model.embedding.full)]["l2"] == 0.1
