@@ -12,7 +12,7 @@
     speed.json           a Speed, added in one rename by the measuring stage, which has the machine to itself
     speed-error.txt      instead of it: why the run could not be measured, in one line
 
-``<out>/shared/`` holds the full-precision models that runs share, ``<out>/checkpoints/`` how far long trainings have got,
+``<out>/shared/`` holds the full-precision models that runs share, ``<out>/checkpoints/`` how far long trainings got,
 ``<out>/.locks/`` one lock per key. Whatever else is in ``runs/`` is of a dead process; the next one sweeps it away.
 """
 

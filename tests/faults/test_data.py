@@ -24,7 +24,7 @@ BATCH = 60
 
 
 @pytest.mark.parametrize("number", rounds(1, 8))
-@pytest.mark.parametrize("kind", ["raw", "prepared", "artifact"])
+@pytest.mark.parametrize("kind", ["raw", pytest.param("prepared", marks=pytest.mark.faults), "artifact"])
 def test_mutated_data_is_read_or_refused_in_one_clear_line(
     kind: str, number: int, tmp_path: Path, count: Count
 ) -> None:
