@@ -22,6 +22,7 @@ def run(
     out: Path | str | None = None,
     settings: Sequence[str] = (),
     only: Sequence[str] = (),
+    shard: str | None = None,
     jobs: int | None = None,
     force: bool = False,
     retry_failed: bool = False,
@@ -35,6 +36,7 @@ def run(
         out: where everything goes; ``results/<suite name>`` unless given.
         settings: ``key=value`` overrides, as of ``--set``.
         only: ``key=pattern`` filters, as of ``--only``.
+        shard: ``i/n``, as of ``--shard``.
         jobs: runs at a time, instead of what the suite's executor says.
         force: do also what is done already.
         retry_failed: do also what has failed.
@@ -50,7 +52,7 @@ def run(
     suite = suite if isinstance(suite, Suite) else load_suite(suite, settings)
     return run_suite(
         suite,
-        plan(suite, only, cache_dir),
+        plan(suite, only, cache_dir, shard),
         output_directory(suite, out),
         jobs=jobs or suite.jobs,
         force=force,

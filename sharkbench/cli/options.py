@@ -45,6 +45,12 @@ Only = Annotated[
         metavar="KEY=PATTERN", help="Only these runs, like 'method=qr*' (dataset, backbone, budget, seed). Repeatable."
     ),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N", help="Only this part of the runs, like 2/4 on the second of four machines; 'merge' joins them."
+    ),
+]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where all goes [default: results/SUITE].")
 ]

@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 
 from sharkbench.cli.guard import BAD_INPUT, FAILED, INTERRUPTED
-from sharkbench.cli.options import Cache, Only, Out, Settings, SuiteName, opened
+from sharkbench.cli.options import Cache, Only, Out, Settings, Shard, SuiteName, opened
 
 
 def run(
     suite: SuiteName,
     settings: Settings = None,
     only: Only = None,
+    shard: Shard = None,
     out: Out = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Runs at a time.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Do also what is done already.")] = False,
@@ -38,15 +39,15 @@ def run(
     from sharkbench.suite.plan import plan as planned
 
     loaded, out_dir = opened(suite, settings, out)
-    runs = planned(loaded, only or (), cache)
+    runs = planned(loaded, only or (), cache, shard)
     jobs = jobs or loaded.jobs
     if dry_run:
         print_plan(runs, out_dir, jobs=jobs, force=force, retry_failed=retry_failed)
         return
     with Progress(runs, jobs) as progress:
         summary = api.run(
-            loaded, out=out_dir, only=only or (), jobs=jobs, force=force, retry_failed=retry_failed, cache_dir=cache,
-            on_event=progress,
+            loaded, out=out_dir, only=only or (), shard=shard, jobs=jobs, force=force, retry_failed=retry_failed,
+            cache_dir=cache, on_event=progress,
         )  # fmt: skip
     print_leaderboard(out_dir, console())
     print(f"\nLeaderboard: {out_dir / 'leaderboard.csv'}")
@@ -66,13 +67,20 @@ def run(
         raise typer.Exit(FAILED)
 
 
-def plan(suite: SuiteName, settings: Settings = None, only: Only = None, out: Out = None, cache: Cache = None) -> None:
+def plan(
+    suite: SuiteName,
+    settings: Settings = None,
+    only: Only = None,
+    shard: Shard = None,
+    out: Out = None,
+    cache: Cache = None,
+) -> None:
     """Show the runs of a suite, done and to do."""
     from sharkbench.cli.plans import print_plan
     from sharkbench.suite.plan import plan as planned
 
     loaded, out_dir = opened(suite, settings, out)
-    print_plan(planned(loaded, only or (), cache), out_dir, jobs=loaded.jobs)
+    print_plan(planned(loaded, only or (), cache, shard), out_dir, jobs=loaded.jobs)
 
 
 def validate(

@@ -11,6 +11,7 @@ from sharkbench import registry
 from sharkbench.errors import InputError, did_you_mean
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
+from sharkbench.suite.shards import shard
 
 FILTERS: dict[str, Callable[[RunSpec], tuple[str, ...]]] = {
     "dataset": lambda run: (run.dataset.name,),
@@ -22,7 +23,9 @@ FILTERS: dict[str, Callable[[RunSpec], tuple[str, ...]]] = {
 """What ``--only`` can ask for."""
 
 
-def plan(suite: Suite, only: Sequence[str] = (), cache_dir: Path | None = None) -> list[RunSpec]:
+def plan(
+    suite: Suite, only: Sequence[str] = (), cache_dir: Path | None = None, part: str | None = None
+) -> list[RunSpec]:
     """Every cell of ``suite``, or those that ``only`` keeps.
 
     Runs that share a data set and a full-precision model stand together, the ones that take no budget (the full model
@@ -32,10 +35,11 @@ def plan(suite: Suite, only: Sequence[str] = (), cache_dir: Path | None = None) 
         only: ``key=pattern`` filters with ``*`` and ``?`` over :data:`FILTERS`; those with one key are alternatives,
             different keys must all match.
         cache_dir: of prepared data, where fingerprints are remembered too; the data room's own unless given.
+        part: ``i/n``, one of the parts into which :func:`~sharkbench.suite.shards.shard` divides those runs.
 
     Raises:
-        InputError: a filter that cannot be meant or keeps nothing, no budgets though a method needs them, or data that
-            is not there.
+        InputError: a part or a filter that cannot be meant or keeps nothing, no budgets though a method needs them, or
+            data that is not there.
     """
     if needy := suite.without_budgets:
         raise InputError(
@@ -46,7 +50,7 @@ def plan(suite: Suite, only: Sequence[str] = (), cache_dir: Path | None = None) 
     runs = [run for run in _cells(suite, cache_dir) if _kept(run, filters)]
     if not runs:
         raise InputError(f"no run of '{suite.name}' matches --only {' '.join(only)}; see 'sharkbench plan'")
-    return runs
+    return shard(runs, part) if part is not None else runs
 
 
 def _cells(suite: Suite, cache_dir: Path | None) -> Iterator[RunSpec]:
