@@ -26,18 +26,18 @@ def drawable() -> bool:
 
 def page(searches: Sequence[Search], title: str) -> str:
     """HTML of all plots; plotly's program is in it once."""
-    from plotly.offline import get_plotlyjs
-
-    body = []
+    body: list[str] = []
+    drawn = 0
     for search in searches:
         figures = list(_figures(search))
         if figures:
             body.append(f"<h2>{escape(search.name)}</h2>")
-            body += [figure.to_html(full_html=False, include_plotlyjs=False) for figure in figures]
-    program = get_plotlyjs()
+        for figure in figures:
+            body.append(figure.to_html(full_html=False, include_plotlyjs=not drawn))
+            drawn += 1
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<script>{program}</script></head><body><h1>{escape(title)}</h1>{''.join(body)}</body></html>\n"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title></head>'
+        f"<body><h1>{escape(title)}</h1>{''.join(body)}</body></html>\n"
     )
 
 

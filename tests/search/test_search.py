@@ -193,3 +193,19 @@ def test_a_front_is_what_nothing_beats(bench: Bench) -> None:
             assert any(dominates(search.losses(o.outcome), own) or search.losses(o.outcome) == own for o in front)
     assert {t.number for t in front} <= {t.number for t in search.study.best_trials}
     assert 0 < search.hypervolume() < FULL_AUC - 0.5
+
+
+def test_optuna_s_plots_stand_on_one_page_that_needs_no_network(bench: Bench) -> None:
+    pytest.importorskip("plotly")
+    from sharkbench.search.plots import page
+
+    searched = bench.search(modes=["lossless", "per_budget", "pareto"], tune=["learning_rate", "dropout"], trials=5)
+    html = page(searched.searches, "all <of> them")
+    assert "all &lt;of&gt; them" in html
+    assert html.count("Pareto-front Plot") == 3
+    assert html.count("Optimization History Plot") >= 6
+    assert html.count("Hyperparameter Importances") >= 3
+    assert "Intermediate Values Plot" in html
+    # plotly's program is there once, and nothing is fetched.
+    assert html.count("plotly.js v") == 1
+    assert 'src="http' not in html
