@@ -210,6 +210,7 @@ class Schedule:
             else:
                 result = self._result_in(active.directory, active.spec)
                 if result is None and active.unwanted:
+                    self.job.store.forget(active.spec.key)
                     began = active.worker.began
                     self.tell(RunStopped(active.spec, time.monotonic() - began if began else 0.0))
                 else:
