@@ -27,10 +27,11 @@ class MGQE(Method):
     often choose among all :math:`K` codewords, the others among the first :math:`K_g` of them.
 
     This project's own choices: two groups, whose codes differ by two bits (256 and 64 codewords are what a public
-    benchmark takes); ``parts``, ``bits`` and ``share`` are those that give the rows the most bits within the budget, of
-    several the fewest parts; queries and codewords start from one normal distribution, scaled so that the chosen
-    codewords have the full table's standard deviation (the authors of differentiable product quantization normalise
-    the distances instead); first-order weights are one more part of the row; small fields keep a row per id.
+    benchmark takes); ``parts``, ``bits`` and ``share`` are those with the fewest parts that give the rows the most bits
+    within the budget, or up to a twentieth less; queries and codewords start from one normal distribution, scaled so
+    that the chosen codewords have the full table's standard deviation (the authors of differentiable product
+    quantization normalise the distances instead); first-order weights are one more part of the row; small fields keep a
+    row per id.
     """
 
     name: Literal["mgqe"] = "mgqe"
@@ -69,29 +70,33 @@ class MGQE(Method):
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
         threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        best, score, smallest = None, (0.0, 0), None
-        for m in [self.parts] if self.parts else range(1, max(shape.dimension, 1) + 1):
+        fitting, smallest = [], None
+        for parts in [self.parts] if self.parts else range(1, max(shape.dimension, 1) + 1):
             for bits in [self.bits] if self.bits else range(1, 9):
                 sized = self.model_copy(
-                    update={"parts": m, "bits": bits, "share": self.share or 0.0, "threshold": threshold}
+                    update={"parts": parts, "bits": bits, "share": self.share or 0.0, "threshold": threshold}
                 )
                 nbytes = sized.nbytes(shape)
                 smallest = nbytes if smallest is None else min(smallest, nbytes)
-                if nbytes > budget:
-                    continue
-                if self.share is None:
-                    sized = sized.model_copy(update={"share": sized._largest_share(budget, shape)})
-                assert sized.share is not None
-                rare, often = sized.tier_bits
-                own = (m * (rare + sized.share * (often - rare)), -m)
-                if own > score:
-                    best, score = sized, own
-        if best is None:
+                if nbytes <= budget:
+                    solved = sized._largest_share(budget, shape) if self.share is None else self.share
+                    fitting.append(sized.model_copy(update={"share": solved}))
+        if not fitting:
             raise Infeasible(
                 f"mgqe needs at least {smallest:,} bytes, the budget is {budget:,}; fewer parts or bits, or a lower "
                 "threshold, would help"
             )
+        enough = 0.95 * max(one.row_bits for one in fitting)
+        best = min((one for one in fitting if one.row_bits >= enough), key=lambda one: (one.parts, -one.row_bits))
         return best if self.threshold is not None else best._filled(budget, shape)
+
+    @property
+    def row_bits(self) -> float:
+        """What the codes of a vector can tell, in the mean of the rows."""
+        assert self.parts is not None
+        assert self.share is not None
+        rare, often = self.tier_bits
+        return self.parts * (rare + self.share * (often - rare))
 
     def _largest_share(self, budget: int, shape: TableShape) -> float:
         def nbytes(share: float) -> int:

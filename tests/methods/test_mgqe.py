@@ -53,7 +53,7 @@ def served_by_hand(table: VectorQuantizedTable, row: int, field: int) -> tuple[l
     for width, book in zip(table.widths, table.books, strict=True):
         part = table.queries.detach()[row, start : start + width].double()
         first = field * table.codewords if table.per_field else 0
-        distances = [float((part - book[first + k].double()).square().sum()) for k in range(limit)]
+        distances = [float((part - book.detach()[first + k].double()).square().sum()) for k in range(limit)]
         codes.append(min(range(limit), key=distances.__getitem__))
         vector.append(book[first + codes[-1]])
         start += width
