@@ -42,7 +42,8 @@ class SearchProgress:
 
         match event:
             case SearchesOpened(searches):
-                self.searches, self.before = searches, self._ended
+                self.searches = searches
+                self.before = self._ended
                 if self.before:
                     self._print(f"going on where {self.before} trials had ended")
                 if self.console.is_terminal:

@@ -41,5 +41,5 @@ def keys(search: Search, configuration: Configuration, label: str) -> dict[str, 
 
 def snippet(search: Search, configuration: Configuration, label: str) -> str:
     """YAML that can be pasted into a suite, or stand in one of its own below ``extends``."""
-    text: str = yaml.safe_dump(keys(search, configuration, label), sort_keys=False, default_flow_style=None, width=110)
+    text: str = yaml.safe_dump(keys(search, configuration, label), sort_keys=False, default_flow_style=None, width=1000)
     return text

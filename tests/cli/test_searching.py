@@ -105,12 +105,14 @@ def test_lines_for_a_pipe_and_a_table_for_a_terminal(bench: Bench) -> None:
         search.over = False
     with SearchProgress(2, Console(file=screen, width=120, force_terminal=True, color_system=None)) as live:
         live(SearchesOpened(searched.searches))
+        assert live.time_left() is None  # nothing has ended in this call
         started = next(event for event in events if isinstance(event, RunStarted))
         live(started)
         live.live.refresh()
     assert "0 of 5 searches over" in screen.getvalue()
     assert "per_budget: synthetic/dnn hash at 0.3" in screen.getvalue()
     assert "starting" in screen.getvalue()
+    assert f"going on where {trials} trials had ended" in screen.getvalue()
 
 
 def test_what_was_found_is_printed_and_written(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
