@@ -33,8 +33,9 @@ def share(searched: Searched) -> str:
     """What every method got, in a sentence."""
     asked = searched.searches[0].asked
     each = f"{asked.minutes:g} minutes of runs" if asked.minutes else f"{asked.allowance} trials"
+    seeds = "one seed" if len(asked.seeds) == 1 else f"{len(asked.seeds)} seeds"
     return (
-        f"Every study had the same share, {each}, with {len(asked.seeds)} seeds each; a lossless one ends when its "
+        f"Every study had the same share, {each}, with {seeds} each; a lossless one ends when its "
         "budget is known. Runs that were stored before count with the time that they took."
     )
 
