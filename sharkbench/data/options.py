@@ -157,7 +157,11 @@ class MultiValued(Options):
 
 
 def _numeric_by_column(value: Any) -> Any:
-    return {column: {} for column in value} if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        if not all(isinstance(column, str) for column in value):
+            raise ValueError("must be a list of column names, or a mapping of columns to how each is used")
+        return {column: {} for column in value}
+    return value
 
 
 def _tuple_of_one(value: Any) -> Any:
