@@ -81,10 +81,12 @@ Seeds = Annotated[
 
 
 def _every(value: Any) -> Any:
-    """``all`` to the names of every method that has defaults."""
-    if value != "all":
+    """``all``, alone or in a list, to the names of every method that has defaults."""
+    listed = ["all"] if value == "all" else value
+    if not isinstance(listed, list | tuple) or "all" not in listed:
         return value
-    return sorted(name for name, method in registry.available().items() if registry.has_defaults(method))
+    every = sorted(name for name, method in registry.available().items() if registry.has_defaults(method))
+    return [entry for said in listed for entry in (every if said == "all" else [said])]
 
 
 class Suite(Settings):
@@ -108,7 +110,7 @@ class Suite(Settings):
     """Embedding dimension."""
     methods: Annotated[
         tuple[MethodEntry, ...],
-        BeforeValidator(_every, json_schema_input_type=Literal["all"] | list[MethodEntry]),
+        BeforeValidator(_every, json_schema_input_type=Literal["all"] | list[Literal["all"] | MethodEntry]),
     ] = Field(min_length=1)
     """``all``, or a list of methods: a name, a mapping with ``name`` and settings, or a ``pipeline``; ``as`` labels a row, ``budgets``
     stand in place of the suite's."""

@@ -29,6 +29,8 @@ def test_a_method_is_called_by_its_name_or_as_the_suite_says() -> None:
 def test_all_is_every_method() -> None:
     named = [entry.label for entry in suite(methods="all").methods]
     assert named == registry.names()
+    added = {"name": "qr", "operation": "add", "as": "sum"}
+    assert [entry.label for entry in suite(methods=["all", added]).methods] == [*named, "sum"]
     with pytest.raises(InputError):
         suite(methods="everything")
 
