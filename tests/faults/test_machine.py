@@ -97,7 +97,8 @@ def test_a_full_disk_stops_in_one_line_and_room_goes_on(
     if kib <= 4:  # the data lies on the disk that is full, the results do not
         folder.cache = small_disk(kib) / "cache"
     code, said = folder.run()
-    assert code in (1, 2), said
+    # Where all results fit, it is the report that does not.
+    assert code in (1, 2) or "the report could not be written" in said, said
     assert "Traceback" not in said
     assert "No space left" in said or "no room" in said.lower(), said
     assert {key: wanted.outcome()[key] for key in folder.outcome()} == folder.outcome()
