@@ -20,6 +20,18 @@ _UNITS = {
 }
 
 
+def parse_size(text: str) -> int:
+    """Bytes of a size like ``64MB`` (powers of 1000) or ``1.5GiB`` (powers of 1024).
+
+    Raises:
+        ValueError: it is not written like that.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?B)\s*", text.upper())
+    if not found:
+        raise ValueError(f"a size is a number with a unit, like 64MB or 1.5GiB; got '{text}'")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
 class Budget(BaseModel):
     """Bytes allowed for the packed layer: a fraction of the fp32 table (``0.25``) or a size (``64MB``, ``1.5GiB``)."""
 
@@ -40,10 +52,10 @@ class Budget(BaseModel):
                 )
             return {"fraction": float(value)}
         if isinstance(value, str):
-            found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?B)\s*", value.upper())
-            if not found:
-                raise ValueError(f"a budget is a fraction like 0.25 or a size like 64MB; got '{value}'")
-            return {"size": int(float(found[1]) * _UNITS[found[2]])}
+            try:
+                return {"size": parse_size(value)}
+            except ValueError:
+                raise ValueError(f"a budget is a fraction like 0.25 or a size like 64MB; got '{value}'") from None
         return value
 
     @model_validator(mode="after")

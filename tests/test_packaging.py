@@ -62,7 +62,8 @@ def test_every_folder_of_code_is_a_package() -> None:
 def test_everything_that_is_imported_is_a_stated_dependency() -> None:
     """Not something that another package happens to bring along."""
     providers = importlib.metadata.packages_distributions()
-    stated = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    extras = [text for name, texts in PROJECT["optional-dependencies"].items() if name != "dev" for text in texts]
+    stated = {canonicalize_name(Requirement(text).name) for text in [*PROJECT["dependencies"], *extras]}
     imported = {
         module.split(".")[0]
         for top in ("sharkbench", "methods")

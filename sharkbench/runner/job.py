@@ -18,6 +18,7 @@ class Job:
         measure: ``module:function``, called like :func:`sharkbench.runner.execute.measure`.
         cache_dir: of prepared data; the data room's own unless given.
         jobs: runs at a time.
+        retries: how often a run is done again that was ended from outside.
     """
 
     store: Store
@@ -26,3 +27,4 @@ class Job:
     measure: str
     cache_dir: Path | None
     jobs: int
+    retries: int = 0

@@ -1,4 +1,4 @@
-"""A whole plan on this machine: prepare the data, execute what is missing, measure, and refresh the tables."""
+"""A whole plan: prepare the data, execute what is missing, measure, and refresh the tables."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sharkbench import leaderboard
 from sharkbench.data.prepare import prepare, prepared_path
 from sharkbench.errors import DataError, InputError
 from sharkbench.runner.events import Event, Message, RunEnded
+from sharkbench.runner.executors import executor_of
 from sharkbench.runner.failures import one_line
 from sharkbench.runner.job import Job
 from sharkbench.runner.measuring import measure_all, unmeasured
-from sharkbench.runner.processes import Processes
 from sharkbench.runner.schedule import Schedule
 from sharkbench.runner.tracked import Tracked
 from sharkbench.store import Result, Store
@@ -81,6 +81,7 @@ def run_suite(
         measure=measure,
         cache_dir=cache_dir,
         jobs=jobs,
+        retries=suite.executor.retries,
     )
     watch = on_event or (lambda event: None)
     with termination_as_interrupt():
@@ -88,7 +89,8 @@ def run_suite(
         tally = _Tally(watch, Tracked(suite, store, specs, job.invocation, watch, work=work))
         try:
             _tell_what_is_stored(specs, missing, stored, tally)
-            _execute_and_measure(job, specs, missing, stored, tally)
+            if work:
+                _execute_and_measure(suite, job, specs, missing, stored, tally)
         except KeyboardInterrupt:
             tally.interrupted = True
         finally:
@@ -156,10 +158,16 @@ def _tell_what_is_stored(
 
 
 def _execute_and_measure(
-    job: Job, specs: Sequence[RunSpec], missing: Sequence[RunSpec], stored: Mapping[str, Result | None], tally: _Tally
+    suite: Suite,
+    job: Job,
+    specs: Sequence[RunSpec],
+    missing: Sequence[RunSpec],
+    stored: Mapping[str, Result | None],
+    tally: _Tally,
 ) -> None:
     preload = {"sharkbench.runner.worker", *(name.partition(":")[0] for name in (job.execute, job.measure))}
-    with Processes(sorted(preload)) as processes:
+    threads = max((spec.train.threads for spec in specs), default=1)
+    with executor_of(suite.executor, sorted(preload), threads=threads) as processes:
         schedule = Schedule(job, processes, stored, tally)
         try:
             if missing:

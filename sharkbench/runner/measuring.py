@@ -9,9 +9,9 @@ from filelock import FileLock, Timeout
 
 from sharkbench.data.cache import default_cache_dir
 from sharkbench.runner.events import Event, MeasureEnded, MeasureStarted, Message
-from sharkbench.runner.failures import kind_of_exit, memory_kills
+from sharkbench.runner.executors import Executor
+from sharkbench.runner.failures import kind_of_exit
 from sharkbench.runner.job import Job
-from sharkbench.runner.processes import Processes
 from sharkbench.store import LOG, Speed, Store
 from sharkbench.suite.run import RunSpec
 
@@ -21,10 +21,11 @@ def unmeasured(store: Store, specs: Iterable[RunSpec]) -> list[RunSpec]:
     return [spec for spec in specs if spec.measure.lookup and _lacks_speed(store, spec)]
 
 
-def measure_all(job: Job, specs: Iterable[RunSpec], processes: Processes, tell: Callable[[Event], None]) -> None:
+def measure_all(job: Job, specs: Iterable[RunSpec], processes: Executor, tell: Callable[[Event], None]) -> None:
     """Time every run of ``specs``. One that cannot be timed stays ok and keeps the reason."""
     folder = job.cache_dir or default_cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
+    processes = processes.alone()
     machine = FileLock(folder / "measuring.lock")
     try:
         machine.acquire(timeout=0)
@@ -57,14 +58,13 @@ def _lacks_speed(store: Store, spec: RunSpec) -> bool:
     return result is not None and result.status == "ok"
 
 
-def _measured(job: Job, spec: RunSpec, processes: Processes) -> Speed | str:
+def _measured(job: Job, spec: RunSpec, processes: Executor) -> Speed | str:
     directory = job.store.directory(spec.key)
     arguments = {
         "directory": str(directory),
         "cache_dir": str(job.cache_dir) if job.cache_dir else None,
         "measure": job.measure,
     }
-    kills = memory_kills()
     worker = processes.start("sharkbench.runner.worker:measure", arguments, directory / LOG)
     timed_out = False
     while worker.exit_code is None:
@@ -80,5 +80,5 @@ def _measured(job: Job, spec: RunSpec, processes: Processes) -> Speed | str:
             return str(event["reason"])
     if timed_out:
         return f"stopped after the timeout of {spec.timeout:g} s"
-    _, reason = kind_of_exit(worker.exit_code, out_of_memory=memory_kills() > kills, log="")
-    return reason
+    _, reason = kind_of_exit(worker.exit_code, out_of_memory=worker.memory_ran_out, log="")
+    return worker.lost or reason

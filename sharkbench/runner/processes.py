@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sharkbench.runner.failures import memory_kills
+
 _ENVIRONMENT = {
     # What is not torch's stays on one thread, in the order that one thread gives: results must not depend on it.
     "OPENBLAS_NUM_THREADS": "1",
@@ -36,8 +38,13 @@ class Worker:
     began: float | None = None
     """When it was forked, by the monotonic clock; ``None`` while the server is still importing."""
     exit_code: int | None = None
+    memory_ran_out: bool = False
+    """Whether the kernel of its machine has ended a process for lack of memory while it lived."""
+    lost: str | None = None
+    """Why its executor cannot say how it ended, if so; ``exit_code`` is SIGKILL's then."""
     events: list[dict[str, Any]] = field(default_factory=list)
     """What it has sent and nobody has taken yet."""
+    kills_before: int = field(default_factory=memory_kills)
     pipe: int = -1
     rest: bytes = b""
 
@@ -129,6 +136,10 @@ class Processes:
             with contextlib.suppress(OSError):
                 self._channel.send(json.dumps({"kill": worker.number, "signal": int(number)}).encode())
 
+    def alone(self) -> Self:
+        """This one: on one machine, nothing else is at work while nothing else is started."""
+        return self
+
     def close(self) -> None:
         """End every worker and the server, for good."""
         if self._closed:
@@ -180,7 +191,8 @@ class Processes:
         told = json.loads(packet)
         worker = self.workers[told["id"]]
         worker.began = worker.began or time.monotonic()
-        worker.exit_code = told.get("exit")
+        if "exit" in told:
+            _end(worker, told["exit"])
         return [worker]
 
     def _server_died(self) -> list[Worker]:
@@ -193,7 +205,7 @@ class Processes:
         if self._server.returncode > 0:
             raise RuntimeError(f"the process that starts the runs could not start:\n{said}")
         for worker in lost:
-            worker.exit_code = -int(signal.SIGKILL)
+            _end(worker, -int(signal.SIGKILL))
         assert self._channel is not None
         self._selector.unregister(self._channel)
         self._channel.close()
@@ -220,3 +232,7 @@ class Processes:
             self._selector.unregister(worker.pipe)
             os.close(worker.pipe)
             worker.pipe = -1
+
+
+def _end(worker: Worker, code: int) -> None:
+    worker.exit_code, worker.memory_ran_out = code, memory_kills() > worker.kills_before

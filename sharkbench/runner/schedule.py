@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,10 +15,11 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted, RunStopped
-from sharkbench.runner.failures import kind_of_exit, memory_kills, one_line
+from sharkbench.runner.executors import Executor
+from sharkbench.runner.failures import kind_of_exit, one_line
 from sharkbench.runner.job import Job
 from sharkbench.runner.outcome import failed
-from sharkbench.runner.processes import Processes, Worker
+from sharkbench.runner.processes import Worker
 from sharkbench.store import ENVIRONMENT, LOG, RESULT, SPEC, Epoch, FailureKind, Result, write_text
 from sharkbench.suite.run import RunSpec
 
@@ -33,7 +34,6 @@ class _Active:
     lock: FileLock
     worker: Worker
     started: str = field(default_factory=lambda: now())
-    kills_before: int = field(default_factory=memory_kills)
     aborted: float | None = None
     storage: str | None = None
     unwanted: bool = False
@@ -50,6 +50,10 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _name(spec: RunSpec) -> str:
+    return f"{spec.dataset.name} {spec.backbone.name} {spec.method_label} seed {spec.seed}"
+
+
 def _may_use_full_model(spec: RunSpec) -> bool:
     return spec.method.from_model or not spec.method.budgeted
 
@@ -63,7 +67,7 @@ class Schedule:
     """
 
     def __init__(
-        self, job: Job, processes: Processes, stored: Mapping[str, Result | None], tell: Callable[[Event], None]
+        self, job: Job, processes: Executor, stored: Mapping[str, Result | None], tell: Callable[[Event], None]
     ) -> None:
         self.job, self.processes, self.stored, self.tell = job, processes, stored, tell
         self.active: dict[int, _Active] = {}
@@ -72,6 +76,7 @@ class Schedule:
         self.waiting: deque[RunSpec] = deque()
         self._have_full_model: set[str] = set()
         self._told_to_wait = False
+        self._attempts: Counter[str] = Counter()
 
     def run(self, specs: Iterable[RunSpec], more: Callable[[int], Sequence[RunSpec]] = lambda slots: ()) -> None:
         """Execute all ``specs``; returns when the last one is stored, or nothing can be stored any more.
@@ -214,11 +219,21 @@ class Schedule:
                     began = active.worker.began
                     self.tell(RunStopped(active.spec, time.monotonic() - began if began else 0.0))
                 else:
-                    self._publish(result or self._failure_of(active, code), active.directory)
+                    result = result or self._failure_of(active, code)
+                    if result.kind == "killed" and self._attempts[active.spec.key] < self.job.retries:
+                        self._again(active.spec, result.reason)
+                    else:
+                        self._publish(result, active.directory)
         except OSError as error:
             self._give_up(active.spec, one_line(error))
         finally:
             self._discard(active)
+
+    def _again(self, spec: RunSpec, reason: str | None) -> None:
+        self._attempts[spec.key] += 1
+        turn = f"{self._attempts[spec.key]} of {self.job.retries}"
+        self.tell(Message(f"{_name(spec)}: {reason}; it is done again ({turn} times)"))
+        self.waiting.append(spec)
 
     def _result_in(self, directory: Path, spec: RunSpec) -> Result | None:
         try:
@@ -234,7 +249,8 @@ class Schedule:
         else:
             log = active.directory / LOG
             tail = log.read_bytes()[-4096:].decode(errors="replace") if log.exists() else ""
-            kind, reason = kind_of_exit(code, out_of_memory=memory_kills() > active.kills_before, log=tail)
+            kind, reason = kind_of_exit(code, out_of_memory=active.worker.memory_ran_out, log=tail)
+            reason = active.worker.lost or reason
         seconds = time.monotonic() - active.worker.began if active.worker.began else 0.0
         return failed(active.spec, kind, reason, started=active.started, seconds=seconds)
 
@@ -250,12 +266,11 @@ class Schedule:
         self.tell(RunEnded(result, cached=False))
 
     def _give_up(self, spec: RunSpec, reason: str) -> None:
-        what = f"{spec.dataset.name} {spec.backbone.name} {spec.method_label} seed {spec.seed}"
         self.lost += 1
         self.tell(
             Message(
-                f"{self.job.store.out}: the result of {what} cannot be stored ({reason}), so nothing more is started; "
-                "make room or make it writable, and run again"
+                f"{self.job.store.out}: the result of {_name(spec)} cannot be stored ({reason}), so nothing more is "
+                "started; make room or make it writable, and run again"
             )
         )
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from sharkbench.data.prepare import prepare, prepared_path
 from sharkbench.runner.events import Event, RunEnded
+from sharkbench.runner.executors import Executor, executor_of
 from sharkbench.runner.job import Job
 from sharkbench.runner.local import EXECUTE, MEASURE, new_invocation, opened, termination_as_interrupt, wanted
 from sharkbench.runner.measuring import measure_all, unmeasured
-from sharkbench.runner.processes import Processes
 from sharkbench.runner.schedule import Schedule
 from sharkbench.store import Result, Store
+from sharkbench.suite.executors import AnyExecutor, LocalExecutor
 from sharkbench.suite.run import RunSpec
 
 Ask = Callable[[int], Sequence[RunSpec]]
@@ -27,7 +28,7 @@ class Session:
         lost: runs whose result could not be written. Nothing is started after the first.
     """
 
-    def __init__(self, job: Job, processes: Processes, tell: Callable[[Event], None]) -> None:
+    def __init__(self, job: Job, processes: Executor, tell: Callable[[Event], None]) -> None:
         self.job, self.processes, self.tell = job, processes, tell
         self._stored: dict[str, Result | None] = {}
         self._schedule = Schedule(job, processes, self._stored, tell)
@@ -71,6 +72,8 @@ def session(
     out: Path | str,
     tell: Callable[[Event], None],
     *,
+    executor: AnyExecutor | None = None,
+    threads: int = 1,
     jobs: int = 1,
     cache_dir: Path | None = None,
     invocation: str | None = None,
@@ -79,12 +82,17 @@ def session(
 ) -> Iterator[Session]:
     """A session whose runs lie under ``out``. SIGTERM ends it like Ctrl-C; whatever is at work then ends too.
 
+    Args:
+        executor: where runs run; here unless given.
+        threads: CPU threads of a run.
+
     Raises:
-        InputError: ``out`` cannot be written to.
+        InputError: ``out`` cannot be written to, or the executor cannot be reached.
     """
-    job = Job(opened(out), invocation or new_invocation(), execute, measure, cache_dir, jobs)
+    executor = executor or LocalExecutor()
+    job = Job(opened(out), invocation or new_invocation(), execute, measure, cache_dir, jobs, executor.retries)
     preload = {"sharkbench.runner.worker", *(name.partition(":")[0] for name in (execute, measure))}
-    with termination_as_interrupt(), Processes(sorted(preload)) as processes:
+    with termination_as_interrupt(), executor_of(executor, sorted(preload), threads=threads) as processes:
         processes.prepare()
         yield Session(job, processes, tell)
 

@@ -107,7 +107,8 @@ def run_search(
         how: dict[str, Any] = {"cache_dir": cache_dir, "execute": execute, "measure": measure}
         interrupted = False
         try:
-            with session(out / FOLDER, conductor.hear, jobs=jobs, invocation=invocation, **how) as at_work:
+            where: dict[str, Any] = {"executor": suite.executor, "threads": suite.train.threads}
+            with session(out / FOLDER, conductor.hear, jobs=jobs, invocation=invocation, **where, **how) as at_work:
                 conductor.run(at_work)
                 interrupted = bool(at_work.lost)
         except KeyboardInterrupt:

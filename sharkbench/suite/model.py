@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -27,6 +25,7 @@ from sharkbench.data.spec import DatasetSpec
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.suite.claims import Claim
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry, label_all
+from sharkbench.suite.executors import AnyExecutor, LocalExecutor
 from sharkbench.suite.references import Reference
 from sharkbench.suite.search import SearchSpec
 from sharkbench.tasks.config import TaskConfig
@@ -42,17 +41,6 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
-class LocalExecutor(Settings):
-    """Runs are processes on this machine."""
-
-    name: Literal["local"] = "local"
-    jobs: int | None = Field(None, ge=1)
-    """Runs at a time; ``--jobs`` wins over it. Unless given, as many as there are cores for the recipe's threads, and
-    one where there is a GPU."""
-    timeout: float | None = Field(None, gt=0)
-    """Seconds after which a run is stopped and stored as failed."""
-
-
 class Tracking(Settings):
     """Where MLflow records go."""
 
@@ -60,10 +48,6 @@ class Tracking(Settings):
     """Whether runs are recorded in MLflow at all; the store is complete without it."""
     uri: str = ""
     """Tracking URI; an SQLite file in the output directory unless given."""
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
 
 
 def _counted(value: Any) -> Any:
@@ -122,9 +106,7 @@ class Suite(Settings):
     """The training recipe."""
     measure: MeasureSpec = MeasureSpec()
     """What is measured beside quality and bytes."""
-    executor: Annotated[
-        LocalExecutor, BeforeValidator(_named, json_schema_input_type=Literal["local"] | LocalExecutor)
-    ] = LocalExecutor()
+    executor: AnyExecutor = LocalExecutor()
     """Where runs run."""
     tracking: Tracking = Tracking()
     """Where MLflow records go."""
@@ -229,11 +211,8 @@ class Suite(Settings):
 
     @property
     def jobs(self) -> int:
-        """Runs at a time on this machine."""
-        if self.executor.jobs is not None:
-            return self.executor.jobs
-        gpu = self.train.accelerator != "cpu" and Path("/dev/nvidia0").exists()
-        return 1 if gpu else max(1, len(os.sched_getaffinity(0)) // self.train.threads)
+        """Runs at a time."""
+        return self.executor.jobs_for(self.train)
 
     def recipe(self, dataset: DatasetEntry, backbone: BackboneEntry) -> Recipe:
         """The recipe of one cell: the suite's, changed by the data set's, then by the backbone's."""

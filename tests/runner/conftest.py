@@ -27,6 +27,7 @@ class Bench:
         self.out, self.cache = folder / "out", folder / "cache"
         self.store = Store(self.out)
         self.events: list[Event] = []
+        self.executor: str | dict[str, Any] = "local"
 
     def suite(self, *, lookup: bool = False) -> Suite:
         return load(
@@ -36,6 +37,7 @@ class Bench:
                 "backbones": ["fm"],
                 "methods": ["full"],
                 "measure": {"lookup": lookup},
+                "executor": self.executor,
                 "tracking": {"enabled": False},
             }
         )

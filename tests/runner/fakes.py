@@ -70,6 +70,7 @@ def say_how_it_went(spec: RunSpec, directory: Path) -> None:
         "crashes": lambda: ctypes.string_at(0),
         "is killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "sleeps": lambda: time.sleep(0.3),
+        "waits to go": lambda: wait_for(directory.parent.parent / "go"),
         "hangs": lambda: time.sleep(600),
         "hangs with children": lambda: hang_with_children(directory.parent.parent),
     }
@@ -82,6 +83,11 @@ def fail(error: Exception) -> NoReturn:
 
 def recurse() -> None:
     recurse()
+
+
+def wait_for(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.05)
 
 
 def hang_with_children(out: Path) -> None:

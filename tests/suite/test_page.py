@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from sharkbench.errors import InputError
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.suite.load import load
-from sharkbench.suite.model import LocalExecutor, Suite, Tracking
+from sharkbench.suite.executors import LocalExecutor, RayExecutor
+from sharkbench.suite.model import Suite, Tracking
 from sharkbench.suite.plan import FILTERS
 from sharkbench.training.recipe import Recipe
 
@@ -19,7 +20,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "suites.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "model", [Suite, Recipe, MeasureSpec, LocalExecutor, Tracking], ids=lambda model: model.__name__
+    "model", [Suite, Recipe, MeasureSpec, LocalExecutor, RayExecutor, Tracking], ids=lambda model: model.__name__
 )
 def test_every_key_is_explained(model: type[BaseModel]) -> None:
     prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
