@@ -34,8 +34,7 @@ def explain(error: ValidationError, root: Node, model: type[BaseModel]) -> list[
         if message not in messages:
             messages.append(message)
     lines = [
-        printable(f"{place}: {path + ': ' if path else ''}{' or '.join(one)}")
-        for (place, path, _), one in said.items()
+        printable(f"{place}: {path + ': ' if path else ''}{' or '.join(one)}") for (place, path, _), one in said.items()
     ]
     lines.sort(key=_line_number)
     more = len(lines) - _MAX_LINES

@@ -96,8 +96,8 @@ class Suite(Settings):
         tuple[MethodEntry, ...],
         BeforeValidator(_every, json_schema_input_type=Literal["all"] | list[Literal["all"] | MethodEntry]),
     ] = Field(min_length=1)
-    """``all``, or a list of methods: a name, a mapping with ``name`` and settings, or a ``pipeline``; ``as`` labels a row, ``budgets``
-    stand in place of the suite's."""
+    """``all``, or a list of methods: a name, a mapping with ``name`` and settings, or a ``pipeline``; ``as`` labels a
+    row, ``budgets`` stand in place of the suite's."""
     budgets: tuple[Budget, ...] = ()
     """Bytes allowed: fractions of the fp32 table (``0.25``) or sizes (``64MB``). Methods that need none run once."""
     seeds: Seeds = Field((0,), min_length=1)

@@ -107,8 +107,8 @@ def test_a_run_is_timed_at_both_sizes_on_both_streams() -> None:
         assert timing.ratio_fp32 > 0
     assert speed.model_samples_per_second > 0
     assert speed.model_ratio_fp32 > 0
-    assert speed.large_model_samples_per_second is not None and speed.large_model_samples_per_second > 0
-    assert speed.large_model_ratio_fp32 is not None and speed.large_model_ratio_fp32 > 0
+    assert (speed.large_model_samples_per_second or 0) > 0
+    assert (speed.large_model_ratio_fp32 or 0) > 0
     assert set(speed.kernels) >= {"dense", "composed"}
     only_own = measure_speed(model(), split(), MeasureSpec(batch=32, production_rows=0, seconds=0.05))
     assert [t.name for t in only_own.lookups] == ["own size"] * 2

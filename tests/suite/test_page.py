@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from sharkbench.errors import InputError
 from sharkbench.measure.spec import MeasureSpec
-from sharkbench.suite.load import load
 from sharkbench.suite.executors import LocalExecutor, RayExecutor
+from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite, Tracking
 from sharkbench.suite.plan import FILTERS
 from sharkbench.training.recipe import Recipe
