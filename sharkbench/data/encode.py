@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sharkbench.data.columns import Columns
 from sharkbench.data.encoders import Encoder, FieldEncoder, fit
 from sharkbench.data.options import Numeric
 from sharkbench.data.row_checks import PARTS
-from sharkbench.data.scan import Scan
+from sharkbench.data.scan import THREADS, Scan
 from sharkbench.data.schema import PADDING, Schema
 from sharkbench.data.vocabulary import Counter, Vocabulary
 
@@ -25,27 +26,33 @@ def count(
     """Encoders of the input columns, fitted on the training rows, and the ids of the groups of all rows."""
     counters = {name: Counter() for name in scan.roles.inputs}
     groups = Counter()
-    for rows, columns in scan.chunks():
-        train = parts[rows] == 0
-        for name, (codes, values) in columns.items():
-            if name in counters:
-                counters[name].add(*_occurrences(codes[train], values))
-            if name == scan.roles.group:
-                groups.add(*_occurrences(codes, values))
-        progress(rows.stop / scan.rows)
-    encoders = []
-    for name, use in scan.roles.inputs.items():
+
+    def add(name: str) -> None:
+        codes, values = columns[name]
+        if name in counters:
+            counters[name].add(*_occurrences(codes[train], values))
+        if name == scan.roles.group:
+            groups.add(*_occurrences(codes, values))
+
+    def fitted(name: str) -> Encoder:
+        use = scan.roles.inputs[name]
         if use is None:
             use = Numeric() if name in scan.decimals else "categorical"
-        encoders.append(fit(name, use, counters.pop(name).table(), spec.min_count))
+        return fit(name, use, counters.pop(name).table(), spec.min_count)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for rows, columns in scan.chunks():
+            train = parts[rows] == 0
+            list(pool.map(add, columns))
+            progress(rows.stop / scan.rows)
+        encoders = list(pool.map(fitted, list(counters)))
     return encoders, Vocabulary(groups.table(), 1) if scan.roles.group else None
 
 
-def _occurrences(codes: np.ndarray, values: pl.Series) -> tuple[pl.Series, np.ndarray]:
-    """Distinct values and a null for missing, and how often each occurs."""
-    return values.extend_constant(None, 1), np.bincount(
-        np.where(codes < 0, len(values), codes), minlength=len(values) + 1
-    )
+def _occurrences(codes: np.ndarray, values: pl.Series) -> tuple[pl.Series, np.ndarray, int]:
+    """Distinct values, how often each occurs, and how many are missing (-1)."""
+    counts = np.bincount(codes + np.int32(1), minlength=len(values) + 1)
+    return values, counts[1:], int(counts[0])
 
 
 def encode(
@@ -67,28 +74,35 @@ def encode(
         for name, n in zip(PARTS, sizes, strict=True)
     ]
     targets = scan.labels
-    for rows, columns in scan.chunks():
-        size = rows.stop - rows.start
-        ids = np.empty((size, schema.num_slots), dtype=np.int32)
-        at = 0
-        for field, offset in zip(fields, schema.offsets[:-1], strict=True):
-            codes, values = columns[field.name]
-            local = field.encode(values)
-            table = np.where(local == PADDING, PADDING, local + np.int32(offset)).astype(np.int32)
-            ids[:, at : at + field.slots] = table[codes]
-            at += field.slots
-        floats = np.empty((size, len(dense)), dtype=np.float32)
-        for at, column in enumerate(dense):
-            codes, values = columns[column.name]
-            floats[:, at] = column.encode(values)[codes, 0]
-        batch = {"ids": ids, "dense": floats, "labels": targets[rows].astype(np.float32)}
-        if groups is not None:
-            codes, values = columns[scan.roles.group]
-            batch["group"] = np.append(groups.ids(values), np.int32(0))[codes]
-        for part, writer in enumerate(writers):
-            chosen = parts[rows] == part
-            writer.append(**{name: values[chosen] for name, values in batch.items()})
-        progress(rows.stop / scan.rows)
+    starts = np.cumsum([0, *(field.slots for field in fields)])
+
+    def put_ids(number: int) -> None:
+        field, (codes, values) = fields[number], columns[fields[number].name]
+        local = field.encode(values)
+        table = np.where(local == PADDING, PADDING, local + np.int32(schema.offsets[number])).astype(np.int32)
+        ids[:, starts[number] : starts[number + 1]] = table.take(codes, axis=0, mode="wrap")
+
+    def put_floats(number: int) -> None:
+        codes, values = columns[dense[number].name]
+        floats[:, number] = dense[number].encode(values)[codes, 0]
+
+    def put_rows(part: int) -> None:
+        chosen = np.flatnonzero(parts[rows] == part)
+        writers[part].append(**{name: values.take(chosen, axis=0) for name, values in batch.items()})
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for rows, columns in scan.chunks():
+            size = rows.stop - rows.start
+            ids = np.empty((size, schema.num_slots), dtype=np.int32)
+            floats = np.empty((size, len(dense)), dtype=np.float32)
+            list(pool.map(put_ids, range(len(fields))))
+            list(pool.map(put_floats, range(len(dense))))
+            batch = {"ids": ids, "dense": floats, "labels": targets[rows].astype(np.float32)}
+            if groups is not None:
+                codes, values = columns[scan.roles.group]
+                batch["group"] = np.append(groups.ids(values), np.int32(0))[codes]
+            list(pool.map(put_rows, range(len(writers))))
+            progress(rows.stop / scan.rows)
     for writer in writers:
         writer.close()
     write_vocabulary(folder / "vocabulary.arrow", [(e.vocabulary.values, e.vocabulary.frequencies) for e in fields])

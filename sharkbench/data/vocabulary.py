@@ -13,10 +13,15 @@ class Counter:
         self._total = pl.DataFrame(schema={"value": pl.String, "count": pl.Int64})
         self._pending: list[pl.DataFrame] = []
         self._pending_rows = 0
+        self._missing = 0
 
-    def add(self, values: pl.Series, counts: np.ndarray) -> None:
-        """``counts`` ``[U]`` occurrences of ``values`` ``[U]``; null values count as missing."""
-        frame = pl.DataFrame({"value": values, "count": counts.astype(np.int64)}).filter(pl.col("count") > 0)
+    def add(self, values: pl.Series, counts: np.ndarray, missing: int = 0) -> None:
+        """``counts`` ``[U]`` occurrences of ``values`` ``[U]``; null values count as missing, and ``missing`` do."""
+        self._missing += missing
+        counts = counts.astype(np.int64)
+        if not (there := counts > 0).all():
+            values, counts = values.filter(pl.Series(there)), counts[there]
+        frame = pl.DataFrame({"value": values, "count": counts})
         self._pending.append(frame)
         self._pending_rows += frame.height
         # merging when as much is pending as is merged keeps the work linear and the memory within a factor of two
@@ -30,6 +35,9 @@ class Counter:
 
     def table(self) -> pl.DataFrame:
         """``value`` (null is missing) and ``count``, every value once, in no order."""
+        if self._missing:
+            self._pending.append(pl.DataFrame({"value": [None], "count": [self._missing]}, schema=self._total.schema))
+            self._missing = 0
         self._merge()
         return self._total
 

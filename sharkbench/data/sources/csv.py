@@ -7,6 +7,7 @@ import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -17,8 +18,10 @@ import pyarrow.csv as pacsv
 from sharkbench.data.sources.base import Chunk, Source
 from sharkbench.errors import DataError
 
-BLOCK_BYTES = 16 << 20
-"""Text parsed at once: some 60 thousand rows of forty columns."""
+BLOCK_BYTES = 2 << 20
+"""Text parsed at once, and the longest line: what fits into a core's caches is parsed almost twice as fast as more."""
+BLOCKS = 8
+"""That make a chunk: some 60 thousand rows of forty columns."""
 Parts = Sequence[tuple[str, Sequence[Path]]]
 
 
@@ -86,9 +89,10 @@ class CsvSource(Source):
             with pa.OSFile(str(file)) as raw:
                 stream = pa.CompressedInputStream(raw, "gzip") if _is_gzip(file) else raw
                 with pacsv.open_csv(stream, read, parse, convert) as reader:
-                    for batch in reader:
-                        yield pa.Table.from_batches([batch]), first, raw.tell() if not raw.closed else 0
-                        first += batch.num_rows
+                    while batches := list(islice(reader, BLOCKS)):
+                        table = pa.Table.from_batches(batches)
+                        yield table, first, raw.tell() if not raw.closed else 0
+                        first += table.num_rows
         except (pa.ArrowInvalid, OSError, EOFError) as error:
             if isinstance(error, pa.ArrowInvalid) and "Empty CSV file" in str(error):
                 return

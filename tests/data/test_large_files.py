@@ -1,0 +1,48 @@
+"""Files of many blocks, in Criteo's raw format: how they are cut changes nothing, and memory stays bounded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.criteo_rows import write
+from sharkbench.data.prepare import prepare
+from sharkbench.data.sources import csv
+from sharkbench.data.spec import CriteoSpec
+
+PREPARE = """
+import resource, sys
+from pathlib import Path
+from sharkbench.data.prepare import prepare
+from sharkbench.data.spec import CriteoSpec
+data = prepare(CriteoSpec(path=sys.argv[1]), Path(sys.argv[2]), progress=False)
+print(sum(map(len, data.splits.values())), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_what_is_prepared_does_not_depend_on_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "train.txt", 3000)
+    files = []
+    for size, blocks in ((2 << 20, 8), (1 << 16, 3)):
+        monkeypatch.setattr(csv, "BLOCK_BYTES", size)
+        monkeypatch.setattr(csv, "BLOCKS", blocks)
+        data = prepare(CriteoSpec(path=str(tmp_path / "train.txt")), tmp_path / str(size), progress=False)
+        assert sum(map(len, data.splits.values())) == 3000
+        files.append({file.name: file.read_bytes() for file in data.path.glob("*.arrow")})
+    assert len(files[0]) == 4
+    assert files[0] == files[1]
+
+
+def test_rows_cost_few_bytes_of_memory_each(tmp_path: Path) -> None:
+    """A hundredth of the size that is measured in benchmarks/preparation.py, in a process of its own."""
+    write(tmp_path / "train.txt", 458_000)
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE, tmp_path / "train.txt", tmp_path / "cache"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    rows, peak = map(int, done.stdout.split())
+    assert rows == 458_000
+    assert peak < 1.2e9
