@@ -14,7 +14,8 @@ from sharkbench.data.schema import Schema
 SUSPICIOUS_AUC = 0.98
 """Of one input alone, on rows that it was not learned from."""
 MAX_ROWS = 1_000_000
-"""Evenly drawn rows of a split that are looked at."""
+"""Of a split that are looked at, in evenly drawn blocks of neighbours: a mapped file is read only where they lie."""
+BLOCK_ROWS = 1_000
 
 
 def leaks(schema: Schema, splits: Mapping[SplitName, Split]) -> Iterator[str]:
@@ -44,8 +45,12 @@ def _parts(split: Split) -> tuple[torch.Tensor, ...]:
 
 
 def _some(split: Split) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    step = -(-len(split) // MAX_ROWS) or 1
-    ids, dense, labels = (part[::step].numpy() for part in _parts(split))
+    parts = _parts(split)
+    if len(split) > MAX_ROWS:
+        starts = np.linspace(0, len(split) - BLOCK_ROWS, MAX_ROWS // BLOCK_ROWS).astype(np.int64)
+        rows = torch.from_numpy((starts[:, None] + np.arange(BLOCK_ROWS)).ravel())
+        parts = tuple(part[rows] for part in parts)
+    ids, dense, labels = (part.numpy() for part in parts)
     return ids, dense, labels
 
 
