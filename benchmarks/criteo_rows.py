@@ -4,7 +4,7 @@
 
 The categories have as many possible values as the public data set has (33.8 million in all), drawn with a probability
 of 1 over their rank, so that the number of distinct ones grows with the rows; values are eight hexadecimal digits.
-Integers are rounded log-normal, and each column misses values at a rate of its own. About 240 bytes per row.
+Integers are rounded log-normal, and each column misses values at a rate of its own. About 210 bytes per row.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/preparation.py [--rows 1000000 4000000] [--scratch DIR] [--out results/preparation]
 
 Wall time says something only on a quiet machine; ``rows_per_cpu_second`` counts the CPU time of all threads, and
-``other_cpu`` says how many cores other processes kept busy meanwhile. About 240 bytes of disk per row are used twice.
+``other_cpu`` says how many cores other processes kept busy meanwhile. Takes about 400 bytes of disk per row.
 """
 
 from __future__ import annotations
