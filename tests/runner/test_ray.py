@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,9 +109,11 @@ def test_a_driver_that_is_killed_comes_back_to_what_was_done(bench: Bench, clust
         command, env={**os.environ, "FAKED_RAY": cluster.address}, stdout=subprocess.PIPE, text=True
     )
     assert driver.stdout is not None
-    lines = iter(driver.stdout)
-    while next(lines).strip() != "RunEnded" or len(bench.diary("began")) < 2:
+    while driver.stdout.readline().strip() not in ("RunEnded", ""):
         pass
+    late = time.monotonic() + 60
+    while len(bench.diary("began")) < 2 and time.monotonic() < late:
+        time.sleep(0.1)
     [hanging] = [line for line in bench.diary("began") if line.split()[0] not in bench.diary("ended")]
     driver.kill()
     driver.wait()
