@@ -96,7 +96,7 @@ class RowwiseAdagrad(RowUpdates, torch.optim.Adagrad):
     def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
         state = self.state[table]
         if "rows" not in state:
-            del state["sum"]  # torch prepares a full-sized accumulator
+            state.pop("sum", None)  # torch prepares a full-sized accumulator where there are numbers
             state["rows"] = torch.zeros(len(table), dtype=g.dtype, device=g.device)
         total = state["rows"].index_select(0, rows) + g.square().mean(1)
         state["rows"].index_copy_(0, rows, total)
