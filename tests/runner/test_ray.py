@@ -72,7 +72,7 @@ def test_a_timeout_ends_a_run_and_all_that_it_has_started(on_ray: Bench) -> None
     assert on_ray.run("hangs with children", timeout=2.0) == Summary(failed=1)
     [hung] = on_ray.store.results()
     assert (hung.kind, hung.reason) == ("timeout", "stopped after its timeout of 2 s; see log.txt")
-    assert "hang_with_children" in (on_ray.store.directory(hung.key) / LOG).read_text()
+    assert "log of hangs with children" in (on_ray.store.directory(hung.key) / LOG).read_text()
     [children] = on_ray.diary("children")
     assert not psutil.wait_procs([psutil.Process(int(p)) for p in children.split() if psutil.pid_exists(int(p))], 30)[1]
 
