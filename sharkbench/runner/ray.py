@@ -36,6 +36,8 @@ except ImportError as missing:
 
 _TICK_SECONDS = 0.5
 _ABORT_SECONDS = 2.0
+_FORCE_SECONDS = 10.0
+"""For a task to end its run with all that it has started: what Ray ends by force leaves children of children behind."""
 _PATIENCE_SECONDS = 10.0
 _STORE_BYTES = 100 * 2**20
 """Of a cluster that is started here: nothing that is large goes through Ray's object store."""
@@ -48,6 +50,9 @@ class _Task:
     events: Path
     told: int = 0
     """Lines of ``events`` that have been passed on."""
+    cancelled: bool = False
+    force_at: float | None = None
+    """When to end it by force, if it is still there."""
 
 
 class RayTasks:
@@ -126,13 +131,18 @@ class RayTasks:
             else:
                 ended, _ = ray.wait([task.ref for task in self.tasks.values()], num_returns=1, timeout=tick)
             touched = [task.worker for task in list(self.tasks.values()) if self._look_at(task, task.ref in ended)]
+            for task in self.tasks.values():
+                if task.force_at is not None and time.monotonic() > task.force_at:
+                    ray.cancel(task.ref, force=True)
             if touched or time.monotonic() >= end:
                 return touched
 
     def kill(self, worker: Worker, number: int = signal.SIGKILL) -> None:
-        """End a worker; any signal but SIGKILL lets its process say first where it was."""
+        """End a worker and all that it has started; its process says first where it was, if it has the time."""
         if (task := self.tasks.get(worker.number)) is not None:
-            ray.cancel(task.ref, force=number == signal.SIGKILL)
+            self._cancel(task)
+            if number == signal.SIGKILL and task.force_at is None:
+                task.force_at = time.monotonic() + _FORCE_SECONDS
 
     def alone(self) -> RayTasks:
         """One whose workers take all CPUs and GPUs of one node, always the same, so that Ray starts nothing beside."""
@@ -155,12 +165,25 @@ class RayTasks:
         """End every worker, and the connection to the cluster if it was made here."""
         for task in self.tasks.values():
             with contextlib.suppress(Exception):
+                self._cancel(task)
+        references = [task.ref for task in self.tasks.values()]
+        with contextlib.suppress(Exception):
+            ray.wait(references, num_returns=len(references), timeout=_FORCE_SECONDS)
+        for task in self.tasks.values():
+            with contextlib.suppress(Exception):
                 ray.cancel(task.ref, force=True)
             task.events.unlink(missing_ok=True)
         self.tasks.clear()
         if self._owns_connection:
             self._owns_connection = False
             ray.shutdown()
+
+    @staticmethod
+    def _cancel(task: _Task) -> None:
+        """Ask once: a second interrupt would come while the first is obeyed."""
+        if not task.cancelled:
+            task.cancelled = True
+            ray.cancel(task.ref, force=False)
 
     def _look_at(self, task: _Task, ended: bool) -> bool:
         """Whether there is news of it."""
