@@ -36,7 +36,7 @@ except ImportError as missing:
 
 _TICK_SECONDS = 0.5
 _ABORT_SECONDS = 2.0
-_FORCE_SECONDS = 10.0
+_FORCE_SECONDS = 30.0
 """For a task to end its run with all that it has started: what Ray ends by force leaves children of children behind."""
 _PATIENCE_SECONDS = 10.0
 _STORE_BYTES = 100 * 2**20
