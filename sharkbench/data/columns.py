@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -114,13 +115,13 @@ class Columns(Options):
             raise ValueError("a temporal split needs a column: name it as split.column or as time")
         return self
 
+    @abstractmethod
     def files(self) -> list[Path]:
         """The files that the data is read from, all of them existing.
 
         Raises:
             InputError: one is missing.
         """
-        raise NotImplementedError
 
     def states(self, key: str) -> bool:
         """Whether ``key`` says something else than the source's default."""

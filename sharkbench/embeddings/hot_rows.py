@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -58,9 +59,9 @@ class HotRows(nn.Module):
     def __len__(self) -> int:
         return len(self.cold)
 
+    @abstractmethod
     def find(self, rows: Tensor) -> Tensor:
         """``[n]`` int64, the slot of each row, -1 where it is cold."""
-        raise NotImplementedError
 
     def admit(self, rows: Tensor) -> Tensor:
         """:meth:`find` for rows that are about to be written: some may become hot for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -63,27 +64,27 @@ class SteppedRows(nn.Module):
         self.held = False
         self._waiting: list[tuple[Tensor, Tensor]] = []
 
+    @abstractmethod
     def units(self, rows: Tensor) -> Tensor:
         """``[n]`` rows to the units that they belong to."""
-        raise NotImplementedError
 
     @property
-    def num_units(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def num_units(self) -> int: ...
 
+    @abstractmethod
     def steps(self, units: Tensor) -> Tensor:
         """``[n]`` float32."""
-        raise NotImplementedError
 
-    def set_steps(self, units: Tensor, steps: Tensor) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def set_steps(self, units: Tensor, steps: Tensor) -> None: ...
 
-    def _decode(self, rows: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _decode(self, rows: Tensor) -> Tensor: ...
 
+    @abstractmethod
     def _store(self, rows: Tensor, codes: Tensor, tail: Tensor) -> None:
         """Keep codes from 0 and the tail, with the steps as they are."""
-        raise NotImplementedError
 
     def fill(self, draw: Callable[[int], Tensor], step: float) -> None:
         """Start from ``draw(n)`` ``[n, width]``, ``n`` rows at a time, rounded to the nearest multiple of ``step``."""
@@ -94,8 +95,8 @@ class SteppedRows(nn.Module):
             body, tail = self._split(draw(len(rows)).to(device))
             self._store(rows, nearest_codes(body, self.steps(units), self.bits) + self.zero, tail)
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
     @property
     def device(self) -> torch.device:
