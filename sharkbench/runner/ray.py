@@ -228,6 +228,8 @@ def _do(order: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: the node does not see the directories.
     """
+    # A polite cancellation is an interrupt, which a worker of a cluster that was started in the background ignores.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     place, log, sent = order["place"], Path(order["log"]), Path(order["events"])
     for directory in (place["directory"], log.parent):
         if not Path(directory).is_dir():
