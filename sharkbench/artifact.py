@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from sharkbench.backbones import BackboneConfig, BackboneShape, build, width
 from sharkbench.data import schema as data_schema
+from sharkbench.data.mapped import leave
 from sharkbench.errors import ArtifactError
 from sharkbench.formats.layer import PackedLayer, Unknown
 from sharkbench.formats.registry import format_of_kind
@@ -33,6 +34,8 @@ VERSION = 1
 _KEY = "sharkbench"
 _MAX_HEADER = 32 << 20
 _MAX_SLOTS = 1 << 16
+_PART = 1 << 21
+"""Numbers that are read at a time."""
 
 
 class _Strict(BaseModel):
@@ -166,8 +169,14 @@ def tensor_bytes(path: Path | str, name: str = PACKED) -> int:
 
 
 def _write(file: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    # safetensors refuses tensors that share memory, and a view would drag its whole storage along.
-    alone = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+    alone: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        tensor, taken = tensor.detach().cpu(), {other.data_ptr() for other in alone.values()}
+        # safetensors refuses tensors that share memory, and a view would drag its whole storage along.
+        stands_alone = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+        if not stands_alone or tensor.data_ptr() in taken:
+            tensor = tensor.clone(memory_format=torch.contiguous_format)
+        alone[name] = tensor
     partial = file.with_name(file.name + ".partial")
     save_file(alone, partial, metadata={_KEY: json.dumps(metadata, allow_nan=False)})
     os.replace(partial, file)
@@ -199,8 +208,14 @@ class _Tensors(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._names:
             raise KeyError(name)
-        # A copy: the file may change or vanish later, the table may not.
-        return self._handle.get_tensor(name).clone()
+        # A copy: the file may change or vanish later, the table may not. A part at a time, so that the mapped file
+        # does not lie in memory beside it.
+        mapped: Tensor = self._handle.get_tensor(name)
+        copied = torch.empty_like(mapped, memory_format=torch.contiguous_format)
+        for source, target in zip(mapped.view(-1).split(_PART), copied.view(-1).split(_PART), strict=True):
+            target.copy_(source)
+            leave(source)
+        return copied
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -146,9 +146,10 @@ class ComposedTable(WithWholeFields):
         return [{"params": rest}, *({"params": [table], "lr_factor": factor} for factor, table in apart)]
 
     def pack_made(self) -> Composed:
-        stored = [table.detach()[:n].clone() for n, table in zip(self.sizes, self.tables, strict=True)]
+        stored = [table.detach()[:n] for n, table in zip(self.sizes, self.tables, strict=True)]
         tables = [
-            1 + t if p.operation == "mult" and j else t for j, (p, t) in enumerate(zip(self.parts, stored, strict=True))
+            1 + t if p.operation == "mult" and j else t.clone()
+            for j, (p, t) in enumerate(zip(self.parts, stored, strict=True))
         ]
         head = None
         if isinstance(self.chosen, TierIndex):

@@ -113,6 +113,10 @@ def fit(
         trainer.fit(module.train(), steps, BatchStream(valid, VALIDATION_BATCH), ckpt_path=resumable)
     if keep_best.weights:
         model.load_state_dict(keep_best.weights)
+    # The trainer refers to itself: what is as large as the table would stay until it is collected.
+    keep_best.weights.clear()
+    trainer.optimizers = []
+    model.zero_grad()
     model.cpu()
     done = Finished(
         history=module.history,

@@ -144,7 +144,12 @@ class KeepBest(Callback):
         score = mean if self.recipe.monitor == "auc" else -mean
         if score > self.best + self.recipe.min_delta:
             self.best, self.best_epoch, self.misses = score, epoch.epoch, 0
-            self.weights = {name: tensor.clone() for name, tensor in pl_module.model.state_dict().items()}
+            kept, self.weights = self.weights, {}
+            for name, tensor in pl_module.model.state_dict().items():
+                # Into the memory of the best so far: of a large table there is never a third copy.
+                place = kept.pop(name, None)
+                fits = place is not None and (place.shape, place.dtype) == (tensor.shape, tensor.dtype)
+                self.weights[name] = place.copy_(tensor) if place is not None and fits else tensor.clone()
         else:
             self.misses += 1
             for group in trainer.optimizers[0].param_groups:

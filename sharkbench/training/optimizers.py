@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sharkbench.embeddings.row_store import StoredRows, read_rows, write_rows
+from sharkbench.embeddings.row_store import read_rows, write_rows
 from sharkbench.model import Model
 from sharkbench.training.gradients import sum_rows
 from sharkbench.training.recipe import Recipe
@@ -85,18 +85,17 @@ class RowwiseAdagrad(RowUpdates, torch.optim.Adagrad):
     def __init__(self, params: Iterable[Any], **settings: Any) -> None:
         listed = list(params)
         groups = [dict(g) for g in listed] if isinstance(listed[0], dict) else [{"params": listed}]
-        # Torch prepares an accumulator per number; of a table that is not in memory, not even for a moment.
-        stored = [[p for p in group["params"] if isinstance(p, StoredRows)] for group in groups]
-        for group in groups:
-            group["params"] = [p for p in group["params"] if not isinstance(p, StoredRows)]
-        super().__init__(groups, **settings)
-        for group, tables in zip(self.param_groups, stored, strict=True):
-            group["params"] += tables
+        # Torch prepares an accumulator per number; of a large table, not even for a moment. What turns out to have
+        # dense gradients gets one at its first step.
+        parameters = [list(group["params"]) for group in groups]
+        super().__init__([{**group, "params": []} for group in groups], **settings)
+        for group, own in zip(self.param_groups, parameters, strict=True):
+            group["params"] += own
 
     def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
         state = self.state[table]
         if "rows" not in state:
-            state.pop("sum", None)  # torch prepares a full-sized accumulator where there are numbers
+            state["step"] = torch.tensor(0.0)  # torch asks for it where a state is loaded
             state["rows"] = torch.zeros(len(table), dtype=g.dtype, device=g.device)
         total = state["rows"].index_select(0, rows) + g.square().mean(1)
         state["rows"].index_copy_(0, rows, total)

@@ -100,6 +100,20 @@ def test_rowwise_adagrad_has_one_accumulator_per_row() -> None:
     torch.testing.assert_close(dense.detach(), expected_dense, rtol=1e-4, atol=1e-6)
 
 
+def test_rowwise_adagrad_has_no_number_per_number_of_a_table() -> None:
+    """Not even before the first step, and a state that is saved can be loaded."""
+    table, dense = nn.Parameter(start()), nn.Parameter(torch.ones(WIDTH))
+    optimizer = RowwiseAdagrad([table, dense], lr=0.1)
+    assert not optimizer.state
+    loss_of(table, dense, batches(1)[0], sparse=True).backward()
+    optimizer.step()
+    assert {name: tensor.numel() for name, tensor in optimizer.state[table].items()} == {"rows": ROWS, "step": 1}
+
+    another = RowwiseAdagrad([table, dense], lr=0.1)
+    another.load_state_dict(optimizer.state_dict())
+    assert torch.equal(another.state[table]["rows"], optimizer.state[table]["rows"])
+
+
 @given(
     indices=st.lists(st.integers(0, 40), min_size=1, max_size=200),
     width=st.sampled_from([1, 3, 17]),
