@@ -23,7 +23,8 @@ from loading import cpu_name
 
 from sharkbench.environment import environment
 from sharkbench.measure.auc_blocks import auc_blocks
-from sharkbench.store import Epoch, Quality, Result, Speed, Store, Timing, TrainingCost
+from sharkbench.records import Epoch, Quality, Result, Speed, Timing, TrainingCost
+from sharkbench.store import Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from sharkbench.suite.run import RunSpec

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sharkbench import registry
-from sharkbench.leaderboard.columns import LEADERBOARD, RUNS, Column
+from sharkbench.leaderboard.columns import LEADERBOARD, Column
+from sharkbench.leaderboard.run_columns import RUNS
 
 HERE = Path(__file__).resolve().parent
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 import sharkbench
-from sharkbench.store import Environment
+from sharkbench.records import Environment
 
 PACKAGES = (
     "torch", "lightning", "torchmetrics", "numpy", "scipy", "datasets", "pyarrow", "polars", "pydantic", "safetensors",

@@ -14,7 +14,7 @@ from sharkbench.embeddings.masked import MaskedTable
 from sharkbench.embeddings.pruned import keep_fields, rows_of
 from sharkbench.formats.codec import FloatName
 from sharkbench.model import Model
-from sharkbench.store import Quality, TrainingCost
+from sharkbench.records import Quality, TrainingCost
 from sharkbench.training.memory import peak_resident_bytes
 from sharkbench.workbench import Workbench
 

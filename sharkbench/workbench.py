@@ -21,9 +21,9 @@ from sharkbench.embeddings.base import EmbeddingLayer
 from sharkbench.embeddings.table import FullTable
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model import Model
+from sharkbench.records import Epoch, Quality, TrainingCost
 from sharkbench.seeds import generator, seeded
 from sharkbench.shape import TableShape
-from sharkbench.store import Epoch, Quality, TrainingCost
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.recipe import Recipe

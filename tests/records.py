@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sharkbench.store import ENVIRONMENT, RESULT, Environment, Result, Speed, Store, Timing, write_text
+from sharkbench.records import Environment, Result, Speed, Timing
+from sharkbench.store import ENVIRONMENT, RESULT, Store, write_text
 
 KEY = "0123456789abcdef0123"
 

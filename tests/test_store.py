@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from sharkbench.store import RESULT, SPEED, Epoch, Quality, Store, write_text
+from sharkbench.records import Epoch, Quality
+from sharkbench.store import RESULT, SPEED, Store, write_text
 from tests.records import KEY, a_result, a_speed, put
 
 

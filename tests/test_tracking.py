@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from sharkbench.records import Epoch, Quality, Result
 from sharkbench.runner.events import Event, Message
 from sharkbench.runner.tracked import Tracked
-from sharkbench.store import LOG, Epoch, Quality, Result, Store
+from sharkbench.store import LOG, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
 from sharkbench.tracking import Tracker, attach, track, tracking_uri, without_secrets

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sharkbench.cli.console import duration, table
 
 if TYPE_CHECKING:
-    from sharkbench.store import Result
+    from sharkbench.records import Result
     from sharkbench.suite.run import RunSpec
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from sharkbench.data.dataset import Batch, Split
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model import Model
-from sharkbench.store import Quality
+from sharkbench.records import Quality
 from sharkbench.tasks.build import task_of
 from sharkbench.tasks.config import TaskConfig
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sharkbench.leaderboard.cells import cells_of
-from sharkbench.leaderboard.columns import LEADERBOARD, RUNS, run_rows
+from sharkbench.leaderboard.columns import LEADERBOARD
 from sharkbench.leaderboard.csvfile import write_csv
+from sharkbench.leaderboard.run_columns import RUNS, run_rows
 from sharkbench.leaderboard.standings import Standing, standings_of
 from sharkbench.store import Store
 

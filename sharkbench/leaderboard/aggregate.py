@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sharkbench.leaderboard.cells import Cell
-from sharkbench.leaderboard.speeds import lookup_ratio
 from sharkbench.leaderboard.standings import Section, Standing
 
 LOSSLESS = 0.001
@@ -75,7 +74,7 @@ def _summary(
             areas.append(area(points, full[section], lowest[section]))
             smallests.append(smallest(points, full[section]))
     known = [value for value in areas if value is not None]
-    ratios = [ratio for standing in own if (ratio := standing.cell.median_ratio(lookup_ratio)) is not None]
+    ratios = [ratio for standing in own if (ratio := standing.cell.lookup_ratio) is not None]
     return Summary(
         method=method,
         cells=len(own),

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from sharkbench.store import Environment, Quality, Result, Speed, Store, TrainingCost
+from sharkbench.records import Environment, Quality, Result, Speed, TrainingCost
+from sharkbench.store import Store
 
 CellStatus = Literal["ok", "partial", "infeasible", "failed"]
 
@@ -118,6 +119,11 @@ class Cell:
         found = [ratio for run in self.ok if run.speed and (ratio := value(run.speed)) is not None]
         return statistics.median(found) if found else None
 
+    @property
+    def lookup_ratio(self) -> float | None:
+        """Of the data's own ids, to the fp32 table, as :attr:`~sharkbench.records.Speed.lookup_ratio` has it."""
+        return self.median_ratio(lambda speed: speed.lookup_ratio)
+
     def median_rate(self, value: Callable[[Speed], float | None]) -> float | None:
         """Median over seeds of something per second; ``None`` where the seeds were measured on different hardware."""
         if len({run.speed.hardware for run in self.ok if run.speed}) > 1:
@@ -169,12 +175,14 @@ def cells_of(store: Store) -> list[Cell]:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Nothing that is read refers back to itself; to look for that over and over takes as long as reading."""
+    """Nothing that is read refers back to itself; to look for that over and over takes as long as reading, now and
+    with every table that is made of it."""
     before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if before:
             gc.enable()
 

@@ -12,7 +12,6 @@ from typing import Literal
 from sharkbench.leaderboard.cells import Cell, FinishedRun, cells_of
 from sharkbench.leaderboard.columns import Column
 from sharkbench.leaderboard.csvfile import write_csv
-from sharkbench.leaderboard.speeds import own_size
 from sharkbench.leaderboard.statistics import MIN_SEEDS, Interval, paired_difference
 from sharkbench.store import NOTES, Store
 from sharkbench.suite.claims import NOTE, Claim
@@ -138,7 +137,7 @@ _FIGURES: dict[str, Callable[[Cell, FinishedRun], float | None]] = {
     "samples_per_second": lambda cell, run: run.speed.model_samples_per_second if run.speed else None,
     "model_ratio_fp32": lambda cell, run: run.speed.model_ratio_fp32 if run.speed else None,
     "large_model_ratio_fp32": lambda cell, run: run.speed.large_model_ratio_fp32 if run.speed else None,
-    "lookups_ratio_torch": lambda cell, run: t.ratio_torch if run.speed and (t := own_size(run.speed)) else None,
+    "lookups_ratio_torch": lambda cell, run: t.ratio_torch if run.speed and (t := run.speed.own_size) else None,
 }
 
 

@@ -14,7 +14,6 @@ from sharkbench.leaderboard.cells import Cell, CellName
 from sharkbench.leaderboard.columns import Column, Value
 from sharkbench.leaderboard.csvfile import write_csv
 from sharkbench.leaderboard.figures import number, size, times
-from sharkbench.leaderboard.speeds import lookup_ratio
 from sharkbench.leaderboard.statistics import Difference, paired_difference
 
 
@@ -74,7 +73,7 @@ def _bytes(cell: Cell | None) -> float | None:
 
 
 def _lookups(cell: Cell | None) -> float | None:
-    return cell.median_ratio(lookup_ratio) if cell else None
+    return cell.lookup_ratio if cell else None
 
 
 def _seconds(cell: Cell | None) -> float | None:
@@ -111,7 +110,7 @@ COLUMNS: tuple[Column[Pairing], ...] = (
 
 def write_comparison(path: Path, pairings: Iterable[Pairing]) -> None:
     """Write the comparison as CSV; it appears in one rename."""
-    write_csv(path, COLUMNS, pairings)
+    write_csv(path, COLUMNS, list(pairings))
 
 
 def print_comparison(pairings: Iterable[Pairing], console: Console) -> None:

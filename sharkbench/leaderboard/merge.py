@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sharkbench.leaderboard.archive import opened
-from sharkbench.store import Result, Store
+from sharkbench.records import Result
+from sharkbench.store import Store
 
 
 @dataclass

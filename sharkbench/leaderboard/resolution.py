@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from sharkbench.leaderboard.statistics import CONFIDENCE
-from sharkbench.store import AucBlocks
+from sharkbench.records import AucBlocks
 
 Z = float(special.ndtri((1 + CONFIDENCE) / 2))
 
@@ -36,21 +35,16 @@ def standard_error(own: Sequence[AucBlocks], other: Sequence[AucBlocks] = ()) ->
         ``None`` where nothing is stored, or the runs were not judged on the same rows.
     """
     variance = 0.0
-    for value in (lambda blocks: blocks.positives, lambda blocks: blocks.negatives):
-        rows = [_array(value(blocks)) for blocks in (*own, *other)]
+    for sign in (0, 1):
+        rows = [blocks.arrays[sign] for blocks in (*own, *other)]
         if not own or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
             return None
-        means: NDArray[np.float64] = np.mean(rows[: len(own)], axis=0)
+        means: NDArray[np.float64] = sum(rows[1 : len(own)], rows[0]) / len(own)
         if other:
-            means = means - np.mean(rows[len(own) :], axis=0)
-        variance += float(means.var(ddof=1)) / len(means)
+            means = means - sum(rows[len(own) + 1 :], rows[len(own)]) / len(other)
+        from_mean = means - means.sum() / len(means)
+        variance += float(from_mean @ from_mean) / (len(means) - 1) / len(means)
     return math.sqrt(variance) if math.isfinite(variance) else None
-
-
-@lru_cache(maxsize=1024)
-def _array(values: tuple[float, ...]) -> NDArray[np.float64]:
-    """Known again, as full precision's are for every method that is compared with it."""
-    return np.array(values)
 
 
 def resolution(own: Sequence[AucBlocks], other: Sequence[AucBlocks]) -> float | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sharkbench.leaderboard.cells import Cell, FinishedRun
 from sharkbench.leaderboard.resolution import resolution
 from sharkbench.leaderboard.statistics import MIN_SEEDS, Difference, holm, paired_difference, shared_ranks
-from sharkbench.store import AucBlocks, Quality
+from sharkbench.records import AucBlocks, Quality
 
 Pair = tuple[str, int]
 """What two runs must share to be compared: recipe and data, and the seed."""

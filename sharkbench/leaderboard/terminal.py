@@ -15,7 +15,6 @@ from rich.text import Text
 from sharkbench.aligned import aligned
 from sharkbench.leaderboard.cells import Cell, cells_of
 from sharkbench.leaderboard.figures import duration, number, size, times
-from sharkbench.leaderboard.speeds import lookup_ratio
 from sharkbench.leaderboard.standings import Standing, standings_of
 from sharkbench.store import Store
 
@@ -107,7 +106,7 @@ _FIGURES: tuple[tuple[str, Callable[[Cell], str]], ...] = (
     ("AUC", _auc),
     ("to fp32", lambda cell: "" if cell.is_reference else number(cell.auc_delta, "+.4f")),
     ("seeds", _seeds),
-    ("lookups", lambda cell: times(cell.median_ratio(lookup_ratio))),
+    ("lookups", lambda cell: times(cell.lookup_ratio)),
     ("model", lambda cell: times(cell.median_ratio(lambda speed: speed.model_ratio_fp32))),
     ("train", lambda cell: duration(cell.mean_cost(lambda cost: cost.seconds))),
 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sharkbench.store import AucBlocks, Quality
+from sharkbench.records import AucBlocks, Quality
 
 MAX_BLOCKS = 100
 

@@ -23,7 +23,7 @@ from sharkbench.formats.dense import Dense
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.model import PackedModel
-from sharkbench.store import Speed, Timing
+from sharkbench.records import Speed, Timing
 
 BATCHES = 16
 """Batches in rotation: one batch used again and again would sit in the cache."""

@@ -23,8 +23,9 @@ from sharkbench.measure.lookup import measure_speed
 from sharkbench.measure.memory import memory_of
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model import PackedModel
+from sharkbench.records import Epoch, Quality, Result, Speed
 from sharkbench.runner.outcome import facts_of, infeasible
-from sharkbench.store import ENVIRONMENT, NOTES, Epoch, Quality, Result, Speed, Store, write_text
+from sharkbench.store import ENVIRONMENT, NOTES, Store, write_text
 from sharkbench.suite.run import RunSpec
 from sharkbench.workbench import Workbench
 

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from sharkbench.errors import DataError, Diverged, SharkbenchError, printable
-from sharkbench.store import FailureKind
+from sharkbench.records import FailureKind
 
 REASON_LENGTH = 500
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}

@@ -16,6 +16,7 @@ from typing import Any
 from sharkbench import leaderboard
 from sharkbench.data.prepare import prepare, prepared_path
 from sharkbench.errors import DataError, InputError
+from sharkbench.records import Result
 from sharkbench.runner.events import Event, Message, RunEnded
 from sharkbench.runner.executors import executor_of
 from sharkbench.runner.failures import one_line
@@ -23,7 +24,7 @@ from sharkbench.runner.job import Job
 from sharkbench.runner.measuring import measure_all, unmeasured
 from sharkbench.runner.schedule import Schedule
 from sharkbench.runner.tracked import Tracked
-from sharkbench.store import Result, Store
+from sharkbench.store import Store
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
 

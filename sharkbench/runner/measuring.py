@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from filelock import FileLock, Timeout
 
 from sharkbench.data.cache import default_cache_dir
+from sharkbench.records import Speed
 from sharkbench.runner.events import Event, MeasureEnded, MeasureStarted, Message
 from sharkbench.runner.executors import Executor
 from sharkbench.runner.failures import kind_of_exit
 from sharkbench.runner.job import Job
-from sharkbench.store import LOG, Speed, Store
+from sharkbench.store import LOG, Store
 from sharkbench.suite.run import RunSpec
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from sharkbench.records import Epoch, FailureKind, Result
 from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted, RunStopped
 from sharkbench.runner.executors import Executor
 from sharkbench.runner.failures import kind_of_exit, one_line
 from sharkbench.runner.job import Job
 from sharkbench.runner.outcome import failed
 from sharkbench.runner.processes import Worker
-from sharkbench.store import ENVIRONMENT, LOG, RESULT, SPEC, Epoch, FailureKind, Result, write_text
+from sharkbench.store import ENVIRONMENT, LOG, RESULT, SPEC, write_text
 from sharkbench.suite.run import RunSpec
 
 _POLL_SECONDS = 0.5

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sharkbench.data.prepare import prepare, prepared_path
+from sharkbench.records import Result
 from sharkbench.runner.events import Event, RunEnded
 from sharkbench.runner.executors import Executor, executor_of
 from sharkbench.runner.job import Job
 from sharkbench.runner.local import EXECUTE, MEASURE, new_invocation, opened, termination_as_interrupt, wanted
 from sharkbench.runner.measuring import measure_all, unmeasured
 from sharkbench.runner.schedule import Schedule
-from sharkbench.store import Result, Store
+from sharkbench.store import Store
 from sharkbench.suite.executors import AnyExecutor, LocalExecutor
 from sharkbench.suite.run import RunSpec
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sharkbench import registry
 from sharkbench.budget import Budget
+from sharkbench.records import Result
 from sharkbench.search.space import Configuration, rounded
 from sharkbench.search.study import Finished, Proposal, Search
 from sharkbench.search.trials import Cell, Outcome, mean_auc
-from sharkbench.store import Result
 from sharkbench.suite.entries import MethodEntry
 from sharkbench.suite.run import RunSpec
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sharkbench.records import Epoch
 from sharkbench.search.space import Configuration
 from sharkbench.search.study import DEFAULT, Finished, Proposal, Search
 from sharkbench.search.trials import Outcome, Running
-from sharkbench.store import Epoch
 from sharkbench.suite.run import RunSpec
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from pydantic import TypeAdapter, ValidationError
 from sharkbench import registry
 from sharkbench.budget import Budget
 from sharkbench.measure.spec import MeasureSpec
+from sharkbench.records import Epoch
 from sharkbench.search.space import Configuration, Space
 from sharkbench.search.trials import UNTIMED, Cell, Outcome, Running
-from sharkbench.store import Epoch
 from sharkbench.suite.entries import MethodEntry
 from sharkbench.suite.run import RunSpec
 from sharkbench.suite.search import Mode, SearchSpec

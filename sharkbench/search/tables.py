@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import mean, median
 
 from sharkbench.leaderboard.columns import Column
-from sharkbench.leaderboard.speeds import own_size
 from sharkbench.search.conduct import Choice, Searched, full_again
 from sharkbench.search.lossless import Lossless
 from sharkbench.search.snippet import changes
@@ -69,7 +68,7 @@ def _found(choice: Choice, store: Store) -> Found:
         if seed in aucs and reference is not None and reference.status == "ok"
     ]
     speeds = [speed for result in results.values() if (speed := store.speed(result.key))]
-    timings = [timing for speed in speeds if (timing := own_size(speed))]
+    timings = [timing for speed in speeds if (timing := speed.own_size)]
     return Found(
         choice,
         mean(aucs.values()) if aucs else None,

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from sharkbench import registry
 from sharkbench.budget import Budget
-from sharkbench.leaderboard.speeds import own_size
 from sharkbench.measure.spec import MeasureSpec
+from sharkbench.records import Result, Speed
 from sharkbench.search.space import Configuration
-from sharkbench.store import Result, Speed
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry
 from sharkbench.suite.model import Suite, changed
 from sharkbench.suite.run import RunSpec
@@ -182,5 +181,5 @@ def mean_auc(result: Result) -> float:
 
 def _lookup(speeds: Mapping[str, Speed | None]) -> float | None:
     """At the data's own size and ids, mean over the runs."""
-    ratios = [1 / own.ratio_torch for speed in speeds.values() if speed and (own := own_size(speed))]
+    ratios = [1 / own.ratio_torch for speed in speeds.values() if speed and (own := speed.own_size)]
     return sum(ratios) / len(ratios) if ratios else None

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sharkbench.errors import DataError, Diverged
-from sharkbench.store import Quality
+from sharkbench.records import Quality
 from sharkbench.tasks import metrics
 from sharkbench.tasks.config import Ctr
 

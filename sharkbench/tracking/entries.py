@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sharkbench.store import Epoch, Quality, Result, Speed
+from sharkbench.records import Epoch, Quality, Result, Speed
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

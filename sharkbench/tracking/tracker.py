@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from sharkbench.store import SPEED, Result, Speed, Store
+from sharkbench.records import Result, Speed
+from sharkbench.store import SPEED, Store
 from sharkbench.suite.model import Suite
 from sharkbench.tracking import entries
 from sharkbench.tracking.client import DATABASE, client_of, tracking_uri

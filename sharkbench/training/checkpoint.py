@@ -24,7 +24,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from sharkbench.data.loader import BatchStream
-from sharkbench.store import Epoch
+from sharkbench.records import Epoch
 from sharkbench.training.module import CtrModule
 from sharkbench.training.plain_state import (
     as_bytes,

@@ -20,8 +20,8 @@ from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.loader import BatchStream
 from sharkbench.errors import DataError
 from sharkbench.model import Model
+from sharkbench.records import Epoch, TrainingCost
 from sharkbench.seeds import derive, seeded
-from sharkbench.store import Epoch, TrainingCost
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.checkpoint import AtomicFile, Checkpoint, Finished
 from sharkbench.training.memory import peak_resident_bytes

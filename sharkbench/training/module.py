@@ -13,7 +13,7 @@ from torch import Tensor
 from sharkbench.data.dataset import Batch
 from sharkbench.errors import Diverged
 from sharkbench.model import Model
-from sharkbench.store import Epoch
+from sharkbench.records import Epoch
 from sharkbench.tasks.build import task_of
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.gradients import clip, regularize, sum_rows

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from sharkbench.cli.plans import guessed_seconds
 from sharkbench.cli.progress import Progress
+from sharkbench.records import Epoch, Quality, Result
 from sharkbench.runner.events import EpochEnded, MeasureEnded, MeasureStarted, Message, RunEnded, RunStarted
-from sharkbench.store import Epoch, Quality, Result
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from sharkbench.suite.run import RunSpec

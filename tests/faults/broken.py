@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from sharkbench.records import Result
 from sharkbench.runner.execute import execute as really_execute
-from sharkbench.store import Result
 from sharkbench.suite.run import RunSpec
 from sharkbench.training import checkpoint
 

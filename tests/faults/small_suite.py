@@ -17,7 +17,8 @@ from typing import Any
 
 import psutil
 
-from sharkbench.store import Result, Store
+from sharkbench.records import Result
+from sharkbench.store import Store
 from tests.faults.peak import ROOT
 
 SUITE: dict[str, Any] = {

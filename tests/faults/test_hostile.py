@@ -22,7 +22,8 @@ from sharkbench.cli.reporting import ui
 from sharkbench.data.prepare import prepare
 from sharkbench.errors import ArtifactError, SharkbenchError
 from sharkbench.leaderboard.report import write_report
-from sharkbench.store import Quality, Store, write_text
+from sharkbench.records import Quality
+from sharkbench.store import Store, write_text
 from sharkbench.suite.load import load
 from tests.faults.counting import Count
 from tests.faults.mutated_data import ADAPTER

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sharkbench.store import Environment, Quality, Result, Speed, Store, Timing, TrainingCost
+from sharkbench.records import Environment, Quality, Result, Speed, Timing, TrainingCost
+from sharkbench.store import Store
 from sharkbench.suite.run import RunSpec
 
 ENVIRONMENT = Environment(

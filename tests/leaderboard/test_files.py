@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharkbench import leaderboard
-from sharkbench.leaderboard.columns import LEADERBOARD, RUNS
+from sharkbench.leaderboard.columns import LEADERBOARD
 from sharkbench.leaderboard.csvfile import cell_text
+from sharkbench.leaderboard.run_columns import RUNS
 from tests.leaderboard.handmade import speed_of
 
 AddRun = Callable[..., str]

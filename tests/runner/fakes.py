@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from sharkbench.errors import DataError, Diverged
+from sharkbench.records import Epoch, Result, Speed
 from sharkbench.runner.outcome import facts_of, infeasible
-from sharkbench.store import Epoch, Result, Speed
 from sharkbench.suite.run import RunSpec
 
 

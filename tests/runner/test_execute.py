@@ -12,10 +12,11 @@ from sharkbench import artifact
 from sharkbench.errors import DataError, Infeasible
 from sharkbench.measure.quality import predict, quality
 from sharkbench.method import Family, Method
+from sharkbench.records import Environment, Epoch, Result
 from sharkbench.runner import Summary, run_suite
 from sharkbench.runner.execute import OverBudget, execute, open_dataset
 from sharkbench.shape import TableShape
-from sharkbench.store import ENVIRONMENT, Environment, Epoch, Result, Store
+from sharkbench.store import ENVIRONMENT, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
 from sharkbench.suite.plan import plan

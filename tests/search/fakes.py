@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sharkbench.records import Epoch, Quality, Result, Speed, Timing
 from sharkbench.runner.outcome import facts_of, infeasible
-from sharkbench.store import Epoch, Quality, Result, Speed, Timing
 from sharkbench.suite.run import RunSpec
 
 FP32_BYTES = 1_000_000

@@ -16,8 +16,8 @@ from sharkbench.embeddings.table import FullTable
 from sharkbench.errors import DataError, Diverged
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model import Model
+from sharkbench.records import Epoch
 from sharkbench.seeds import seeded
-from sharkbench.store import Epoch
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.optimizers import build_optimizer

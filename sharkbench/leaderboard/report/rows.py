@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 from sharkbench.leaderboard.cells import FinishedRun
 from sharkbench.leaderboard.figures import duration, number, p_value, percent, size, times
-from sharkbench.leaderboard.speeds import lookup_ratio
 from sharkbench.leaderboard.standings import Standing
 
 
@@ -165,7 +164,7 @@ HEADINGS: Sequence[Heading] = (
         "lookups",
         "lookups",
         "lookups per second relative to the fp32 table in the same measurement",
-        lambda s: _figure(s.cell.median_ratio(lookup_ratio), times),
+        lambda s: _figure(s.cell.lookup_ratio, times),
     ),
     Heading(
         "model",

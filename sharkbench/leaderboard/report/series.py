@@ -10,7 +10,6 @@ from sharkbench.leaderboard.aggregate import asked_ratio
 from sharkbench.leaderboard.cells import Cell
 from sharkbench.leaderboard.figures import size
 from sharkbench.leaderboard.report.charts import OTHER
-from sharkbench.leaderboard.speeds import lookup_ratio
 from sharkbench.leaderboard.standings import Section, Standing
 
 Record = dict[str, Any]
@@ -61,7 +60,7 @@ def _point(standing: Standing, members: Sequence[Standing], full: float | None) 
         "low": _round(full + interval.low if full is not None and interval else None),
         "high": _round(full + interval.high if full is not None and interval else None),
         "difference": shown,
-        "lookups": _round(cell.median_ratio(lookup_ratio)),
+        "lookups": _round(cell.lookup_ratio),
         "front": False,
     }
 
