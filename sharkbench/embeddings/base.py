@@ -50,6 +50,13 @@ class EmbeddingLayer(nn.Module):
         """
         return [{"params": list(self.parameters())}]
 
+    def row_tables(self) -> list[nn.Parameter]:
+        """Parameters ``[rows, width]`` that are read by :mod:`sharkbench.embeddings.sharded` only.
+
+        Their rows can be divided among processes while the model trains.
+        """
+        return []
+
     def may_stay(self) -> bool:
         """Whether the weights as they are may become the trained model's: not while they are still too large, say.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
+from sharkbench.embeddings.sharded import Gather, interleave
 from sharkbench.embeddings.stochastic import encode_stochastic
 from sharkbench.formats.base import Format
 from sharkbench.formats.codec import RowCodec
@@ -72,6 +73,12 @@ class CodedRows(nn.Module):
         else:
             stored = encode_stochastic(values, self.codec, self.chance.on(values.device))
         self.table.index_copy_(0, rows, stored)
+
+    def divide(self, rank: int, size: int) -> None:
+        self.table = self.table[rank::size].clone()
+
+    def unite(self, gather: Gather) -> None:
+        self.table = interleave(gather(self.table))
 
     def packed(self, schema: Schema, fields: Sequence[int]) -> Format:
         """The rows as they are, in the format that serves them."""

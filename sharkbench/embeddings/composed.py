@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sharkbench.data.schema import Schema
+from sharkbench.embeddings.sharded import lookup
 from sharkbench.embeddings.whole_fields import WithWholeFields
 from sharkbench.formats.composed import Composed, Operation
 from sharkbench.formats.index import Digit, Hash
@@ -120,7 +120,7 @@ class ComposedTable(WithWholeFields):
                 spare[j] = self.sizes[j]
                 rows[j] = rows[j].masked_fill(chosen, self.sizes[j])
         parts = [
-            F.embedding(at, table, padding_idx=end, sparse=self.sparse)
+            lookup(table, at, padding_idx=end, sparse=self.sparse)
             for at, table, end in zip(rows, self.tables, spare, strict=True)
         ]
         result = parts[0]
@@ -138,6 +138,9 @@ class ComposedTable(WithWholeFields):
         functions = [self.functions[j][place] for place in self._places]
         rows = torch.stack([f(column) for f, column in zip(functions, local.unbind(1), strict=True)], 1)
         return rows + self.bases[j]
+
+    def row_tables(self) -> list[nn.Parameter]:
+        return [*self.tables, *super().row_tables()]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         apart = [(p.lr_factor, table) for p, table in zip(self.parts, self.tables, strict=True) if p.lr_factor != 1]

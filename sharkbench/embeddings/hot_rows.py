@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
+from sharkbench.embeddings.sharded import Gather
 from sharkbench.formats.base import Format
 from sharkbench.formats.codec import CHUNK, RowCodec
 from sharkbench.formats.tier_index import TierIndex
@@ -37,6 +38,10 @@ class ColdRows(Protocol):
     def write(self, rows: Tensor, values: Tensor) -> None: ...
 
     def packed(self, schema: Schema, fields: Sequence[int]) -> Format: ...
+
+    def divide(self, rank: int, size: int) -> None: ...
+
+    def unite(self, gather: Gather) -> None: ...
 
 
 class HotRows(nn.Module):
@@ -113,6 +118,19 @@ class FrequentRows(HotRows):
     def find(self, rows: Tensor) -> Tensor:
         slots = torch.searchsorted(self.keys, rows.to(self.keys.dtype)).clamp_(max=len(self.keys) - 1)
         return torch.where(self.keys[slots] == rows, slots, _EMPTY)
+
+    def divide(self, rank: int, size: int) -> None:
+        """Hot rows go with their place among the cold ones."""
+        own = self.keys % size == rank
+        self.keys, self.values = self.keys[own] // size, self.values[own]
+        self.cold.divide(rank, size)
+
+    def unite(self, gather: Gather) -> None:
+        parts = gather(self.keys)
+        keys = torch.cat([part * len(parts) + rank for rank, part in enumerate(parts)])
+        self.keys, order = keys.sort()
+        self.values = torch.cat(gather(self.values))[order]
+        self.cold.unite(gather)
 
 
 class RecentRows(HotRows):

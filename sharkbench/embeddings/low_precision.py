@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharkbench.data.schema import Schema
 from sharkbench.embeddings.base import EmbeddingLayer
-from sharkbench.embeddings.row_store import StoredRows, lookup_rows
+from sharkbench.embeddings.row_store import StoredRows
+from sharkbench.embeddings.sharded import stored_rows
 from sharkbench.formats.base import Format
 from sharkbench.formats.layer import PackedLayer
 
@@ -50,7 +51,10 @@ class LowPrecisionTable(EmbeddingLayer):
 
     def lookup(self, ids: Tensor) -> Tensor:
         rows, places = torch.unique(ids, return_inverse=True)
-        return F.embedding(places, lookup_rows(self.rows, rows.long()))
+        return F.embedding(places, stored_rows(self.rows, rows.long()))
+
+    def row_tables(self) -> list[nn.Parameter]:
+        return [self.rows]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"params": [self.rows]}]

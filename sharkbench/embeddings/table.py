@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sharkbench.data.schema import Schema
 from sharkbench.embeddings.base import EmbeddingLayer
+from sharkbench.embeddings.sharded import lookup
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.layer import PackedLayer
 
@@ -28,7 +28,10 @@ class FullTable(EmbeddingLayer):
         self.weight = nn.Parameter(torch.empty(schema.num_rows, width).normal_(std=init_std))
 
     def lookup(self, ids: Tensor) -> Tensor:
-        return F.embedding(ids, self.weight, sparse=self.sparse)
+        return lookup(self.weight, ids, sparse=self.sparse)
+
+    def row_tables(self) -> list[nn.Parameter]:
+        return [self.weight]
 
     def pack(self) -> PackedLayer:
         table = self.weight.detach().clone()

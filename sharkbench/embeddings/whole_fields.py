@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sharkbench.data.schema import Schema
 from sharkbench.embeddings.base import EmbeddingLayer
+from sharkbench.embeddings.sharded import lookup
 from sharkbench.formats.base import Format
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.layer import PackedLayer
@@ -82,7 +82,10 @@ class WithWholeFields(EmbeddingLayer):
 
     def _keep(self, ids: Tensor) -> Tensor:
         assert self.full is not None
-        return F.embedding(ids - self.shifts, self.full, sparse=self.sparse)
+        return lookup(self.full, ids - self.shifts, sparse=self.sparse)
+
+    def row_tables(self) -> list[nn.Parameter]:
+        return [self.full] if self.full is not None else []
 
     def pack(self) -> PackedLayer:
         parts: list[Format] = [self.pack_made()] if self.made else []
