@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from sharkbench.seeds import generator, seeded
 from sharkbench.shape import TableShape
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.fit import FitReport, fit
+from sharkbench.training.group import Group
 from sharkbench.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -221,8 +222,10 @@ class Workbench:
         folder = self.shared / self.full_key
         weights, facts = folder / "model.safetensors", folder / "training.json"
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            if facts.exists():
+        # The processes of one run do the same at the same time; the first one has the lock for all of them.
+        group = Group.join(self.recipe.processes)
+        with FileLock(folder / ".lock") if group.first else nullcontext():
+            if group.agree(facts.exists()):
                 model.load_state_dict(load_file(weights))
                 known = json.loads(facts.read_text())
                 history = [Epoch.model_validate(epoch) for epoch in known["history"]]
@@ -230,6 +233,8 @@ class Workbench:
                 return model
             # Not under this run's stage name: the next run finds it in the store as it is.
             report = replace(self, stage="").train(model, stage="full")
+            if not group.first:
+                return model
             save_file(model.state_dict(), folder / "model.tmp")
             (folder / "model.tmp").replace(weights)
             known = {

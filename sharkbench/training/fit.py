@@ -18,14 +18,18 @@ from lightning.pytorch import Callback, Trainer
 
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.loader import BatchStream
+from sharkbench.embeddings.sharded import divided
 from sharkbench.errors import DataError
 from sharkbench.model import Model
 from sharkbench.records import Epoch, TrainingCost
 from sharkbench.seeds import derive, seeded
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.checkpoint import AtomicFile, Checkpoint, Finished
+from sharkbench.training.data_parallel import local_rank, local_size, replicas, synced_norms
+from sharkbench.training.group import Group
 from sharkbench.training.memory import peak_resident_bytes
 from sharkbench.training.module import CtrModule, KeepBest
+from sharkbench.training.parts import TrainPart, ValidationPart
 from sharkbench.training.recipe import Recipe
 
 VALIDATION_BATCH = 8192
@@ -60,42 +64,65 @@ def fit(
 ) -> FitReport:
     """Train ``model`` in place, on the CPU or a GPU; it comes back on the CPU with its best validation's weights.
 
+    With ``recipe.processes`` above one, each of them calls this with the same arguments and comes to the same model.
+
     Batch order and dropout depend on ``seed`` alone. The Lightning module given to ``callbacks`` has the model as
     ``model`` and the validations so far as ``history``.
 
     Args:
-        checkpoints: folder that lets a long training go on after a kill, see :mod:`sharkbench.training.checkpoint`.
+        checkpoints: folder that lets a long training go on after a kill, see :mod:`sharkbench.training.checkpoint`;
+            one over several processes starts anew.
             ``on_epoch`` is called for the epochs that are trained now, not for those of before.
 
     Raises:
         Diverged: the loss or a prediction is not finite.
+        InputError: the recipe's processes are not there.
         DataError: a split is too small to train or validate on.
     """
     train, valid = dataset.splits["train"], dataset.splits["valid"]
-    for name, split, least in (("train", train, 2), ("valid", valid, 1)):
+    group = Group.join(recipe.processes)
+    for name, split, least in (("train", train, max(2, group.size)), ("valid", valid, group.size)):
         if len(split) < least:
             raise DataError(f"data set '{dataset.name}': the {name} split has {len(split)} rows; take a larger share")
     on_gpu = recipe.accelerator == "gpu" or (recipe.accelerator == "auto" and torch.cuda.is_available())
-    # Batch normalisation cannot train on a single sample.
-    drop_last = len(train) % recipe.batch_size == 1
-    steps = BatchStream(train, recipe.batch_size, derive(seed, "batches"), drop_last)
-    module = CtrModule(model, task, recipe, dataset.schema.labels, stage)
+    device = recipe.device + local_rank(group)
+    # Batch normalisation cannot train on a single sample, nor a process on none.
+    drop_last = 0 < len(train) % recipe.batch_size < max(2, group.size)
+    if group.size == 1:
+        steps = BatchStream(train, recipe.batch_size, derive(seed, "batches"), drop_last)
+        validation = BatchStream(valid, VALIDATION_BATCH)
+    else:
+        steps = TrainPart(train, recipe.batch_size, derive(seed, "batches"), drop_last, group)
+        validation = ValidationPart(valid, VALIDATION_BATCH, group)
+    module = CtrModule(model, task, recipe, dataset.schema.labels, stage, group)
     keep_best = KeepBest(recipe, on_epoch)
     watching = [keep_best, *callbacks]
     checkpoint = None
-    if checkpoints is not None:
+    if checkpoints is not None and group.size == 1:  # there is no one file of what several processes hold
         start = [stage, seed, recipe.model_dump(), task.model_dump(), dataset.fingerprint]
         checkpoint = Checkpoint(checkpoints, module, watching, steps, start=start)
         if (done := checkpoint.finished()) is not None:
             model.train()
-            return _report(done, recipe, on_gpu)
+            return _report(done, device, on_gpu, group)
     started = time.perf_counter()
-    with _quiet(), _threads(recipe.threads), _repeatable(on_gpu), _interruptible(), seeded(seed, "training"):
+    # What is drawn for a sample is another process's own; what all must draw alike has generators of its own.
+    chance = "training" if group.first else f"training {group.rank}"
+    tables = model.embedding.row_tables() if recipe.shard_tables and group.size > 1 else []
+    with (
+        divided(tables, group.rank, group.size, group.gather),
+        _quiet(),
+        _threads(recipe.threads),
+        _repeatable(on_gpu),
+        _interruptible(),
+        synced_norms(model, group),
+        seeded(seed, chance),
+    ):
         if on_gpu:
-            torch.cuda.reset_peak_memory_stats(recipe.device)
+            torch.cuda.reset_peak_memory_stats(device)
         trainer = Trainer(
             accelerator="gpu" if on_gpu else "cpu",
-            devices=[recipe.device] if on_gpu else 1,
+            devices=[recipe.device + i for i in range(local_size(group))] if on_gpu else local_size(group),
+            **replicas(group),
             precision="bf16-mixed" if recipe.precision == "bf16-mixed" else "32-true",
             max_epochs=recipe.epochs,
             val_check_interval=max(len(steps) // recipe.validations_per_epoch, 1),
@@ -110,32 +137,33 @@ def fit(
             enable_model_summary=False,
         )
         resumable = checkpoint.resumable() if checkpoint is not None else None
-        trainer.fit(module.train(), steps, BatchStream(valid, VALIDATION_BATCH), ckpt_path=resumable)
-    if keep_best.weights:
-        model.load_state_dict(keep_best.weights)
-    # The trainer refers to itself: what is as large as the table would stay until it is collected.
-    keep_best.weights.clear()
-    trainer.optimizers = []
-    model.zero_grad()
-    model.cpu()
+        trainer.fit(module.train(), steps, validation, ckpt_path=resumable)
+        if keep_best.weights:
+            model.load_state_dict(keep_best.weights)
+        # The trainer refers to itself: what is as large as the table would stay until it is collected.
+        keep_best.weights.clear()
+        trainer.optimizers = []
+        model.zero_grad()
+        model.cpu()
     done = Finished(
         history=module.history,
         best_epoch=keep_best.best_epoch or len(module.history),
-        samples=module.samples,
+        samples=group.total(module.samples),
         epochs=-(-trainer.global_step // len(steps)),
         seconds=time.perf_counter() - started if checkpoint is None else checkpoint.seconds,
     )
     if checkpoint is not None:
         checkpoint.finish(done)
-    return _report(done, recipe, on_gpu)
+    return _report(done, device, on_gpu, group)
 
 
-def _report(done: Finished, recipe: Recipe, on_gpu: bool) -> FitReport:
+def _report(done: Finished, device: int, on_gpu: bool, group: Group) -> FitReport:
+    peak = torch.cuda.max_memory_allocated(device) if on_gpu else peak_resident_bytes()
     cost = TrainingCost(
         seconds=done.seconds,
         samples=done.samples,
         samples_per_second=done.samples / done.seconds,
-        peak_memory_bytes=torch.cuda.max_memory_allocated(recipe.device) if on_gpu else peak_resident_bytes(),
+        peak_memory_bytes=group.largest(peak),
         peak_memory_kind="cuda allocated" if on_gpu else "resident",
         epochs=done.epochs,
     )

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharkbench.embeddings.row_store import read_rows
+from sharkbench.embeddings.sharded import shard_of
+from sharkbench.training.group import ALONE, Group
 
 
 def sum_rows(gradient: Tensor) -> Tensor:
@@ -42,11 +44,25 @@ def regularize(parameters: Iterable[nn.Parameter], l2: float) -> None:
             gradient.add_(parameter.detach(), alpha=l2)
 
 
-def clip(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
-    """Scale all gradients so that their joint norm is at most ``max_norm``; sparse ones must have every row once."""
-    gradients = [p.grad._values() if p.grad.is_sparse else p.grad for p in parameters if p.grad is not None]
-    scale = (max_norm / (torch.nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1)
+def clip(parameters: Iterable[nn.Parameter], max_norm: float, group: Group = ALONE) -> None:
+    """Scale all gradients so that their joint norm is at most ``max_norm``; sparse ones must have every row once.
+
+    Of tables that are divided among the processes of ``group``, all rows count.
+    """
+    parameters = [p for p in parameters if p.grad is not None]
+    gradients = _numbers(parameters)
+    parts = [p for p in parameters if shard_of(p) is not None]
+    if not parts:
+        norm = torch.nn.utils.get_total_norm(gradients)
+    else:
+        whole = torch.nn.utils.get_total_norm(_numbers(p for p in parameters if shard_of(p) is None))
+        norm = (whole**2 + group.sum(torch.nn.utils.get_total_norm(_numbers(parts)) ** 2)).sqrt()
+    scale = (max_norm / (norm + 1e-6)).clamp(max=1)
     if scale.is_cpu and scale == 1:
         return
     for gradient in gradients:
         gradient.mul_(scale.to(gradient.device))
+
+
+def _numbers(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    return [p.grad._values() if p.grad.is_sparse else p.grad for p in parameters if p.grad is not None]

@@ -16,7 +16,9 @@ from sharkbench.model import Model
 from sharkbench.records import Epoch
 from sharkbench.tasks.build import task_of
 from sharkbench.tasks.config import TaskConfig
+from sharkbench.training.data_parallel import average_gradients, check_alike
 from sharkbench.training.gradients import clip, regularize, sum_rows
+from sharkbench.training.group import ALONE, Group
 from sharkbench.training.optimizers import build_optimizer
 from sharkbench.training.recipe import Recipe
 
@@ -27,16 +29,20 @@ CHECK_EVERY = 50
 class CtrModule(LightningModule):
     """Trains ``self.model`` by a recipe; ``self.history`` has one :class:`Epoch` per validation."""
 
-    def __init__(self, model: Model, task: TaskConfig, recipe: Recipe, labels: tuple[str, ...], stage: str) -> None:
+    def __init__(
+        self, model: Model, task: TaskConfig, recipe: Recipe, labels: tuple[str, ...], stage: str, group: Group = ALONE
+    ) -> None:
         super().__init__()
         self.model, self.task_config, self.recipe, self.labels, self.stage = model, task, recipe, labels, stage
-        self.task = task_of(task)
+        self.task, self.group = task_of(task), group
         self.history: list[Epoch] = []
         # Kept out of the registered modules: it holds the very parameters of model.backbone.
         self.run_backbone: Callable[[Tensor, Tensor], Tensor]
         self.__dict__["run_backbone"] = torch.compile(model.backbone) if recipe.compile else model.backbone
         self.samples = 0
         self._unchecked: list[Tensor] = []
+        self._sizes: list[int] = []
+        self._last_size = 0
         self._steps_checked = 0
         self._loss_sum, self._loss_count = 0.0, 0
         self._scores: list[Tensor] = []
@@ -56,11 +62,19 @@ class CtrModule(LightningModule):
         extra = self.model.embedding.extra_loss()
         if extra is not None:
             loss = loss + extra
-        self.samples += len(batch.labels)
+        self._last_size = len(batch.labels)
+        self.samples += self._last_size
         self._unchecked.append(loss.detach())
+        self._sizes.append(self._last_size)
         if len(self._unchecked) >= CHECK_EVERY:
             self._check_losses()
-        return loss
+        # Parts of a batch differ in size; their gradients are added, and divided by all samples.
+        return loss * self._last_size if self.group.size > 1 else loss
+
+    def on_after_backward(self) -> None:
+        if self.group.size > 1:
+            groups = self.trainer.optimizers[0].param_groups
+            average_gradients((p for group in groups for p in group["params"]), self._last_size, self.group)
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
         """Sum sparse rows, add the gradients of the L2 terms, then clip; Lightning calls it before every step."""
@@ -72,7 +86,7 @@ class CtrModule(LightningModule):
             if group["l2"]:
                 regularize(group["params"], group["l2"])
         if self.recipe.clip_norm is not None:
-            clip(parameters, self.recipe.clip_norm)
+            clip(parameters, self.recipe.clip_norm, self.group)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -83,6 +97,10 @@ class CtrModule(LightningModule):
         if not self._unchecked:
             return
         losses = torch.stack(self._unchecked).double().cpu()
+        if self.group.size > 1:
+            sizes = torch.tensor(self._sizes, dtype=torch.float64)
+            losses, sizes = self.group.sum(torch.stack([losses * sizes, sizes]))
+            losses /= sizes
         bad = (~torch.isfinite(losses)).nonzero()
         if len(bad):
             step = self._steps_checked + int(bad[0]) + 1
@@ -94,6 +112,7 @@ class CtrModule(LightningModule):
         self._loss_sum += float(losses.sum())
         self._loss_count += len(losses)
         self._unchecked.clear()
+        self._sizes.clear()
 
     # Validation ----------------------------------------------------------------------------------------------------
 
@@ -105,7 +124,9 @@ class CtrModule(LightningModule):
         self._truth.append(batch.labels)
 
     def on_validation_epoch_end(self) -> None:
-        scores, truth = (torch.cat(parts).cpu().numpy() for parts in (self._scores, self._truth))
+        check_alike(self.model, self.group)
+        gathered = (torch.cat(self.group.gather(torch.cat(parts))) for parts in (self._scores, self._truth))
+        scores, truth = (tensor.cpu().numpy() for tensor in gathered)
         self._scores.clear()
         self._truth.clear()
         quality = self.task.quality(scores, truth, self.labels, self.task_config)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 Optimizer = Literal["adam", "lazy_adam", "rowwise_adagrad", "sgd"]
 
@@ -55,6 +55,22 @@ class Recipe(BaseModel):
     threads: PositiveInt = 1
     """CPU threads of a run. Sums come out a little differently with another number, so it does not follow the machine
     or how many runs share it."""
+    processes: PositiveInt = 1
+    """Processes that train a model together, each on its part of every batch (and on a GPU of its own, from
+    ``device`` on). ``batch_size`` is that of all together, and every sum and metric that of one process up to
+    rounding. Dropout and other chance differ."""
+    shard_tables: bool = False
+    """Divide the rows of the tables among the processes while a model trains, optimizer state included, where the
+    layer can: full and composed tables, and low-precision ones. Otherwise each process holds all of them."""
+
+    @model_validator(mode="after")
+    def _processes_have_rows(self) -> Self:
+        if self.batch_size < self.processes:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) is that of all processes together; "
+                f"make it at least processes ({self.processes})"
+            )
+        return self
 
     @property
     def sparse(self) -> bool:

@@ -1,0 +1,162 @@
+"""Lightning's DDP for models whose tables have sparse gradients, or rows that are no parameters of torch's.
+
+Torch's own wrapper takes sparse gradients of ``nn.Embedding`` only, and has no sight of row stores. So the strategy
+brings the processes together, and the gradients are averaged here, between the backward pass and the optimizer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from sharkbench.embeddings.sharded import shard_of
+from sharkbench.errors import SharkbenchError
+from sharkbench.training.gradients import sum_rows
+from sharkbench.training.group import Group
+
+LARGE = 1 << 20
+"""Gradients of so many numbers are sent as they are, smaller ones together."""
+
+
+class Replicas(DDPStrategy):
+    """DDP without torch's wrapper around the module, for processes that are there already."""
+
+    def __init__(self) -> None:
+        super().__init__(cluster_environment=TorchElasticEnvironment())
+
+    def _configure_launcher(self) -> None:
+        """Nothing is to be started."""
+
+    def configure_ddp(self) -> None:
+        """The module averages its gradients itself."""
+
+
+def replicas(group: Group) -> dict[str, Any]:
+    """What a ``Trainer`` is told besides of ``group``; nothing of one process."""
+    if group.size == 1:
+        return {}
+    return {"strategy": Replicas(), "num_nodes": group.size // local_size(group)}
+
+
+def local_size(group: Group) -> int:
+    """Processes of the group on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", group.size)) if group.size > 1 else 1
+
+
+def local_rank(group: Group) -> int:
+    """Number of this process among those on this machine."""
+    return int(os.environ.get("LOCAL_RANK", group.rank)) if group.size > 1 else 0
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], samples: int, group: Group) -> None:
+    """From the gradients of each process's mean loss times its ``samples`` to those of the mean over all of them.
+
+    All processes come to the same bits. Sparse gradients are joined, and have every row once. The gradient of a table
+    that is divided holds what all processes have sent already.
+    """
+    found = [(p, p.grad) for p in parameters if p.grad is not None]
+    small = [g for p, g in found if not g.is_sparse and shard_of(p) is None and g.numel() < LARGE]
+    counted = torch.tensor([float(samples)], device=found[0][1].device)
+    flat = group.sum(torch.cat([*(g.flatten() for g in small), counted]))
+    total = float(flat[-1])
+    means = (flat[:-1] / total).split([g.numel() for g in small])
+    for gradient, mean in zip(small, means, strict=True):
+        gradient.copy_(mean.view_as(gradient))
+    for parameter, gradient in found:
+        is_whole = shard_of(parameter) is None
+        if gradient.is_sparse:
+            gradient = sum_rows(gradient)
+            gradient = _joined(gradient, group) if is_whole else gradient
+            gradient._values().div_(total)
+            parameter.grad = gradient
+        elif not is_whole:
+            gradient.div_(total)
+        elif gradient.numel() >= LARGE:
+            group.sum(gradient).div_(total)
+
+
+def _joined(gradient: Tensor, group: Group) -> Tensor:
+    rows = torch.cat(group.gather(gradient._indices()[0]))
+    values = torch.cat(group.gather(gradient._values()))
+    return sum_rows(torch.sparse_coo_tensor(rows[None], values, gradient.shape, check_invariants=False))
+
+
+def check_alike(module: nn.Module, group: Group) -> None:
+    """Raise unless all processes have the same weights.
+
+    Raises:
+        SharkbenchError: a step did in one process what it did not in another.
+    """
+    if group.size == 1:
+        return
+    whole = [p for p in module.parameters() if shard_of(p) is None]
+    sums = torch.stack([p.detach().contiguous().view(torch.uint8).sum(dtype=torch.int64) for p in whole])
+    first = sums.clone() if group.first else torch.zeros_like(sums)
+    differs = (group.sum(first) != sums).any().int()
+    if int(group.sum(differs)):
+        raise SharkbenchError(
+            "the processes have come to different weights: what this method does while it trains depends on the "
+            "batch or on chance in each process; set train.processes to 1"
+        )
+
+
+@contextmanager
+def synced_norms(module: nn.Module, group: Group) -> Iterator[None]:
+    """Within it batch normalisation is by the statistics of the whole batch, not of one process's part."""
+    norms = [part for part in module.modules() if type(part) is nn.BatchNorm1d] if group.size > 1 else []
+    for norm in norms:
+        norm.__class__ = SyncedBatchNorm
+        norm.__dict__["group"] = group
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.__dict__["group"]
+            norm.__class__ = nn.BatchNorm1d
+
+
+class SyncedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of ``[B, C]`` whose mean and variance are those of all processes' rows.
+
+    ``torch.nn.SyncBatchNorm`` is for GPUs only.
+    """
+
+    group: Group
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        count = float(self.group.sum(torch.tensor([float(len(x))], device=x.device)))
+        mean = _Sum.apply(x.float().sum(0), self.group) / count
+        centered = x.float() - mean
+        variance = _Sum.apply(centered.square().sum(0), self.group) / count
+        if self.track_running_stats:
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            rate = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean.detach(), rate)
+            self.running_var.lerp_(variance.detach() * (count / max(count - 1, 1)), rate)
+        normal = centered * torch.rsqrt(variance + self.eps)
+        return (normal if self.weight is None else normal * self.weight + self.bias).to(x.dtype)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes; all of them use it, so the gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, group: Group) -> Tensor:
+        ctx.group = group
+        return group.sum(tensor.clone())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.group.sum(gradients[0].clone()), None

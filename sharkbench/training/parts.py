@@ -1,0 +1,47 @@
+"""Which rows are whose, where several processes train one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil
+
+from sharkbench.data.dataset import Batch, Split
+from sharkbench.data.loader import BatchStream
+from sharkbench.training.group import Group
+
+
+class TrainPart(BatchStream):
+    """One process's part of each batch. The batches are those of one process, and every row is in one part.
+
+    Parts of a batch differ by a row at most.
+    """
+
+    def __init__(self, split: Split, batch_size: int, seed: int, drop_last: bool, group: Group) -> None:
+        super().__init__(split, batch_size, seed, drop_last)
+        self.rank, self.size = group.rank, group.size
+
+    def __iter__(self) -> Iterator[Batch]:
+        whole = super().__iter__()  # not when the first part is asked for: a pass that is begun counts
+        return (Batch(*(column.tensor_split(self.size)[self.rank] for column in batch)) for batch in whole)
+
+
+class ValidationPart(BatchStream):
+    """One process's share of the rows, in their order; the shares one after the other are the split.
+
+    All processes have the same number of batches, of at most ``batch_size`` rows, because they look rows up together.
+    """
+
+    def __init__(self, split: Split, batch_size: int, group: Group) -> None:
+        super().__init__(split, batch_size)
+        rows = len(split)
+        start, end = (rows * rank // group.size for rank in (group.rank, group.rank + 1))
+        self.count = ceil(ceil(rows / group.size) / batch_size)
+        self.ends = [start + (end - start) * i // self.count for i in range(self.count + 1)]
+
+    def __iter__(self) -> Iterator[Batch]:
+        split = self.split
+        for start, end in zip(self.ends, self.ends[1:], strict=False):
+            yield Batch(split.ids[start:end], split.dense[start:end], split.labels[start:end])
+
+    def __len__(self) -> int:
+        return self.count

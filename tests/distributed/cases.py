@@ -1,0 +1,117 @@
+"""Trainings that are the same in one process and in two. Run as a program, this is one of the two."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+
+from sharkbench import registry
+from sharkbench.backbones.config import BackboneConfig
+from sharkbench.data.dataset import PreparedDataset, Split
+from sharkbench.data.schema import PADDING, Field, Schema
+from sharkbench.tasks.config import Ctr
+from sharkbench.training.recipe import Recipe
+from sharkbench.workbench import Workbench
+
+DEEPFM = {"name": "deepfm", "hidden": [16], "dropout": 0.0}
+QR = {"name": "qr", "fraction": 0.5, "threshold": 10}
+HASH = {"name": "hash", "fraction": 0.3, "threshold": 10}
+LPT = {"name": "lpt", "bits": 8, "cache": 0.0, "rounding": "nearest"}
+
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "full, adam": ("full", {"optimizer": "adam", "embedding_l2": 1e-3}),
+    "full, lazy_adam": ("full", {"optimizer": "lazy_adam", "embedding_l2": 1e-3, "clip_norm": 0.05}),
+    "qr, lazy_adam": (QR, {"optimizer": "lazy_adam"}),
+    "qr, rowwise_adagrad": (QR, {"optimizer": "rowwise_adagrad", "learning_rate": 0.05}),
+    "lpt, sgd": (LPT, {"optimizer": "sgd", "learning_rate": 0.3}),
+    "divided full, adam": (
+        "full",
+        {"optimizer": "adam", "embedding_l2": 1e-3, "clip_norm": 0.05, "shard_tables": True},
+    ),
+    "divided full, lazy_adam": ("full", {"optimizer": "lazy_adam", "embedding_l2": 1e-3, "shard_tables": True}),
+    "divided hash, rowwise_adagrad": (
+        HASH,
+        {"optimizer": "rowwise_adagrad", "learning_rate": 0.05, "clip_norm": 0.05, "shard_tables": True},
+    ),
+    "divided qr, adam": (QR, {"optimizer": "adam", "shard_tables": True}),
+    "divided qr, lazy_adam": ({**QR, "operation": "concat"}, {"optimizer": "lazy_adam", "shard_tables": True}),
+    "divided lpt, sgd": (LPT, {"optimizer": "sgd", "learning_rate": 0.3, "shard_tables": True}),
+    "divided lpt with a cache, lazy_adam": (
+        {**LPT, "cache": 0.3},
+        {"optimizer": "lazy_adam", "learning_rate": 0.01, "shard_tables": True},
+    ),
+}
+
+
+def dataset() -> PreparedDataset:
+    """Numbers of rows that neither the batch size nor the number of processes divides."""
+    rng = np.random.default_rng(0)
+    fields = (Field("f0", 61), Field("f1", 30), Field("f2", 8, slots=2))
+    effects = rng.normal(size=99)
+    schema = Schema(fields, ("click", "like"), ("price",))
+
+    def split(rows: int) -> Split:
+        columns = [schema.offsets[f] + rng.integers(fields[f].cardinality, size=rows) for f in schema.slot_fields]
+        ids = np.stack(columns, 1)
+        ids[rng.random(rows) < 0.3, 3] = PADDING
+        price = rng.normal(size=(rows, 1))
+        logit = effects[ids[:, :3]].sum(1) + price[:, 0]
+        p = 1 / (1 + np.exp(-np.stack([logit, logit - 1], 1)))
+        return Split(
+            ids=torch.from_numpy(ids).int(),
+            dense=torch.from_numpy(price).float(),
+            labels=torch.from_numpy(rng.random((rows, 2)) < p).float(),
+        )
+
+    splits = {"train": split(1999), "valid": split(501)}
+    counts = np.bincount(splits["train"].ids.numpy().ravel() % 99, minlength=99).astype(np.int64)
+    schema = Schema(fields, ("click", "like"), ("price",), frequencies=counts)
+    return PreparedDataset("small", Path(), "0", schema, {}, splits)
+
+
+def bench(case: str, folder: Path, processes: int, **changes: Any) -> Workbench:
+    """The bench of a case; ``changes`` are of the recipe."""
+    recipe = {
+        "batch_size": 250, "epochs": 3, "learning_rate": 0.02, "init_std": 0.05, "accelerator": "cpu",
+        "validations_per_epoch": 2, "patience": 3, **CASES[case][1], **changes,
+    }  # fmt: skip
+    return Workbench(
+        dataset=dataset(),
+        task=Ctr(),
+        # A bias before batch normalisation has no gradient but rounding, which these optimizers make steps of.
+        backbone=TypeAdapter(BackboneConfig).validate_python({**DEEPFM, "batch_norm": recipe["optimizer"] == "sgd"}),
+        dimension=4,
+        recipe=Recipe.model_validate({**recipe, "processes": processes}),
+        seed=1,
+        budget=None,
+        shared=folder,
+        full_key=f"{case} {processes}",
+    )
+
+
+def train(case: str, folder: Path, processes: int, **changes: Any) -> dict[str, Any]:
+    """What the case comes to: history, weights, samples."""
+    on = bench(case, folder, processes, **changes)
+    model = registry.parse(CASES[case][0]).compress(on)
+    history = [epoch.model_dump(exclude={"seconds"}) for epoch in on.ledger.history]
+    packed = model.pack()
+    ids = on.dataset.splits["valid"].ids
+    with torch.no_grad():
+        logits = packed(ids, on.dataset.splits["valid"].dense)
+    return {
+        "history": history,
+        "weights": {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        "logits": logits,
+        "samples": on.ledger.total().samples,
+    }
+
+
+if __name__ == "__main__":
+    found = {case: train(case, Path(sys.argv[1]), 2) for case in sys.argv[2:] or CASES}
+    torch.save(found, Path(sys.argv[1]) / f"of {torch.distributed.get_rank()}.pt")
+    torch.distributed.destroy_process_group()

@@ -1,0 +1,81 @@
+"""Two processes that train a model together come to what one process comes to, tables divided or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from sharkbench.errors import InputError
+from sharkbench.training.group import Group
+from sharkbench.training.parts import TrainPart, ValidationPart
+from sharkbench.training.recipe import Recipe
+from tests.distributed.cases import CASES, dataset, train
+
+TOLERANCE = 1e-5
+
+
+def numbers(history: list[dict[str, Any]]) -> torch.Tensor:
+    return torch.tensor(
+        [[e["train_loss"], *e["valid_auc"].values(), *e["valid_logloss"].values(), e["learning_rate"]] for e in history]
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_come_to_what_one_comes_to(
+    case: str, by_two: list[dict[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    one, (two, other) = train(case, tmp_path, 1), (found[case] for found in by_two)
+
+    torch.testing.assert_close(numbers(two["history"]), numbers(one["history"]), rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(two["logits"], one["logits"], rtol=0, atol=TOLERANCE)
+    assert two["weights"].keys() == one["weights"].keys()
+    for name, tensor in one["weights"].items():
+        torch.testing.assert_close(two["weights"][name], tensor, rtol=0, atol=TOLERANCE)
+    assert two["samples"] == one["samples"]
+    # Both processes come to the same, to the bit, and so decide the same.
+    assert two["history"] == other["history"]
+    assert all(torch.equal(tensor, other["weights"][name]) for name, tensor in two["weights"].items())
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_parts_of_the_batches_are_the_batches(size: int) -> None:
+    split = dataset().splits["train"]
+    parts = [TrainPart(split, 250, 7, False, Group(rank, size)) for rank in range(size)]
+    whole = TrainPart(split, 250, 7, False, Group())
+    for _epoch in range(2):
+        for batch, *divided in zip(whole, *parts, strict=True):
+            lengths = [len(part.ids) for part in divided]
+            assert max(lengths) - min(lengths) <= 1
+            for column, joined in zip(batch, (torch.cat(c) for c in zip(*divided, strict=True)), strict=True):
+                assert torch.equal(joined, column)
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "batch_size"), [(501, 2, 100), (501, 4, 1000), (7, 3, 2), (9, 2, 4), (5, 5, 1)]
+)
+def test_validation_sees_every_row_once_and_in_order(rows: int, size: int, batch_size: int) -> None:
+    whole = dataset().splits["valid"]
+    split = type(whole)(whole.ids[:rows], whole.dense[:rows], whole.labels[:rows])
+    parts = [list(ValidationPart(split, batch_size, Group(rank, size))) for rank in range(size)]
+
+    assert torch.equal(torch.cat([batch.ids for part in parts for batch in part]), split.ids)
+    assert torch.equal(torch.cat([batch.labels for part in parts for batch in part]), split.labels)
+    assert len({len(part) for part in parts}) == 1, "processes that look up together take the same number of steps"
+    assert all(len(batch.ids) <= batch_size for part in parts for batch in part)
+
+
+def test_a_process_that_is_alone_is_told_how_to_start_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(InputError, match=r"train\.processes is 2, .*torchrun"):
+        train("full, adam", tmp_path, 2)
+
+
+def test_a_batch_has_a_row_for_each_process() -> None:
+    with pytest.raises(ValidationError, match="batch_size"):
+        Recipe(batch_size=3, processes=4)
