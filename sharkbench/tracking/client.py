@@ -13,12 +13,18 @@ from sharkbench.suite.model import Suite
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-DATABASE = "mlflow.db"
+DATABASE, SQLITE = "mlflow.db", "sqlite:///"
 
 
 def tracking_uri(suite: Suite, out: Path) -> str:
     """Where the suite's records go: what it states, else an SQLite file in its output directory."""
-    return suite.tracking.uri or f"sqlite:///{(out / DATABASE).resolve()}"
+    return suite.tracking.uri or f"{SQLITE}{(out / DATABASE).resolve()}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file that an address names, if it is one of SQLite without further settings."""
+    named = uri.removeprefix(SQLITE)
+    return Path(named) if uri.startswith(SQLITE) and named and not named.startswith(":") and "?" not in named else None
 
 
 def without_secrets(text: str) -> str:

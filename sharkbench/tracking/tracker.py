@@ -15,7 +15,7 @@ from sharkbench.records import Result, Speed
 from sharkbench.store import SPEED, Store
 from sharkbench.suite.model import Suite
 from sharkbench.tracking import entries
-from sharkbench.tracking.client import DATABASE, client_of, tracking_uri
+from sharkbench.tracking.client import SQLITE, client_of, sqlite_file, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -34,9 +34,11 @@ class Tracker:
     def __init__(self, suite: Suite, store: Store, invocation: str | None = None) -> None:
         self.suite, self.store = suite, store
         with store.lock("tracking"):
-            if not suite.tracking.uri and not (store.out / DATABASE).exists():
-                self._make_database()
-            self.client = client_of(tracking_uri(suite, store.out))
+            uri = tracking_uri(suite, store.out)
+            database = sqlite_file(uri)
+            if database is not None and not database.exists():
+                _make_database(database, store.out)
+            self.client = client_of(uri)
             self.experiment = self._experiment()
             self.parents, self.children = self._known()
         self._open: set[str] = set()
@@ -67,14 +69,6 @@ class Tracker:
                     self.client.log_artifact(run, str(self.store.out / name))
             self.client.set_terminated(run, "KILLED" if interrupted else "FINISHED")
         self._open.clear()
-
-    def _make_database(self) -> None:
-        """Elsewhere and then in one rename: half its tables are worse than none, and making them takes seconds."""
-        for leftover in self.store.out.glob(f".{DATABASE}.*"):
-            leftover.unlink()
-        scratch = self.store.out / f".{DATABASE}.{secrets.token_hex(4)}"
-        client_of(f"sqlite:///{scratch.resolve()}").search_experiments(max_results=1)
-        scratch.rename(self.store.out / DATABASE)
 
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(self.suite.name)
@@ -188,3 +182,24 @@ class Tracker:
                     os.link(file, local / file.name)
                 except OSError:
                     shutil.copyfile(file, local / file.name)
+
+
+def _make_database(path: Path, out: Path) -> None:
+    """Elsewhere and then under its name at once: half its tables are worse than none, and making them takes seconds.
+
+    Args:
+        out: whose lock is held, so that what lies about there is of a dead process.
+    """
+    for leftover in out.glob(f".{path.name}.*"):
+        leftover.unlink()
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        client_of(f"{SQLITE}{scratch.resolve()}").search_experiments(max_results=1)
+        try:
+            os.link(scratch, path)
+        except FileExistsError:
+            pass  # another suite's, made in the meantime, is as good
+        except OSError:
+            scratch.rename(path)  # a file system without links
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -67,6 +67,14 @@ def test_a_run_killed_in_training_goes_on_from_its_epoch(kills: int, tmp_path: P
     count("runs killed in training: resumed from their last epoch, the same bits", kills)
 
 
+def recorded_runs(database: Path) -> int:
+    """Runs of a suite that stand in a database of MLflow."""
+    connection = sqlite3.connect(database)
+    [found] = connection.execute("SELECT count(DISTINCT value) FROM tags WHERE key = 'sharkbench.key'").fetchone()
+    connection.close()
+    return int(found)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Any]:
     """Makes a file system of its own with so many KiB of room; ``room(KiB)`` changes it."""
@@ -186,11 +194,29 @@ def test_mlflow_in_any_state_costs_no_result_and_is_caught_up_with(state: str, t
     code, said = folder.run(command="track")
     assert code == 0, said
     assert int(said.split()[0]) >= 1
-    recorded = sqlite3.connect(folder.out / "mlflow.db").execute(
-        "SELECT count(DISTINCT value) FROM tags WHERE key = 'sharkbench.key'"
-    )
-    assert recorded.fetchone() == (2,)
+    assert recorded_runs(folder.out / "mlflow.db") == 2
     count("MLflow locked, lost, old or garbage: results kept, all caught up with later")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("kib", [40, 700, 930])
+def test_no_room_for_mlflow_costs_no_result_and_is_caught_up_with(
+    kib: int, tmp_path: Path, small_disk: Any, count: Count
+) -> None:
+    """From no room for its first table to a database that is made and cannot take the second run."""
+    database = small_disk(kib) / "mlflow.db"
+    tracking = {"enabled": True, "uri": f"sqlite:///{database}"}
+    folder = Folder(tmp_path / "work", methods=["full", "hash"], seeds=1, tracking=tracking)
+    code, said = folder.run()
+    assert code == 0, said
+    assert "MLflow could not record everything" in said
+    assert "Traceback" not in said
+    assert len(folder.results()) == 2
+    small_disk(50_000)
+    code, said = folder.run(command="track")
+    assert code == 0, said
+    assert recorded_runs(database) == 2
+    count("no room for MLflow: results kept, all caught up with later")
 
 
 @pytest.mark.faults
