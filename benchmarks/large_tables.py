@@ -14,7 +14,8 @@ is one number per row.
 ``train`` (which makes the table), ``pack`` (which saves it as well) and ``serve`` (loading, scores of the trained and
 the loaded model, lookups). ``base_bytes`` are resident before, after a small table has gone the same way.
 ``create_seconds`` is what compressing takes besides training. Lookups are rows read per second, all fields, by batches
-of validation samples (``data``) and of even ids (``uniform``), on one thread.
+of validation samples (``data``) and of even ids (``uniform``), on one thread. Seconds of CPU time, which other programs
+on the machine hardly move, stand beside those of wall time or in their place; ``cpu_busy`` is how busy all cores were.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from pathlib import Path
 from typing import Any
 
 SMALL, SMALL_ROWS, DIMENSION, BATCH, VALID = 7, 1000, 16, 4096, 65_536
+ROUNDS = 30
+"""Times that the lookups of all batches are timed."""
 METHODS: dict[str, tuple[dict[str, Any], float]] = {
     "lpt": ({"name": "lpt", "bits": 8}, 0.3125),
     "hash": ({"name": "hash"}, 0.25),
@@ -100,9 +103,17 @@ def bench_of(name: str, rows: int, folder: Path) -> Any:
     from sharkbench.training.recipe import Recipe
     from sharkbench.workbench import Workbench
 
+    class Timed(Workbench):
+        """Notes the CPU seconds of training."""
+
+        def train(self, *args: Any, **settings: Any) -> Any:
+            report, _, cpu = timed(lambda: Workbench.train(self, *args, **settings))
+            self.note("train", [{"cpu_seconds": cpu}])
+            return report
+
     schema = Schema(tuple(Field(field, size) for field, size in fields_of(rows)), ("click",))
     splits: Any = {split: open_split(folder / f"{split}.arrow") for split in ("train", "valid")}
-    return Workbench(
+    return Timed(
         dataset=PreparedDataset("generated", folder, "0", schema, {}, splits),
         task=Ctr(),
         backbone=DNN(hidden=(64,)),
@@ -144,7 +155,7 @@ def measure(name: str, rows: int, folder: Path) -> dict[str, Any]:
     import torch
 
     from sharkbench import artifact, registry
-    from sharkbench.measure.lookup import data_stream, hardware, in_turns, spread, uniform_stream
+    from sharkbench.measure.lookup import data_stream, hardware, uniform_stream
     from sharkbench.measure.quality import predict, quality
 
     torch.set_num_threads(1)
@@ -155,8 +166,8 @@ def measure(name: str, rows: int, folder: Path) -> dict[str, Any]:
     peak.end_of("warm-up")
     method = registry.parse(METHODS[name][0]).config_for(bench.budget, bench.shape)
 
-    model, compressing, _ = timed(lambda: method.compress(bench))
-    training = bench.ledger.total()
+    model, compressing, compressing_cpu = timed(lambda: method.compress(bench))
+    training, training_cpu = bench.ledger.total(), bench.ledger.notes["train"][0]["cpu_seconds"]
     peak.end_of("train")
     packed, packing, packing_cpu = timed(model.pack)
     _, saving, _ = timed(partial(artifact.save, packed, folder, fingerprint="0"))
@@ -171,8 +182,10 @@ def measure(name: str, rows: int, folder: Path) -> dict[str, Any]:
     lookups = {}
     with torch.inference_mode():
         for stream, ids in batches.items():
-            taken = in_turns({"packed": lambda i, ids=ids: served.layer(ids[i])}, 3.0)
-            lookups[stream] = BATCH * schema.num_fields / spread(taken["packed"]).median
+            for batch in ids:
+                served.layer(batch)  # warm
+            _, _, seconds = timed(lambda ids=ids: [served.layer(batch) for _ in range(ROUNDS) for batch in ids])
+            lookups[stream] = ROUNDS * len(ids) * BATCH * schema.num_fields / seconds
         last = torch.from_numpy(schema.offsets[1:] - 1)[None]
         assert torch.equal(served.layer(last), model.eval().embedding(last)), "the last rows are not what was trained"
     peak.end_of("serve")
@@ -187,13 +200,15 @@ def measure(name: str, rows: int, folder: Path) -> dict[str, Any]:
         "file_bytes": (folder / artifact.PACKED).stat().st_size,
         "samples": training.samples,
         "samples_per_second": round(training.samples_per_second),
+        "samples_per_cpu_second": round(training.samples / training_cpu),
         "create_seconds": round(compressing - training.seconds, 1),
+        "create_cpu_seconds": round(compressing_cpu - training_cpu, 1),
         "pack_seconds": packing,
         "pack_cpu_seconds": packing_cpu,
         "save_seconds": saving,
         "load_seconds": loading,
-        "lookups_per_second_data": round(lookups["data"]),
-        "lookups_per_second_uniform": round(lookups["uniform"]),
+        "lookups_per_cpu_second_data": round(lookups["data"]),
+        "lookups_per_cpu_second_uniform": round(lookups["uniform"]),
         "auc": round(quality(packed_scores, valid, schema.labels, task)["click"].auc, 4),
         "largest_gap_of_scores": float(np.abs(trained_scores - packed_scores).max()),
         "base_bytes": base,

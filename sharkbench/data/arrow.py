@@ -98,7 +98,8 @@ def open_split(path: Path) -> Split:
 
     names = batch.schema.names
     dense = tensor("dense") if "dense" in names else torch.zeros((batch.num_rows, 0))
-    return Split(tensor("ids"), dense, tensor("labels"), tensor("group") if "group" in names else None)
+    group = tensor("group") if "group" in names else None
+    return Split(tensor("ids"), dense, tensor("labels"), group, mapped=True)
 
 
 def _read_only_tensor(array: np.ndarray) -> torch.Tensor:

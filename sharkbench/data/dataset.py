@@ -28,13 +28,15 @@ class Batch(NamedTuple):
 class Split:
     """One split as memory-mapped tensors; nothing is copied until it is sliced.
 
-    ``group`` ``[n]`` int32 (the user, say, for grouped AUC) is ``None`` where no group column is named.
+    ``group`` ``[n]`` int32 (the user, say, for grouped AUC) is ``None`` where no group column is named. ``mapped``
+    says that ``ids``, ``dense`` and ``labels`` lie on a file, from which they can be read again.
     """
 
     ids: torch.Tensor
     dense: torch.Tensor
     labels: torch.Tensor
     group: torch.Tensor | None = None
+    mapped: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from sharkbench.data.dataset import Batch, Split
+from sharkbench.data.mapped import leave
 
 BLOCK = 262_144
 """Rows that are shuffled together: a split of at most so many rows is divided into batches truly at random."""
@@ -24,10 +25,20 @@ def batches(
     """Batches of ``batch_size`` rows, the last one smaller unless ``drop_last``; in file order without a ``seed``.
 
     Which rows make up which batch depends on ``(seed, epoch, batch_size)`` alone. Unshuffled batches are views of the
-    file, shuffled ones copies.
+    file, shuffled ones copies. What has been read of the file stays in memory for about :data:`BLOCK` rows.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    read = 0
+    for batch in _batches(split, batch_size, seed, epoch, drop_last):
+        yield batch
+        read += batch_size
+        if split.mapped and read >= BLOCK:
+            leave(split.ids, split.dense, split.labels)
+            read = 0
+
+
+def _batches(split: Split, batch_size: int, seed: int | None, epoch: int, drop_last: bool) -> Iterator[Batch]:
     rows = len(split)
     if seed is None:
         end = rows - rows % batch_size if drop_last else rows

@@ -149,7 +149,9 @@ class SyntheticSource(Source):
     def summary(self, split_of_row: np.ndarray) -> dict[str, Any]:
         """``bayes_auc``: per label, what the true probability reaches on the test rows on average over label draws;
         ``importances``: the planted importance of each field, summing to 1."""
-        chances = np.concatenate(self._chances, axis=1)[:, split_of_row == 2]
+        ends = np.cumsum([chance.shape[1] for chance in self._chances])
+        of_chunk = np.split(split_of_row == 2, ends[:-1])
+        chances = np.concatenate([c[:, test] for c, test in zip(self._chances, of_chunk, strict=True)], axis=1)
         importances = (float(w) for w in self.truth.importances)
         return {
             "bayes_auc": {label.name: bayes_auc(c) for label, c in zip(self.spec.labels, chances, strict=True)},

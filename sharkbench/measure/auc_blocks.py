@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sharkbench.records import AucBlocks, Quality
+from sharkbench.tasks.metrics import parts
 
 MAX_BLOCKS = 100
 
@@ -25,9 +26,10 @@ def auc_blocks(scores: NDArray[np.floating], labels: NDArray[np.floating | np.in
     """
     scores = np.asarray(scores, dtype=np.float32)
     positives, negatives = scores[labels > 0], scores[labels <= 0]
+    ordered_positives, ordered_negatives = np.sort(positives), np.sort(negatives)
     return AucBlocks(
-        positives=_by_block(_share_below(positives, negatives)),
-        negatives=_by_block(1 - _share_below(negatives, positives)),
+        positives=_by_block(positives, lambda part: _share_below(part, ordered_negatives)),
+        negatives=_by_block(negatives, lambda part: 1 - _share_below(part, ordered_positives)),
     )
 
 
@@ -41,14 +43,19 @@ def with_auc_blocks(
     }
 
 
-def _share_below(own: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
-    ordered = np.sort(others)
+def _share_below(own: NDArray[np.float32], ordered: NDArray[np.float32]) -> NDArray[np.float64]:
     doubled = np.searchsorted(ordered, own, side="left") + np.searchsorted(ordered, own, side="right")
-    return doubled / (2 * len(others))
+    return doubled / (2 * len(ordered))
 
 
-def _by_block(values: NDArray[np.float64]) -> tuple[float, ...]:
-    blocks = min(MAX_BLOCKS, len(values))
-    block = np.arange(len(values)) % blocks
-    means = np.bincount(block, weights=values) / np.bincount(block)
-    return tuple(round(float(mean), 8) for mean in means)
+def _by_block(
+    scores: NDArray[np.float32], value: Callable[[NDArray[np.float32]], NDArray[np.float64]]
+) -> tuple[float, ...]:
+    """Means of ``value`` over the blocks, a part of the rows at a time."""
+    blocks = min(MAX_BLOCKS, len(scores))
+    sums, counts = np.zeros(blocks), np.zeros(blocks, dtype=np.int64)
+    for part in parts(len(scores)):
+        block = np.arange(part.start, part.stop) % blocks
+        sums += np.bincount(block, weights=value(scores[part]), minlength=blocks)
+        counts += np.bincount(block, minlength=blocks)
+    return tuple(round(float(mean), 8) for mean in sums / counts)

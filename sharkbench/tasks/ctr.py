@@ -51,7 +51,7 @@ def quality(
                 f"predictions of label '{name}' are not finite; lower the learning rate or clip the gradient"
             )
         keys = metrics.sort_scores(score, label)
-        logloss = metrics.log_loss(metrics.probabilities(score), label)
+        logloss = metrics.mean_log_loss(score, label)
         gauc = metrics.grouped_auc(score, label, groups) if groups is not None else float("nan")
         result[name] = Quality(
             auc=metrics.auc(keys),

@@ -1,15 +1,21 @@
 """Metrics of binary predictions, exact and quick: everything is read off one sort of the scores.
 
-Scores are logits, compared as float32 (what models output); labels are 0 or 1.
+Scores are logits, compared as float32 (what models output); labels are 0 or 1. Of millions of scores, nothing but the
+sorted keys is as long as they are: everything else is worked out a part at a time.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 EPSILON = 1e-7
 """Probabilities are clipped to ``[EPSILON, 1 - EPSILON]`` in the log loss, as in BARS."""
+
+PART = 1 << 22
+"""Scores that are looked at at a time. Up to so many, float sums are those of one pass."""
 
 Scores = NDArray[np.float32]
 Labels = NDArray[np.floating | np.integer]
@@ -25,9 +31,26 @@ def sortable(scores: Scores) -> NDArray[np.int64]:
 
 def sort_scores(scores: Scores, labels: Labels) -> Keys:
     """``[n]`` keys in ascending order of score; the lowest bit is the label. Sorting keys beats an argsort fivefold."""
-    keys = sortable(scores) << 1 | (labels > 0)
+    keys = np.empty(len(scores), dtype=np.int64)
+    for part in parts(len(scores)):
+        keys[part] = sortable(scores[part]) << 1 | (labels[part] > 0)
     keys.sort()
     return keys
+
+
+def parts(count: int) -> Iterator[slice]:
+    """``count`` places in slices of at most :data:`PART`."""
+    return (slice(start, min(start + PART, count)) for start in range(0, count, PART))
+
+
+def pieces(keys: Keys, bits: int) -> Iterator[Keys]:
+    """Sorted keys in pieces of about :data:`PART`; keys that differ in the last ``bits`` bits only stay together."""
+    start = 0
+    while start < len(keys):
+        end = min(start + PART, len(keys))
+        end = int(np.searchsorted(keys, keys[end - 1] | ((1 << bits) - 1), side="right"))
+        yield keys[start:end]
+        start = end
 
 
 def wins(keys: Keys) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -46,9 +69,14 @@ def wins(keys: Keys) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def auc(keys: Keys) -> float:
     """Area under the ROC curve with ties counted half; NaN where one of the classes is absent."""
-    positives = int((keys & 1).sum())
-    pairs = positives * (len(keys) - positives)
-    return float(wins(keys)[1].sum()) / (2 * pairs) if pairs else float("nan")
+    doubled = positives = negatives = 0
+    for piece in pieces(keys, 1):
+        here = int((piece & 1).sum())
+        doubled += int(wins(piece)[1].sum()) + 2 * here * negatives
+        positives += here
+        negatives += len(piece) - here
+    pairs = positives * negatives
+    return float(doubled) / (2 * pairs) if pairs else float("nan")
 
 
 def grouped_auc(scores: Scores, labels: Labels, groups: NDArray[np.integer]) -> float:
@@ -56,8 +84,17 @@ def grouped_auc(scores: Scores, labels: Labels, groups: NDArray[np.integer]) -> 
 
     NaN where no group has both classes. ``groups`` are integers from 0 below 2^30.
     """
-    keys = (groups.astype(np.int64) << 33) | (sortable(scores) << 1) | (labels > 0)
+    keys = np.empty(len(scores), dtype=np.int64)
+    for part in parts(len(scores)):
+        keys[part] = (groups[part].astype(np.int64) << 33) | (sortable(scores[part]) << 1) | (labels[part] > 0)
     keys.sort()
+    found = [_auc_of_groups(piece) for piece in pieces(keys, 33)]
+    per_group, weights = (np.concatenate(values) for values in zip(*found, strict=True))
+    return float(np.average(per_group, weights=weights)) if len(per_group) else float("nan")
+
+
+def _auc_of_groups(keys: Keys) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """AUC and samples of each group that has both classes; above the score, ``keys`` have the group."""
     group = keys >> 33
     first = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
     samples = np.diff(first, append=len(keys))
@@ -69,10 +106,7 @@ def grouped_auc(scores: Scores, labels: Labels, groups: NDArray[np.integer]) -> 
     earlier = np.cumsum(negatives) - negatives
     doubled_wins = of_group - 2 * positives * earlier
     both = (positives > 0) & (negatives > 0)
-    if not both.any():
-        return float("nan")
-    per_group = doubled_wins[both] / (2 * positives[both] * negatives[both])
-    return float(np.average(per_group, weights=samples[both]))
+    return doubled_wins[both] / (2 * positives[both] * negatives[both]), samples[both]
 
 
 def probabilities(scores: Scores) -> NDArray[np.float64]:
@@ -86,6 +120,14 @@ def log_loss(p: NDArray[np.float64], labels: Labels) -> float:
     return float(-np.log(np.where(labels > 0, p, 1 - p)).mean())
 
 
+def mean_log_loss(scores: Scores, labels: Labels) -> float:
+    """:func:`log_loss` of the probabilities of ``scores``."""
+    if len(scores) <= PART:
+        return log_loss(probabilities(scores), labels)
+    losses = [log_loss(probabilities(scores[part]), labels[part]) for part in parts(len(scores))]
+    return float(np.average(losses, weights=[part.stop - part.start for part in parts(len(scores))]))
+
+
 def normalized_entropy(logloss: float, rate: float) -> float:
     """Log loss over that of always predicting the base ``rate`` of the same split (He et al., ADKDD 2014)."""
     return logloss / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
@@ -97,11 +139,18 @@ def calibration_error(keys: Keys, bins: int) -> float:
     Bins hold about equally many samples in order of score; equal scores share a bin, so that a constant prediction of
     the base rate has no error whatever the order of the samples.
     """
-    scores = keys >> 1
-    edges = scores[np.arange(bins) * len(keys) // bins]
-    starts = np.unique(np.searchsorted(scores, edges, side="left"))
+    edges = keys[np.arange(bins) * len(keys) // bins] >> 1
+    starts = np.unique(np.searchsorted(keys, edges << 1, side="left"))
     counts = np.diff(starts, append=len(keys))
-    bits = (scores - 2**31).astype(np.int32)
-    logits = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
-    gaps = np.add.reduceat((keys & 1) - probabilities(logits), starts) / counts
-    return float(np.average(np.abs(gaps), weights=counts))
+    gaps = np.array([_gap(keys[start : start + count]) for start, count in zip(starts, counts, strict=True)])
+    return float(np.average(np.abs(gaps / counts), weights=counts))
+
+
+def _gap(keys: Keys) -> float:
+    """Sum of labels minus sum of predictions."""
+    total = 0.0
+    for part in parts(len(keys)):
+        bits = ((keys[part] >> 1) - 2**31).astype(np.int32)
+        logits = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
+        total += np.add.reduceat((keys[part] & 1) - probabilities(logits), [0])[0]
+    return float(total)

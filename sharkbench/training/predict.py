@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sharkbench.data.dataset import Split
+from sharkbench.data.loader import batches
 
 
 @torch.inference_mode()
@@ -20,11 +21,11 @@ def predict(model: nn.Module, split: Split, batch_size: int = 8192) -> NDArray[n
     device = first.device if first is not None else torch.device("cpu")
     was_training = model.training
     model.eval()
+    scores, start = np.empty(split.labels.shape, dtype=np.float32), 0
     try:
-        parts = [
-            model(split.ids[i : i + batch_size].to(device), split.dense[i : i + batch_size].to(device)).float().cpu()
-            for i in range(0, len(split), batch_size)
-        ]
+        for ids, dense, _ in batches(split, batch_size):
+            scores[start : start + len(ids)] = model(ids.to(device), dense.to(device)).float().cpu().numpy()
+            start += len(ids)
     finally:
         model.train(was_training)
-    return torch.cat(parts).numpy() if parts else np.zeros((0, split.labels.shape[1]), dtype=np.float32)
+    return scores

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from sharkbench.measure.auc_blocks import MAX_BLOCKS, auc_blocks, with_auc_blocks
 from sharkbench.records import Quality
+from sharkbench.tasks import metrics
 
 
 @settings(deadline=None, max_examples=50)
@@ -36,6 +37,14 @@ def test_a_row_contributes_to_the_same_block_whatever_it_scores() -> None:
     changed = np.flatnonzero(np.subtract(after.positives, before.positives))
     assert changed.tolist() == [105 % MAX_BLOCKS]
     assert after.positives[5] == pytest.approx(0.5 + 0.5 / 3)
+
+
+def test_many_rows_are_worked_out_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=1000).astype(np.float32), rng.integers(0, 2, 1000)
+    at_once = auc_blocks(scores, labels)
+    monkeypatch.setattr(metrics, "PART", 130)
+    assert auc_blocks(scores, labels) == at_once
 
 
 def test_each_label_gets_its_own_blocks() -> None:

@@ -50,6 +50,29 @@ def test_grouped_auc_is_the_weighted_mean_over_mixed_groups(seed: int, n: int, l
         assert np.isnan(result)
 
 
+@cases
+@settings(max_examples=40, deadline=None)
+def test_many_scores_are_judged_a_part_at_a_time(seed: int, n: int, levels: int) -> None:
+    scores, labels = drawn(seed, n, levels)
+    groups = np.random.default_rng(seed).integers(max(n // 8, 1), size=n).astype(np.int32)
+
+    def judged() -> list[float]:
+        keys = metrics.sort_scores(scores, labels)
+        return [
+            metrics.auc(keys),
+            metrics.grouped_auc(scores, labels, groups),
+            metrics.mean_log_loss(scores, labels),
+            metrics.calibration_error(keys, 10),
+        ]
+
+    at_once = judged()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "PART", 7)
+        in_parts = judged()
+    np.testing.assert_array_equal(in_parts[:2], at_once[:2])
+    np.testing.assert_allclose(in_parts[2:], at_once[2:], rtol=1e-12, atol=1e-12)
+
+
 def test_log_loss_clips() -> None:
     scores, labels = drawn(0, 500, 100)
     p = metrics.probabilities(scores)

@@ -1,0 +1,169 @@
+"""Memory of preparation, training and scoring against the number of rows: 1, 4 and 16 million generated ones.
+
+    python benchmarks/training_memory.py --out results/training/training_memory.csv
+
+Rows of 8 fields with 27 thousand values in all, whatever the number of rows, go through the real preparation (a
+random split of 80, 10 and 10 percent), and in a process of their own through a whole epoch of training (a ``hash`` of
+half the bytes, D = 8, a small network, batches of 8192, the shuffle of any training), its validation, and the scores
+and metrics of the test split.
+
+From outside, each process is looked at a hundred times a second. ``anonymous`` bytes are its own (``RssAnon``);
+``resident`` ones (``VmRSS``; ``peak`` is the kernel's own mark) have the pages of libraries and mapped files as well,
+which the system may take back at any time. ``*_before`` is what the process has once a small data set has gone the
+same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+CARDINALITIES = (20_000, 5000, 1000, 500, 200, 100, 50, 10)
+BATCH = 8192
+
+
+def spec_of(rows: int) -> Any:
+    from sharkbench.data.spec import SyntheticSpec
+
+    return SyntheticSpec(rows=rows, cardinalities=CARDINALITIES)
+
+
+def say(stage: str, **facts: Any) -> None:
+    """Tell the watching process that a stage begins, or what was found."""
+    print(json.dumps({"stage": stage, **facts}), flush=True)
+
+
+def preparation(rows: int, cache: Path) -> None:
+    """In this process: prepare."""
+    from sharkbench.data.prepare import prepare
+
+    prepare(spec_of(1000), cache, progress=False)  # what libraries set up once
+    say("before")
+    time.sleep(0.1)
+    say("prepare")
+    prepare(spec_of(rows), cache, progress=False)
+    say("end")
+
+
+def training(rows: int, cache: Path) -> None:
+    """In this process: train one epoch, and judge on the test split."""
+    import torch
+
+    from sharkbench import registry
+    from sharkbench.backbones.config import DNN
+    from sharkbench.data.prepare import prepare
+    from sharkbench.measure.auc_blocks import with_auc_blocks
+    from sharkbench.measure.quality import predict, quality
+    from sharkbench.tasks.config import Ctr
+    from sharkbench.training.recipe import Recipe
+    from sharkbench.workbench import Workbench
+
+    torch.set_num_threads(1)
+
+    def run(count: int) -> None:
+        data = prepare(spec_of(count), cache, progress=False)
+        bench = Workbench(
+            dataset=data,
+            task=Ctr(),
+            backbone=DNN(hidden=(16,)),
+            dimension=8,
+            recipe=Recipe(optimizer="rowwise_adagrad", learning_rate=0.02, batch_size=BATCH, epochs=1),
+            seed=0,
+            budget=None,
+            shared=cache,
+            full_key="none",
+        )
+        say("train")
+        model = registry.parse({"name": "hash", "fraction": 0.5}).compress(bench)
+        cost = bench.ledger.total()
+        say("score")
+        test = data.splits["test"]
+        packed = model.pack()
+        scores = predict(packed, test)
+        found = with_auc_blocks(quality(scores, test, bench.schema.labels, bench.task), scores, test.labels.numpy())
+        say("end", samples=cost.samples, samples_per_second=cost.samples_per_second, auc=found["click"].auc)
+
+    run(1000)
+    say("before")
+    time.sleep(0.1)
+    run(rows)
+
+
+def watched(step: str, rows: int, cache: Path) -> dict[str, Any]:
+    """One step in a process of its own: the highest figures by stage, and what it told at the end."""
+    command = [sys.executable, __file__, "--step", step, "--rows", str(rows), "--cache", str(cache)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    status = Path(f"/proc/{process.pid}/status")
+    stage, warm = "", False
+    found: dict[str, Any] = {}
+    while process.poll() is None:
+        for line in process.stdout:
+            told = json.loads(line)
+            stage = told.pop("stage")
+            warm = warm or stage == "before"
+            found |= told if warm else {}
+        if warm and stage != "end":
+            lines = (line.split() for line in status.read_text().splitlines())
+            now = {words[0]: int(words[1]) * 1024 for words in lines if words[0] in ("RssAnon:", "VmRSS:", "VmHWM:")}
+            if now:  # a process that has just ended has none
+                for name, kind in (("anonymous", "RssAnon:"), ("resident", "VmRSS:")):
+                    key = f"{name}_{stage}"
+                    found[key] = max(found.get(key, 0), now[kind])
+                found[f"peak_{step}"] = now["VmHWM:"]
+        time.sleep(0.01)
+    for line in process.stdout:
+        found |= {name: value for name, value in json.loads(line).items() if name != "stage"}
+    if process.returncode:
+        sys.exit(f"{step} of {rows:,} rows ended with {process.returncode}")
+    return {(f"{step}_{name}" if name.endswith("before") else name): value for name, value in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 4_000_000, 16_000_000])
+    parser.add_argument("--step", choices=["preparation", "training"], help="do this, in this process")
+    parser.add_argument("--cache", type=Path, help="where prepared data is; with --step, or to keep it")
+    parser.add_argument("--out", type=Path, help="CSV to write")
+    args = parser.parse_args()
+    if args.step:
+        {"preparation": preparation, "training": training}[args.step](args.rows[0], args.cache)
+        return
+    table = []
+    for rows in args.rows:
+        with tempfile.TemporaryDirectory() as folder:
+            cache = args.cache or Path(folder)
+            begun = time.perf_counter()
+            row: dict[str, Any] = {"rows": rows, **watched("preparation", rows, cache)}
+            row["preparation_seconds"] = round(time.perf_counter() - begun, 1)
+            row |= watched("training", rows, cache)
+        row["samples_per_second"], row["auc"] = round(row["samples_per_second"]), round(row["auc"], 4)
+        table.append({**row, "hardware": f"{cpu_name()} {len(os.sched_getaffinity(0))} cores"})
+        print(json.dumps(table[-1], indent=1), flush=True)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        with args.out.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(table)
+
+
+def cpu_name() -> str:
+    """The processor, as the operating system names it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()
