@@ -22,8 +22,10 @@ from sharkbench.measure.auc_blocks import with_auc_blocks
 from sharkbench.measure.lookup import measure_speed
 from sharkbench.measure.memory import memory_of
 from sharkbench.measure.quality import predict, quality
+from sharkbench.method import Method
 from sharkbench.model import PackedModel
 from sharkbench.records import Epoch, Quality, Result, Speed
+from sharkbench.runner.companions import companions
 from sharkbench.runner.outcome import facts_of, infeasible
 from sharkbench.store import ENVIRONMENT, NOTES, Store, write_text
 from sharkbench.suite.run import RunSpec
@@ -58,20 +60,15 @@ def execute(
         OverBudget: the packed layer is larger than the budget.
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    torch.set_num_threads(spec.train.threads)
-    # Methods take their random numbers from the bench; what escapes that is the same every time too.
-    random.seed(spec.seed)
-    np.random.seed(spec.seed)
-    torch.manual_seed(spec.seed)
+    settle(spec)
     about = environment(threads=torch.get_num_threads(), kernels=kernels.in_use(), invocation=invocation)
     write_text(directory / ENVIRONMENT, about.model_dump_json(indent=1))
     dataset = open_dataset(spec, cache_dir)
     bench = Workbench.for_run(spec, dataset, shared, on_epoch, Store(shared.parent).checkpoints(spec.key))
     try:
-        method = spec.method
-        if method.budgeted and bench.budget is not None:
-            method = method.config_for(bench.budget, bench.shape)
-        model = method.compress(bench)
+        with companions(spec, shared=shared, cache_dir=cache_dir):
+            method = sized(spec, bench)
+            model = method.compress(bench)
     except Infeasible as error:
         return infeasible(
             spec,
@@ -116,6 +113,27 @@ def execute(
         history=bench.ledger.history,
         seconds=time.monotonic() - clock,
     )
+
+
+def settle(spec: RunSpec) -> None:
+    """Threads and random numbers of a process that is this run's alone."""
+    torch.set_num_threads(spec.train.threads)
+    # Methods take their random numbers from the bench; what escapes that is the same every time too.
+    random.seed(spec.seed)
+    np.random.seed(spec.seed)
+    torch.manual_seed(spec.seed)
+
+
+def sized(spec: RunSpec, bench: Workbench) -> Method:
+    """The run's method, its settings solved from the budget.
+
+    Raises:
+        Infeasible: it cannot reach the budget.
+    """
+    method: Method = spec.method
+    if method.budgeted and bench.budget is not None:
+        method = method.config_for(bench.budget, bench.shape)
+    return method
 
 
 def measure(spec: RunSpec, directory: Path, *, cache_dir: Path | None = None) -> Speed:

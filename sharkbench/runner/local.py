@@ -167,7 +167,7 @@ def _execute_and_measure(
     tally: _Tally,
 ) -> None:
     preload = {"sharkbench.runner.worker", *(name.partition(":")[0] for name in (job.execute, job.measure))}
-    threads = max((spec.train.threads for spec in specs), default=1)
+    threads = max((spec.train.cores for spec in specs), default=1)
     with executor_of(suite.executor, sorted(preload), threads=threads) as processes:
         schedule = Schedule(job, processes, stored, tally)
         try:

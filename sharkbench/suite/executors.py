@@ -22,7 +22,8 @@ class LocalExecutor(_Settings):
 
     name: Literal["local"] = "local"
     jobs: int | None = Field(None, ge=1)
-    """Runs at a time; ``--jobs`` wins over it. Unless given, as many as there are cores for the recipe's threads, and
+    """Runs at a time; ``--jobs`` wins over it. Unless given, as many as there are cores for the recipe's threads and
+    processes, and
     one where there is a GPU."""
     timeout: float | None = Field(None, gt=0)
     """Seconds after which a run is stopped and stored as failed."""
@@ -33,7 +34,7 @@ class LocalExecutor(_Settings):
         if self.jobs is not None:
             return self.jobs
         gpu = recipe.accelerator != "cpu" and Path("/dev/nvidia0").exists()
-        return 1 if gpu else max(1, len(os.sched_getaffinity(0)) // recipe.threads)
+        return 1 if gpu else max(1, len(os.sched_getaffinity(0)) // recipe.cores)
 
 
 def _address(value: str) -> str:

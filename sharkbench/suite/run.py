@@ -20,6 +20,9 @@ from sharkbench.training.recipe import Recipe
 OUTCOME_VERSION = 1
 """Raise it when a change of training, backbones, formats or metrics alters results: stored ones are then not reused."""
 
+_LATER = ("processes", "shard_tables")
+"""Settings of the recipe that change nothing at their defaults."""
+
 AnyMethod = Annotated[SerializeAsAny[Method], BeforeValidator(registry.parse)]
 
 
@@ -61,6 +64,9 @@ class RunSpec(BaseModel):
 
     def _outcome(self) -> dict[str, Any]:
         data = self.model_dump(mode="json", exclude={"suite", "method_label", "measure", "timeout", "dataset"})
+        for setting in _LATER:  # does not rename what was stored before there was such a setting
+            if data["train"][setting] == Recipe.model_fields[setting].default:
+                del data["train"][setting]
         if self.judged_on == "test":
             del data["judged_on"]
         return {**data, "dataset": self.fingerprint, "version": OUTCOME_VERSION}

@@ -130,6 +130,7 @@ class SyncedBatchNorm(nn.BatchNorm1d):
 
     group: Group
 
+    @torch.compiler.disable
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)

@@ -57,8 +57,8 @@ class Recipe(BaseModel):
     or how many runs share it."""
     processes: PositiveInt = 1
     """Processes that train a model together, each on its part of every batch (and on a GPU of its own, from
-    ``device`` on). ``batch_size`` is that of all together, and every sum and metric that of one process up to
-    rounding. Dropout and other chance differ."""
+    ``device`` on). ``batch_size`` is that of all together; losses, gradients and metrics are those of one process up to
+    rounding. What dropout draws is not."""
     shard_tables: bool = False
     """Divide the rows of the tables among the processes while a model trains, optimizer state included, where the
     layer can: full and composed tables, and low-precision ones. Otherwise each process holds all of them."""
@@ -70,7 +70,14 @@ class Recipe(BaseModel):
                 f"batch_size ({self.batch_size}) is that of all processes together; "
                 f"make it at least processes ({self.processes})"
             )
+        if self.shard_tables and self.processes == 1:
+            raise ValueError("shard_tables divides tables among processes; set processes to 2 or more as well")
         return self
+
+    @property
+    def cores(self) -> int:
+        """CPU cores that a run keeps busy."""
+        return self.threads * self.processes
 
     @property
     def sparse(self) -> bool:

@@ -78,15 +78,17 @@ def bench(case: str, folder: Path, processes: int, **changes: Any) -> Workbench:
     """The bench of a case; ``changes`` are of the recipe."""
     recipe = {
         "batch_size": 250, "epochs": 3, "learning_rate": 0.02, "init_std": 0.05, "accelerator": "cpu",
-        "validations_per_epoch": 2, "patience": 3, **CASES[case][1], **changes,
+        "validations_per_epoch": 2, "patience": 3, **CASES[case][1], **changes, "processes": processes,
     }  # fmt: skip
+    if processes == 1:
+        recipe["shard_tables"] = False
     return Workbench(
         dataset=dataset(),
         task=Ctr(),
         # A bias before batch normalisation has no gradient but rounding, which these optimizers make steps of.
         backbone=TypeAdapter(BackboneConfig).validate_python({**DEEPFM, "batch_norm": recipe["optimizer"] == "sgd"}),
         dimension=4,
-        recipe=Recipe.model_validate({**recipe, "processes": processes}),
+        recipe=Recipe.model_validate(recipe),
         seed=1,
         budget=None,
         shared=folder,

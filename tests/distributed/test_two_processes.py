@@ -79,3 +79,8 @@ def test_a_process_that_is_alone_is_told_how_to_start_the_others(
 def test_a_batch_has_a_row_for_each_process() -> None:
     with pytest.raises(ValidationError, match="batch_size"):
         Recipe(batch_size=3, processes=4)
+
+
+def test_tables_are_divided_among_several_or_not_at_all() -> None:
+    with pytest.raises(ValidationError, match="set processes to 2"):
+        Recipe(shard_tables=True)
