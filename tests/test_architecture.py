@@ -42,6 +42,7 @@ LAYERS = """
     embeddings model
     formats
     store
+    records
     shape
     seeds
     data
@@ -121,7 +122,7 @@ def test_imports_point_down() -> None:
 
 @pytest.mark.parametrize("room", ["tracking", "leaderboard"])
 def test_views_know_the_store_and_nothing_of_the_run(room: str) -> None:
-    allowed = {room, "store", "suite", "errors", "aligned"}
+    allowed = {room, "store", "records", "suite", "errors", "aligned"}
     files = [file for file in core_files() if room_of_file(file) == room]
 
     assert files

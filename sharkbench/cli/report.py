@@ -27,7 +27,7 @@ def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
 
     loaded, out_dir = opened(suite, settings, out)
     with archive.opened(out_dir) as store:
-        paths = write_report(store, loaded, out_dir, method_cards())
+        paths = write_report(store, loaded, out_dir, method_cards(), _kept())
     for path in paths:
         print(path)
     if _attach(loaded, out_dir, paths):
@@ -42,7 +42,7 @@ def report_at_the_end(suite: Suite, out: Path) -> Path | None:
     from sharkbench.store import Store
 
     try:
-        paths = write_report(Store(out), suite, out, method_cards())
+        paths = write_report(Store(out), suite, out, method_cards(), _kept())
     except Exception as error:
         said = " ".join(str(error).split())
         print(
@@ -103,6 +103,13 @@ def method_cards() -> dict[str, MethodCard]:
         name: MethodCard(method.title, method.paper, method.year, method.family, inspect.getdoc(method) or "")
         for name, method in registry.available().items()
     }
+
+
+def _kept() -> Path:
+    """Where parts that are the same in every report are kept."""
+    from sharkbench.data.cache import default_cache_dir
+
+    return default_cache_dir() / "report"
 
 
 def _attach(suite: Suite, out: Path, files: list[Path]) -> bool:

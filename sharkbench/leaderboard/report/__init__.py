@@ -21,7 +21,9 @@ from sharkbench.suite.model import Suite
 REPORT, PLOTS = "report.html", "plots"
 
 
-def write_report(store: Store, suite: Suite, out: Path, cards: Mapping[str, MethodCard]) -> list[Path]:
+def write_report(
+    store: Store, suite: Suite, out: Path, cards: Mapping[str, MethodCard], kept: Path | None = None
+) -> list[Path]:
     """Write the report of what ``store`` holds now into ``out``.
 
     Args:
@@ -29,6 +31,7 @@ def write_report(store: Store, suite: Suite, out: Path, cards: Mapping[str, Meth
         suite: gives the report its name, description, published values and claims; results are those of the store,
             whatever the suite asks for.
         cards: what is known of methods, by name.
+        kept: folder for what takes seconds to make and is the same in every report.
 
     Returns:
         The report first, then tables and images.
@@ -45,6 +48,7 @@ def write_report(store: Store, suite: Suite, out: Path, cards: Mapping[str, Meth
             method_pages(standings, store, cards),
             compare_with_published(cells, suite.references),
             findings_of(store, suite.claims) if suite.claims else [],
+            kept,
         ),
     )
     if store.out == out:

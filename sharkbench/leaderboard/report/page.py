@@ -14,10 +14,10 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jinja2
-import vl_convert
 from markupsafe import Markup
 
 from sharkbench.leaderboard import figures
@@ -25,6 +25,7 @@ from sharkbench.leaderboard.aggregate import summaries
 from sharkbench.leaderboard.claims import Finding
 from sharkbench.leaderboard.published import Comparison
 from sharkbench.leaderboard.report import charts, content, series
+from sharkbench.leaderboard.report.bundle import bundle
 from sharkbench.leaderboard.report.rows import HEADINGS, RUN_HEADINGS, WIDTH, Row, position, row_of, run_entries
 from sharkbench.leaderboard.standings import Standing
 
@@ -40,11 +41,12 @@ def render(
     pages: Sequence[content.MethodPage],
     published: Sequence[Comparison],
     claims: Sequence[Finding],
+    kept: Path | None = None,
 ) -> str:
-    """The HTML of the whole report."""
+    """The HTML of the whole report; ``kept`` is where :func:`bundle` keeps its script."""
     rows = {standing.cell.name: row_of(standing) for standing in standings}
     assets = resources.files(__package__) / "assets"
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=charts.VERSION)
+    script_of_plots = bundle(kept)
     script = (assets / "report.js").read_text(encoding="utf-8")
     runs = content.runs_of(standing.cell for standing in standings)
     environment = jinja2.Environment(
@@ -55,9 +57,9 @@ def render(
     return template.render(
         title=title,
         description=description,
-        policy=_policy([bundle, script]),
+        policy=_policy([script_of_plots, script]),
         style=Markup((assets / "report.css").read_text(encoding="utf-8")),
-        bundle=Markup(bundle),
+        bundle=Markup(script_of_plots),
         script=Markup(script),
         data=embedded(_data(standings, pages)),
         facts=[(term, values) for term, values in content.facts(runs) if values],
