@@ -160,6 +160,19 @@ def test_large_files_are_linked_and_not_copied(store: Store, client: Any) -> Non
     assert (attached / "result.json").samefile(directory / "result.json")
 
 
+def test_a_database_elsewhere_has_its_files_beside_it(
+    store: Store, tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "elsewhere" / "all.db"
+    file.parent.mkdir()
+    shutil.copy(empty_database, file)
+    put(store, a_full_result())
+    assert track(a_suite(uri=f"sqlite:///{file}"), store.out) == 1
+    assert list(file.parent.glob("mlartifacts/**/result.json"))
+    assert not (tmp_path / "mlruns").exists()
+
+
 def test_the_invocation_is_recorded_as_it_goes_and_its_end_too(store: Store, client: Any) -> None:
     put(store, a_result("aa"), an_environment("now"))
     tracker = Tracker(a_suite(), store, "now")

@@ -76,8 +76,9 @@ class Tracker:
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        # Beside the database if that is ours; a server has its own place for artifacts.
-        place = None if self.suite.tracking.uri else (self.store.out / "mlartifacts").resolve().as_uri()
+        # Beside the database, if that is a file; a server has its own place for artifacts.
+        database = sqlite_file(tracking_uri(self.suite, self.store.out))
+        place = (database.parent / "mlartifacts").resolve().as_uri() if database is not None else None
         return str(self.client.create_experiment(self.suite.name, artifact_location=place))
 
     def _known(self) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
