@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 EPSILON = 1e-7
 """Probabilities are clipped to ``[EPSILON, 1 - EPSILON]`` in the log loss, as in BARS."""
 
-PART = 1 << 22
+PART = 1 << 19
 """Scores that are looked at at a time. Up to so many, float sums are those of one pass."""
 
 Scores = NDArray[np.float32]
@@ -88,6 +88,8 @@ def grouped_auc(scores: Scores, labels: Labels, groups: NDArray[np.integer]) -> 
     for part in parts(len(scores)):
         keys[part] = (groups[part].astype(np.int64) << 33) | (sortable(scores[part]) << 1) | (labels[part] > 0)
     keys.sort()
+    if not len(keys):
+        return float("nan")
     found = [_auc_of_groups(piece) for piece in pieces(keys, 33)]
     per_group, weights = (np.concatenate(values) for values in zip(*found, strict=True))
     return float(np.average(per_group, weights=weights)) if len(per_group) else float("nan")

@@ -50,6 +50,11 @@ def test_grouped_auc_is_the_weighted_mean_over_mixed_groups(seed: int, n: int, l
         assert np.isnan(result)
 
 
+def test_no_rows_have_no_grouped_auc() -> None:
+    none = np.zeros(0)
+    assert np.isnan(metrics.grouped_auc(none.astype(np.float32), none, none.astype(np.int32)))
+
+
 @cases
 @settings(max_examples=40, deadline=None)
 def test_many_scores_are_judged_a_part_at_a_time(seed: int, n: int, levels: int) -> None:
