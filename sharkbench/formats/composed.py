@@ -171,16 +171,20 @@ class Composed(Format):
             assert isinstance(self.chosen, TierIndex)
             index = self.chosen
             own[6:] = [self.head, index.planes, index.bases, index.bases.itemsize, self.codec.row_bytes(self.width)]
-        functions = []
+        functions, lines = [], []
         for j, (part, width) in enumerate(zip(self.functions, self.widths, strict=True)):
             words = [
                 [*f.words(rows), base]
                 for f, rows, base in zip(part, self.cardinalities.tolist(), self.bases[j].tolist(), strict=True)
             ]
-            functions.append(torch.from_numpy(np.array(words, dtype=np.uint64).view(np.int64)))
+            by_field = np.array(words, dtype=np.uint64).view(np.int64)
+            functions.append(torch.from_numpy(by_field))
+            # An array per word over the columns, and over the first ones again: any eight neighbours stand in a row.
+            again = self.column_fields[np.arange(len(self.column_fields) + 8) % len(self.column_fields)]
+            lines.append(torch.from_numpy(np.ascontiguousarray(by_field[again].T)))
             operation = OPERATIONS[self.operations[j - 1]] if j else 0
             own += [getattr(self, f"table{j}"), width, self.codec.row_bytes(width), operation, functions[j]]
-        return [self.program(COMPOSED, columns, own)]
+        return [self.program(COMPOSED, columns, [*own, *lines])]
 
     def nbytes_by_field(self) -> dict[str, int]:
         total: dict[str, int] = {}

@@ -1,6 +1,8 @@
 /* Every kernel for one instruction set: the including file names the set and its ISA level. */
 #include "kernels.h"
 
+#include "walk.h"
+
 #include "decode.h"
 
 #include "composed.h"

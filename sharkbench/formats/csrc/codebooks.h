@@ -18,14 +18,13 @@ INLINE uint32_t read_code(const uint8_t *codes, int64_t part, int64_t bits) {
     return window >> shift & ((1u << bits) - 1);
 }
 
-INLINE void copy_floats(float *out, const float *from, int64_t width) {
+INLINE void copy_word(float *out, const float *from, int64_t width) {
     switch (width) {
         case 1: out[0] = from[0]; break;
         case 2: memcpy(out, from, 8); break;
         case 4: memcpy(out, from, 16); break;
         case 8: memcpy(out, from, 32); break;
-        case 16: memcpy(out, from, 64); break;
-        default: memcpy(out, from, 4 * width);
+        default: copy_floats((const uint8_t *)from, out, width);
     }
 }
 
@@ -34,7 +33,7 @@ INLINE void product_row(const uint8_t *codes, int64_t bits, int64_t parts, const
                         float *out) {
     for (int64_t j = 0; j < parts; j++) {
         const float *book = (const float *)part[j].book;
-        copy_floats(out + j * width, book + (shift + read_code(codes, j, bits)) * width, width);
+        copy_word(out + j * width, book + (shift + read_code(codes, j, bits)) * width, width);
     }
 }
 
@@ -55,40 +54,58 @@ INLINE void any_row(const uint8_t *codes, int64_t bits, int64_t parts, const Par
     }
 }
 
+/* What the steps know of a lookup of codes. */
+typedef struct {
+    const uint8_t *codes;
+    TierIndex index;
+    const int64_t *field, *bits;
+    const Part *parts;
+    int64_t count, add, codewords, equal, width;
+    Codec codec;
+    float *scratch;
+} Codebooks;
+
+INLINE void codes_find(const void *what, Spots *spots) {
+    const Codebooks *books = what;
+    for (int i = 0; i < spots->count; i++) prefetch_index(&books->index, spots->row[i]);
+}
+
+INLINE void codes_fetch(const void *what, Spots *spots, int i) {
+    const Codebooks *books = what;
+    int64_t address;
+    const int64_t tier = find(&books->index, spots->row[i], &address);
+    spots->place[i] = tier;
+    spots->source[i] = books->codes + address;
+    prefetch_row(spots->source[i], books->index.sizes[tier]);
+    prefetch_target(spots->target[i], books->width);
+}
+
+INLINE void codes_serve(const void *what, Spots *spots, int i) {
+    const Codebooks *books = what;
+    const Part *part = books->parts;
+    const int64_t bits = books->bits[spots->place[i]], shift = books->codewords * books->field[spots->column[i]];
+    const uint8_t *codes = spots->source[i];
+    float *out = spots->target[i];
+    if (books->equal && bits == 8 && books->count == 8 && part[0].width == 2)
+        product_row(codes, 8, 8, part, shift, 2, out);
+    else if (books->equal && bits == 8 && books->count == 8 && part[0].width == 8)
+        product_row(codes, 8, 8, part, shift, 8, out);
+    else if (books->equal)
+        product_row(codes, bits, books->count, part, shift, part[0].width, out);
+    else
+        any_row(codes, bits, books->count, part, shift, books->add, &books->codec, out, books->scratch);
+}
+
 static int codebooks_kernel(const Job *job, int64_t begin, int64_t end) {
-    const int64_t *program = job->program, *own = program + FIRST_OWN_WORD, columns = program[COLUMNS];
-    const int64_t *table = (const int64_t *)program[COLUMN_TABLE], *base = table + BASE * columns;
-    const int64_t *field = table + FIELD * columns, *bits = own + 14;
-    const uint8_t *codes = (const uint8_t *)own[0];
-    const int64_t parts = own[6], add = own[7], codewords = own[8];
-    const Part *part = (const Part *)own[22];
-    const Codec codec = read_codec(own + 9);
-    int64_t equal = codec.dtype == FP32 && !add;
-    for (int64_t j = 1; j < parts; j++) equal &= part[j].width == part[0].width;
-    TierIndex index = read_index(own + 2, own[1]);
-    for (int64_t t = 0; t < own[1]; t++) index.sizes[t] = (parts * bits[t] + 7) >> 3;
-    float scratch[program[WIDTH]];
-    Spot spots[BLOCK];
-    Walk walk = walk_over(job, begin, end);
-    for (int count; (count = walk_on(&walk, spots, BLOCK)) > 0;) {
-        for (int i = 0; i < count; i++) prefetch_index(&index, spots[i].local += base[spots[i].column]);
-        for (int i = 0; i < count; i++) {
-            int64_t address;
-            spots[i].local = find(&index, spots[i].local, &address);
-            spots[i].source = codes + address;
-            prefetch_row(spots[i].source, index.sizes[spots[i].local]);
-        }
-        for (int i = 0; i < count; i++) {
-            const int64_t width = bits[spots[i].local], shift = codewords * field[spots[i].column];
-            if (equal && width == 8 && parts == 8 && part[0].width == 2)
-                product_row(spots[i].source, 8, 8, part, shift, 2, spots[i].target);
-            else if (equal && width == 8 && parts == 8 && part[0].width == 8)
-                product_row(spots[i].source, 8, 8, part, shift, 8, spots[i].target);
-            else if (equal)
-                product_row(spots[i].source, width, parts, part, shift, part[0].width, spots[i].target);
-            else
-                any_row(spots[i].source, width, parts, part, shift, add, &codec, spots[i].target, scratch);
-        }
-    }
-    return walk.outside;
+    const int64_t *program = job->program, *own = program + FIRST_OWN_WORD, width = program[WIDTH];
+    const int64_t *field = (const int64_t *)program[COLUMN_TABLE] + FIELD * program[COLUMNS];
+    const Part *parts = (const Part *)own[22];
+    float scratch[width];
+    Codebooks books = {(const uint8_t *)own[0], read_index(own + 2), field, own + 14, parts, own[6], own[7], own[8], 0, width,
+                       read_codec(own + 9), scratch};
+    books.equal = books.codec.dtype == FP32 && !books.add;
+    for (int64_t j = 1; j < books.count; j++) books.equal &= parts[j].width == parts[0].width;
+    for (int64_t t = 0; t < own[1]; t++) books.index.sizes[t] = (books.count * books.bits[t] + 7) >> 3;
+    weigh(&books.index);
+    return pipeline(job, begin, end, &books, codes_find, codes_fetch, codes_serve);
 }

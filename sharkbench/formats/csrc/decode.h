@@ -2,12 +2,6 @@
  *
  * Products and sums are rounded one by one (no fused multiply-add), so that every build gives the same bits.
  */
-#if ISA
-#include <immintrin.h>
-#endif
-
-#define INLINE static inline __attribute__((always_inline))
-
 /* As many floats as one register of the instruction set holds, at any address. */
 enum { LANES = ISA == 3 ? 16 : ISA == 2 ? 8 : 4 };
 typedef float Vector __attribute__((vector_size(4 * LANES)));
@@ -58,13 +52,30 @@ INLINE float load_half(const uint8_t *at) {
     return half_to_float(half);
 }
 
+#if ISA == 3
+/* The first `left` of 16 lanes. */
+INLINE __mmask16 first_lanes(int64_t left) { return left < 16 ? (__mmask16)((1 << left) - 1) : 0xffff; }
+#endif
+
+INLINE void copy_floats(const uint8_t *row, float *out, int64_t count) {
+#if ISA == 3
+    for (int64_t k = 0; k < count; k += 16) {
+        const __mmask16 lanes = first_lanes(count - k);
+        _mm512_mask_storeu_ps(out + k, lanes, _mm512_maskz_loadu_ps(lanes, row + 4 * k));
+    }
+#else
+    memcpy(out, row, 4 * count);
+#endif
+}
+
 INLINE void decode_halves(const uint8_t *row, float *out, int64_t count) {
     int64_t k = 0;
 #if ISA == 3
-    for (; k + 16 <= count; k += 16)
-        _mm512_storeu_ps(out + k, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(row + 2 * k))));
-#endif
-#if ISA
+    for (; k < count; k += 16) {
+        const __mmask16 lanes = first_lanes(count - k);
+        _mm512_mask_storeu_ps(out + k, lanes, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, row + 2 * k)));
+    }
+#elif ISA == 2
     for (; k + 8 <= count; k += 8)
         _mm256_storeu_ps(out + k, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(row + 2 * k))));
 #endif
@@ -72,7 +83,15 @@ INLINE void decode_halves(const uint8_t *row, float *out, int64_t count) {
 }
 
 INLINE void decode_bfloats(const uint8_t *row, float *out, int64_t count) {
-    for (int64_t k = 0; k < count; k++) {
+    int64_t k = 0;
+#if ISA == 3
+    for (; k < count; k += 16) {
+        const __mmask16 lanes = first_lanes(count - k);
+        const __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, row + 2 * k));
+        _mm512_mask_storeu_epi32(out + k, lanes, _mm512_slli_epi32(high, 16));
+    }
+#endif
+    for (; k < count; k++) {
         uint16_t high;
         memcpy(&high, row + 2 * k, 2);
         uint32_t bits = (uint32_t)high << 16;
@@ -80,20 +99,28 @@ INLINE void decode_bfloats(const uint8_t *row, float *out, int64_t count) {
     }
 }
 
+/* Codes as numbers: the product and the sum rounded one by one. */
+#if ISA == 3
+INLINE void store_codes(float *out, __mmask16 lanes, __m512i codes, float scale, float offset) {
+    const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(codes), _mm512_set1_ps(scale));
+    _mm512_mask_storeu_ps(out, lanes, _mm512_add_ps(product, _mm512_set1_ps(offset)));
+}
+#elif ISA == 2
+INLINE void store_codes(float *out, __m128i bytes, float scale, float offset) {
+    const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), _mm256_set1_ps(scale));
+    _mm256_storeu_ps(out, _mm256_add_ps(product, _mm256_set1_ps(offset)));
+}
+#endif
+
 INLINE void decode_bytes(const uint8_t *codes, float *out, int64_t count, float scale, float offset) {
     int64_t k = 0;
 #if ISA == 3
-    const __m512 s = _mm512_set1_ps(scale), o = _mm512_set1_ps(offset);
-    for (; k + 16 <= count; k += 16) {
-        __m512 x = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(codes + k))));
-        _mm512_storeu_ps(out + k, _mm512_add_ps(_mm512_mul_ps(x, s), o));
+    for (; k < count; k += 16) {
+        const __mmask16 lanes = first_lanes(count - k);
+        store_codes(out + k, lanes, _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes, codes + k)), scale, offset);
     }
 #elif ISA == 2
-    const __m256 s = _mm256_set1_ps(scale), o = _mm256_set1_ps(offset);
-    for (; k + 8 <= count; k += 8) {
-        __m256 x = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(codes + k))));
-        _mm256_storeu_ps(out + k, _mm256_add_ps(_mm256_mul_ps(x, s), o));
-    }
+    for (; k + 8 <= count; k += 8) store_codes(out + k, _mm_loadl_epi64((const __m128i *)(codes + k)), scale, offset);
 #endif
     for (; k < count; k++) out[k] = (float)codes[k] * scale + offset;
 }
@@ -102,51 +129,86 @@ INLINE void decode_nibbles(const uint8_t *packed, float *out, int64_t count, flo
     int64_t k = 0;
 #if ISA
     const __m128i low = _mm_set1_epi8(15);
+#endif
+#if ISA == 3
+    for (; k < count; k += 16) {
+        const __mmask16 lanes = first_lanes(count - k);
+        const __m128i bytes = count - k < 16 ? _mm_maskz_loadu_epi8(first_lanes((count - k + 1) >> 1), packed + k / 2)
+                                             : _mm_loadl_epi64((const __m128i *)(packed + k / 2));
+        const __m128i codes =
+            _mm_unpacklo_epi8(_mm_and_si128(bytes, low), _mm_and_si128(_mm_srli_epi16(bytes, 4), low));
+        store_codes(out + k, lanes, _mm512_cvtepu8_epi32(codes), scale, offset);
+    }
+#elif ISA == 2
     for (; k + 16 <= count; k += 16) {
         const __m128i bytes = _mm_loadl_epi64((const __m128i *)(packed + k / 2));
-        uint8_t codes[16];
-        _mm_storeu_si128((__m128i *)codes, _mm_unpacklo_epi8(_mm_and_si128(bytes, low),
-                                                             _mm_and_si128(_mm_srli_epi16(bytes, 4), low)));
-        decode_bytes(codes, out + k, 16, scale, offset);
+        const __m128i codes =
+            _mm_unpacklo_epi8(_mm_and_si128(bytes, low), _mm_and_si128(_mm_srli_epi16(bytes, 4), low));
+        store_codes(out + k, codes, scale, offset);
+        store_codes(out + k + 8, _mm_srli_si128(codes, 8), scale, offset);
     }
 #endif
     for (; k < count; k++) out[k] = (float)(packed[k >> 1] >> (4 * (k & 1)) & 15) * scale + offset;
 }
 
-/* Two bits and one: few values, so they are computed once per row and picked. */
+#if ISA == 3
+/* Codes of `bits` bits (1 or 2), 16 of them from the bytes that hold `count`. */
+INLINE __m512i short_codes(const uint8_t *packed, int bits, int64_t count) {
+    const int64_t bytes = (count * bits + 7) >> 3;
+    uint32_t word = 0;
+    if (count >= 16)
+        memcpy(&word, packed, 2 * bits);
+    else
+        for (int64_t b = 0; b < bytes; b++) word |= (uint32_t)packed[b] << (8 * b);
+    const __m512i steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i shifts = bits == 2 ? _mm512_slli_epi32(steps, 1) : steps;
+    return _mm512_and_si512(_mm512_srlv_epi32(_mm512_set1_epi32((int32_t)word), shifts), _mm512_set1_epi32((1 << bits) - 1));
+}
+#endif
+
 INLINE void decode_pairs(const uint8_t *packed, float *out, int64_t count, float scale, float offset) {
-    const float values[4] = {0.0f * scale + offset, scale + offset, 2.0f * scale + offset, 3.0f * scale + offset};
     int64_t k = 0;
 #if ISA == 3
-    const __m512 table = _mm512_broadcast_f32x4(_mm_loadu_ps(values));
-    const __m512i shifts = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    for (; k + 16 <= count; k += 16) {
-        int32_t word;
-        memcpy(&word, packed + k / 4, 4);
-        const __m512i codes = _mm512_and_si512(_mm512_srlv_epi32(_mm512_set1_epi32(word), shifts), _mm512_set1_epi32(3));
-        _mm512_storeu_ps(out + k, _mm512_permutexvar_ps(codes, table));
-    }
+    for (; k < count; k += 16)
+        store_codes(out + k, first_lanes(count - k), short_codes(packed + k / 4, 2, count - k), scale, offset);
 #endif
-    for (; k < count; k++) out[k] = values[packed[k >> 2] >> (2 * (k & 3)) & 3];
+    for (; k < count; k++) out[k] = (float)(packed[k >> 2] >> (2 * (k & 3)) & 3) * scale + offset;
 }
 
 INLINE void decode_signs(const uint8_t *packed, float *out, int64_t count, float scale, float offset) {
-    const float values[2] = {0.0f * scale + offset, scale + offset};
     int64_t k = 0;
 #if ISA == 3
-    for (; k + 16 <= count; k += 16) {
-        uint16_t mask;
-        memcpy(&mask, packed + k / 8, 2);
-        _mm512_storeu_ps(out + k, _mm512_mask_blend_ps(mask, _mm512_set1_ps(values[0]), _mm512_set1_ps(values[1])));
-    }
+    for (; k < count; k += 16)
+        store_codes(out + k, first_lanes(count - k), short_codes(packed + k / 8, 1, count - k), scale, offset);
 #endif
-    for (; k < count; k++) out[k] = values[packed[k >> 3] >> (k & 7) & 1];
+    for (; k < count; k++) out[k] = (float)(packed[k >> 3] >> (k & 7) & 1) * scale + offset;
+}
+
+/* The scale and the offset of an integer row. */
+INLINE void read_scale(const Codec *codec, int64_t bits, const uint8_t *numbers, float *scale, float *offset) {
+    if (codec->symmetric) {
+        *scale = codec->scale_bytes == 4 ? load_float(numbers) : load_half(numbers);
+        *offset = *scale * -(bits == 1 ? 0.5f : (float)(1 << (bits - 1)));
+        return;
+    }
+    if (codec->scale_bytes == 4) {
+        *scale = load_float(numbers), *offset = load_float(numbers + 4);
+        return;
+    }
+#if ISA
+    int32_t word;
+    memcpy(&word, numbers, 4);
+    const __m128 both = _mm_cvtph_ps(_mm_cvtsi32_si128(word));
+    *scale = _mm_cvtss_f32(both), *offset = _mm_cvtss_f32(_mm_movehdup_ps(both));
+#else
+    *scale = load_half(numbers), *offset = load_half(numbers + 2);
+#endif
 }
 
 /* `dtype` and `width` are constants where the caller has specialised on them. */
 INLINE void decode_row(const Codec *codec, int64_t dtype, int64_t width, const uint8_t *row, float *out) {
     if (dtype == FP32) {
-        memcpy(out, row, 4 * width);
+        copy_floats(row, out, width);
         return;
     }
     if (dtype == FP16) {
@@ -158,15 +220,24 @@ INLINE void decode_row(const Codec *codec, int64_t dtype, int64_t width, const u
         return;
     }
     const int64_t body = width - codec->tail, bits = dtype == INT8 ? 8 : dtype == INT4 ? 4 : dtype == INT2 ? 2 : 1;
-    const uint8_t *after = row + ((body * bits + 7) >> 3), *numbers = after + 2 * codec->tail;
-    const float scale = codec->scale_bytes == 4 ? load_float(numbers) : load_half(numbers);
-    const float zero = bits == 1 ? 0.5f : (float)(1 << (bits - 1));
-    const float offset = codec->symmetric          ? scale * -zero
-                         : codec->scale_bytes == 4 ? load_float(numbers + 4)
-                                                   : load_half(numbers + 2);
+    const uint8_t *after = row + ((body * bits + 7) >> 3);
+    float scale, offset;
+    read_scale(codec, bits, after + 2 * codec->tail, &scale, &offset);
     if (dtype == INT8) decode_bytes(row, out, body, scale, offset);
     if (dtype == INT4) decode_nibbles(row, out, body, scale, offset);
     if (dtype == INT2) decode_pairs(row, out, body, scale, offset);
     if (dtype == INT1) decode_signs(row, out, body, scale, offset);
     for (int64_t k = 0; k < codec->tail; k++) out[body + k] = load_half(after + 2 * k);
+}
+
+INLINE void decode_any(const Codec *codec, int64_t width, const uint8_t *row, float *out) {
+    switch (codec->dtype) {
+        case FP32: decode_row(codec, FP32, width, row, out); break;
+        case FP16: decode_row(codec, FP16, width, row, out); break;
+        case BF16: decode_row(codec, BF16, width, row, out); break;
+        case INT8: decode_row(codec, INT8, width, row, out); break;
+        case INT4: decode_row(codec, INT4, width, row, out); break;
+        case INT2: decode_row(codec, INT2, width, row, out); break;
+        default: decode_row(codec, INT1, width, row, out);
+    }
 }

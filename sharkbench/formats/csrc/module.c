@@ -99,9 +99,12 @@ static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t nargs) 
     }
     const uint8_t *table = (const uint8_t *)values[0];
     const int64_t row_bytes = values[1], *rows = (const int64_t *)values[2], count = values[3];
+    const int64_t ahead = 16;
     uint64_t sum = 0;
     for (int64_t i = 0; i < count; i++) {
-        if (i + AHEAD < count) prefetch_row(table + rows[i + AHEAD] * row_bytes, row_bytes);
+        const uint8_t *next = table + rows[i + ahead < count ? i + ahead : i] * row_bytes;
+        for (int64_t at = 0; at < row_bytes; at += 64) __builtin_prefetch(next + at);
+        __builtin_prefetch(next + row_bytes - 1);
         const uint8_t *row = table + rows[i] * row_bytes;
         for (int64_t at = 0; at < row_bytes; at += 64) sum += row[at];
         sum += row[row_bytes - 1];

@@ -20,32 +20,42 @@ INLINE void project(const float *row, int64_t dimension, const float *matrix, co
     }
 }
 
-INLINE int projected_loop(const Job *job, int64_t begin, int64_t end, int64_t width) {
-    const int64_t *program = job->program, *own = program + FIRST_OWN_WORD, columns = program[COLUMNS];
-    const int64_t *field = (const int64_t *)program[COLUMN_TABLE] + FIELD * columns;
-    const Group *groups = (const Group *)own[0];
-    float scratch[own[1]];
-    Spot spots[BLOCK];
-    Walk walk = walk_over(job, begin, end);
-    for (int count; (count = walk_on(&walk, spots, BLOCK)) > 0;) {
-        for (int i = 0; i < count; i++) {
-            const Group *group = groups + field[spots[i].column];
-            spots[i].source = (const uint8_t *)group->rows + (group->first + spots[i].local) * group->codec.row_bytes;
-            prefetch_row(spots[i].source, group->codec.row_bytes);
-        }
-        for (int i = 0; i < count; i++) {
-            const Group *group = groups + field[spots[i].column];
-            const float *bias = (const float *)group->bias;
-            if (group->matrix) {
-                decode_any(&group->codec, group->dimension, spots[i].source, scratch);
-                project(scratch, group->dimension, (const float *)group->matrix, bias, spots[i].target, width);
-            } else {
-                decode_any(&group->codec, width, spots[i].source, spots[i].target);
-                if (bias) combine(spots[i].target, bias, 0, spots[i].target, width, 0);
-            }
-        }
+/* What the steps know of a lookup of short rows. */
+typedef struct {
+    const Group *groups;
+    const int64_t *field;
+    int64_t width;
+    float *scratch;
+} Projection;
+
+INLINE void projected_fetch(const void *what, Spots *spots, int i) {
+    const Projection *all = what;
+    const Group *group = all->groups + all->field[spots->column[i]];
+    spots->source[i] = (const uint8_t *)group->rows + (group->first + spots->local[i]) * group->codec.row_bytes;
+    prefetch_row(spots->source[i], group->codec.row_bytes);
+    prefetch_target(spots->target[i], all->width);
+}
+
+INLINE void projected_serve(const void *what, Spots *spots, int i) {
+    const Projection *all = what;
+    const Group *group = all->groups + all->field[spots->column[i]];
+    const float *bias = (const float *)group->bias;
+    float *out = spots->target[i];
+    if (group->matrix) {
+        decode_any(&group->codec, group->dimension, spots->source[i], all->scratch);
+        project(all->scratch, group->dimension, (const float *)group->matrix, bias, out, all->width);
+    } else {
+        decode_any(&group->codec, all->width, spots->source[i], out);
+        if (bias) combine(out, bias, 0, out, all->width, 0);
     }
-    return walk.outside;
+}
+
+INLINE int projected_loop(const Job *job, int64_t begin, int64_t end, int64_t width) {
+    const int64_t *program = job->program, *own = program + FIRST_OWN_WORD;
+    float scratch[own[1]];
+    const Projection all = {(const Group *)own[0], (const int64_t *)program[COLUMN_TABLE] + FIELD * program[COLUMNS], width,
+                            scratch};
+    return pipeline(job, begin, end, &all, 0, projected_fetch, projected_serve);
 }
 
 static int projected_kernel(const Job *job, int64_t begin, int64_t end) {

@@ -9,7 +9,7 @@ INLINE uint64_t mix(uint64_t x) {
 /* `count` numbers from place `from` on, which do not pass the end of the array. */
 INLINE void copy_piece(const uint8_t *array, int64_t dtype, int64_t from, int64_t count, float *out) {
     if (dtype == FP32)
-        for (int64_t k = 0; k < count; k++) out[k] = load_float(array + 4 * (from + k));
+        copy_floats(array + 4 * from, out, count);
     else if (dtype == FP16)
         decode_halves(array + 2 * from, out, count);
     else
@@ -18,46 +18,61 @@ INLINE void copy_piece(const uint8_t *array, int64_t dtype, int64_t from, int64_
 
 enum { MOST_CHUNKS = 64 };
 
-INLINE int shared_array_loop(const Job *job, int64_t begin, int64_t end, int64_t width, int64_t block, int64_t dtype) {
-    const int64_t *program = job->program, *own = program + FIRST_OWN_WORD, columns = program[COLUMNS];
-    const int64_t *start = (const int64_t *)program[COLUMN_TABLE] + START * columns;
-    const uint8_t *array = (const uint8_t *)own[0];
-    const int64_t size = own[2], is_signed = own[5], bytes = dtype == FP32 ? 4 : 2;
-    const uint64_t seed = (uint64_t)own[4];
-    const int64_t chunks = (width + block - 1) / block;
-    uint64_t hashes[SMALL_BLOCK * MOST_CHUNKS];
-    Spot spots[SMALL_BLOCK];
-    Walk walk = walk_over(job, begin, end);
-    /* Rows of very many chunks are hashed a second time instead of kept. */
-    const int keeps = chunks <= MOST_CHUNKS;
-    for (int count; (count = walk_on(&walk, spots, SMALL_BLOCK)) > 0;) {
-        for (int i = 0; keeps && i < count; i++) {
-            const uint64_t key = (uint64_t)(spots[i].local + start[spots[i].column]) * (uint64_t)chunks;
-            for (int64_t c = 0; c < chunks; c++) {
-                const uint64_t hash = mix((key + (uint64_t)c) ^ seed);
-                hashes[i * chunks + c] = hash;
-                const uint8_t *piece = array + (int64_t)((hash >> 32) * (uint64_t)size >> 32) * bytes;
-                prefetch_row(piece, block * bytes);
-            }
-        }
-        for (int i = 0; i < count; i++) {
-            const uint64_t key = (uint64_t)(spots[i].local + start[spots[i].column]) * (uint64_t)chunks;
-            for (int64_t c = 0; c < chunks; c++) {
-                const uint64_t hash = keeps ? hashes[i * chunks + c] : mix((key + (uint64_t)c) ^ seed);
-                const int64_t from = (int64_t)((hash >> 32) * (uint64_t)size >> 32);
-                const int64_t wanted = width - c * block < block ? width - c * block : block;
-                float *out = spots[i].target + c * block;
-                if (from + wanted <= size) {
-                    copy_piece(array, dtype, from, wanted, out);
-                } else {
-                    for (int64_t k = 0; k < wanted; k++) copy_piece(array, dtype, (from + k) % size, 1, out + k);
-                }
-                if (is_signed && hash & 1)
-                    for (int64_t k = 0; k < wanted; k++) out[k] = -out[k];
-            }
-        }
+/* What the steps know of a lookup in a shared array. */
+typedef struct {
+    const uint8_t *array;
+    const int64_t *start;
+    int64_t dtype, size, block, is_signed, width, chunks;
+    uint64_t seed;
+    uint64_t *hashes; /* [SLOTS][GROUP][chunks]; 0 where rows have very many chunks, which are hashed a second time */
+} SharedArray;
+
+INLINE uint64_t hash_of(const SharedArray *shared, const Spots *spots, int i, int64_t chunk) {
+    const uint64_t id = (uint64_t)(spots->local[i] + shared->start[spots->column[i]]);
+    return mix((id * (uint64_t)shared->chunks + (uint64_t)chunk) ^ shared->seed);
+}
+
+INLINE uint64_t *hashes_of(const SharedArray *shared, const Spots *spots, int i) {
+    return shared->hashes ? shared->hashes + (spots->slot * GROUP + i) * shared->chunks : 0;
+}
+
+INLINE void shared_fetch(const void *what, Spots *spots, int i) {
+    const SharedArray *shared = what;
+    uint64_t *hashes = hashes_of(shared, spots, i);
+    for (int64_t c = 0; hashes && c < shared->chunks; c++) {
+        hashes[c] = hash_of(shared, spots, i, c);
+        const int64_t from = (int64_t)((hashes[c] >> 32) * (uint64_t)shared->size >> 32);
+        prefetch_row(shared->array + from * (shared->dtype == FP32 ? 4 : 2), shared->block * (shared->dtype == FP32 ? 4 : 2));
     }
-    return walk.outside;
+    prefetch_target(spots->target[i], shared->width);
+}
+
+INLINE void shared_serve(const void *what, Spots *spots, int i) {
+    const SharedArray *shared = what;
+    const uint64_t *hashes = hashes_of(shared, spots, i);
+    const int64_t size = shared->size;
+    for (int64_t c = 0; c < shared->chunks; c++) {
+        const uint64_t hash = hashes ? hashes[c] : hash_of(shared, spots, i, c);
+        const int64_t from = (int64_t)((hash >> 32) * (uint64_t)size >> 32), left = shared->width - c * shared->block;
+        const int64_t wanted = left < shared->block ? left : shared->block;
+        float *out = spots->target[i] + c * shared->block;
+        if (from + wanted <= size) {
+            copy_piece(shared->array, shared->dtype, from, wanted, out);
+        } else {
+            for (int64_t k = 0; k < wanted; k++) copy_piece(shared->array, shared->dtype, (from + k) % size, 1, out + k);
+        }
+        if (shared->is_signed && hash & 1)
+            for (int64_t k = 0; k < wanted; k++) out[k] = -out[k];
+    }
+}
+
+INLINE int shared_array_loop(const Job *job, int64_t begin, int64_t end, int64_t width, int64_t block, int64_t dtype) {
+    const int64_t *program = job->program, *own = program + FIRST_OWN_WORD, chunks = (width + block - 1) / block;
+    const int64_t *start = (const int64_t *)program[COLUMN_TABLE] + START * program[COLUMNS];
+    uint64_t hashes[SLOTS * GROUP * (chunks <= MOST_CHUNKS ? chunks : 1)];
+    const SharedArray shared = {(const uint8_t *)own[0], start, dtype, own[2], block, own[5], width, chunks, (uint64_t)own[4],
+                                chunks <= MOST_CHUNKS ? hashes : 0};
+    return pipeline(job, begin, end, &shared, 0, shared_fetch, shared_serve);
 }
 
 #define SHARED_ARRAY_OF(WIDTH_, BLOCK_)                                                      \

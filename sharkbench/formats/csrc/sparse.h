@@ -25,43 +25,53 @@ INLINE void clear_row(float *out, int64_t width) {
     for (int64_t k = 0; k < width; k++) out[k] = 0;
 }
 
+/* What the steps know of a lookup of sparse rows. */
 typedef struct {
-    int64_t first, last;
-} Span;
+    const uint8_t *values;
+    int64_t dtype, value_bytes, width;
+    const void *ends;
+    int64_t end_bytes;
+    const uint8_t *columns;
+    int64_t column_bytes;
+    const uint64_t *mask;
+    int64_t words;
+    const void *ranks;
+    int64_t rank_bytes;
+} SparseRows;
+
+INLINE void csr_find(const void *what, Spots *spots) {
+    const SparseRows *rows = what;
+    for (int i = 0; i < spots->count; i++) prefetch((const char *)rows->ends + spots->row[i] * rows->end_bytes);
+}
+
+/* The row's values begin at `place`; where they end goes to `local`, which is not needed any more. */
+INLINE void csr_fetch(const void *what, Spots *spots, int i) {
+    const SparseRows *rows = what;
+    const int64_t row = spots->row[i], first = row ? read_count(rows->ends, rows->end_bytes, row - 1) : 0;
+    spots->place[i] = first;
+    spots->local[i] = read_count(rows->ends, rows->end_bytes, row);
+    prefetch(rows->values + first * rows->value_bytes);
+    prefetch(rows->columns + first * rows->column_bytes);
+    prefetch_target(spots->target[i], rows->width);
+}
+
+INLINE void csr_serve(const void *what, Spots *spots, int i) {
+    const SparseRows *rows = what;
+    float *out = spots->target[i];
+    clear_row(out, rows->width);
+    for (int64_t at = spots->place[i]; at < spots->local[i]; at++) {
+        const int64_t column = rows->column_bytes == 1   ? rows->columns[at]
+                               : rows->column_bytes == 2 ? ((const int16_t *)rows->columns)[at]
+                                                         : ((const int32_t *)rows->columns)[at];
+        out[column] = read_value(rows->values, rows->dtype, at);
+    }
+}
 
 INLINE int csr_loop(const Job *job, int64_t begin, int64_t end, int64_t width, int64_t dtype) {
-    const int64_t *program = job->program, *own = program + FIRST_OWN_WORD, columns = program[COLUMNS];
-    const int64_t *base = (const int64_t *)program[COLUMN_TABLE] + BASE * columns;
-    const uint8_t *values = (const uint8_t *)own[0], *places = (const uint8_t *)own[4];
-    const void *ends = (const void *)own[2];
-    const int64_t end_bytes = own[3], place_bytes = own[5], value_bytes = dtype == FP32 ? 4 : 2;
-    Spot spots[BLOCK];
-    Span spans[BLOCK];
-    Walk walk = walk_over(job, begin, end);
-    for (int count; (count = walk_on(&walk, spots, BLOCK)) > 0;) {
-        for (int i = 0; i < count; i++) {
-            spots[i].local += base[spots[i].column];
-            __builtin_prefetch((const char *)ends + spots[i].local * end_bytes);
-        }
-        for (int i = 0; i < count; i++) {
-            const int64_t row = spots[i].local;
-            const Span span = {row ? read_count(ends, end_bytes, row - 1) : 0, read_count(ends, end_bytes, row)};
-            spans[i] = span;
-            __builtin_prefetch(values + span.first * value_bytes);
-            __builtin_prefetch(places + span.first * place_bytes);
-        }
-        for (int i = 0; i < count; i++) {
-            float *out = spots[i].target;
-            clear_row(out, width);
-            for (int64_t at = spans[i].first; at < spans[i].last; at++) {
-                const int64_t column = place_bytes == 1   ? places[at]
-                                       : place_bytes == 2 ? ((const int16_t *)places)[at]
-                                                          : ((const int32_t *)places)[at];
-                out[column] = read_value(values, dtype, at);
-            }
-        }
-    }
-    return walk.outside;
+    const int64_t *own = job->program + FIRST_OWN_WORD;
+    const SparseRows rows = {(const uint8_t *)own[0], dtype, dtype == FP32 ? 4 : 2, width, (const void *)own[2], own[3],
+                             (const uint8_t *)own[4], own[5], 0, 0, 0, 0};
+    return pipeline(job, begin, end, &rows, csr_find, csr_fetch, csr_serve);
 }
 
 /* 64 bits of the mask from bit `at` on; those beyond its end are zero. */
@@ -90,41 +100,43 @@ INLINE int64_t expand(const uint8_t *values, int64_t dtype, int64_t at, uint64_t
     return total;
 }
 
-INLINE int bitmap_loop(const Job *job, int64_t begin, int64_t end, int64_t width, int64_t dtype) {
-    const int64_t *program = job->program, *own = program + FIRST_OWN_WORD, columns = program[COLUMNS];
-    const int64_t *base = (const int64_t *)program[COLUMN_TABLE] + BASE * columns;
-    const uint8_t *values = (const uint8_t *)own[0];
-    const uint64_t *mask = (const uint64_t *)own[2];
-    const void *ranks = (const void *)own[4];
-    const int64_t words = own[3], rank_bytes = own[5], value_bytes = dtype == FP32 ? 4 : 2;
-    Spot spots[BLOCK];
-    int64_t firsts[BLOCK];
-    Walk walk = walk_over(job, begin, end);
-    for (int count; (count = walk_on(&walk, spots, BLOCK)) > 0;) {
-        for (int i = 0; i < count; i++) {
-            const int64_t bit = (spots[i].local + base[spots[i].column]) * width;
-            spots[i].local = bit;
-            __builtin_prefetch(mask + (bit >> 6));
-            __builtin_prefetch((const char *)ranks + (bit >> 9) * rank_bytes);
-        }
-        for (int i = 0; i < count; i++) {
-            const int64_t bit = spots[i].local, word = bit >> 6;
-            int64_t at = read_count(ranks, rank_bytes, bit >> 9);
-            for (int64_t w = word & ~(int64_t)7; w < word; w++) at += __builtin_popcountll(mask[w]);
-            firsts[i] = at + __builtin_popcountll(mask[word] & (((uint64_t)1 << (bit & 63)) - 1));
-            __builtin_prefetch(values + firsts[i] * value_bytes);
-        }
-        for (int i = 0; i < count; i++) {
-            int64_t at = firsts[i];
-            for (int64_t k = 0; k < width; k += 64) {
-                const int64_t left = width - k;
-                uint64_t bits = mask_from(mask, words, spots[i].local + k);
-                if (left < 64) bits &= ((uint64_t)1 << left) - 1;
-                at += expand(values, dtype, at, bits, spots[i].target + k, left < 64 ? left : 64);
-            }
-        }
+INLINE void bitmap_find(const void *what, Spots *spots) {
+    const SparseRows *rows = what;
+    for (int i = 0; i < spots->count; i++) {
+        const int64_t bit = spots->row[i] * rows->width;
+        prefetch(rows->mask + (bit >> 6));
+        prefetch((const char *)rows->ranks + (bit >> 9) * rows->rank_bytes);
     }
-    return walk.outside;
+}
+
+/* The row's values begin at `place`. */
+INLINE void bitmap_fetch(const void *what, Spots *spots, int i) {
+    const SparseRows *rows = what;
+    const int64_t bit = spots->row[i] * rows->width, word = bit >> 6;
+    int64_t at = read_count(rows->ranks, rows->rank_bytes, bit >> 9);
+    for (int64_t w = word & ~(int64_t)7; w < word; w++) at += __builtin_popcountll(rows->mask[w]);
+    at += __builtin_popcountll(rows->mask[word] & (((uint64_t)1 << (bit & 63)) - 1));
+    spots->place[i] = at;
+    prefetch(rows->values + at * rows->value_bytes);
+    prefetch_target(spots->target[i], rows->width);
+}
+
+INLINE void bitmap_serve(const void *what, Spots *spots, int i) {
+    const SparseRows *rows = what;
+    int64_t at = spots->place[i];
+    for (int64_t k = 0; k < rows->width; k += 64) {
+        const int64_t left = rows->width - k;
+        uint64_t bits = mask_from(rows->mask, rows->words, spots->row[i] * rows->width + k);
+        if (left < 64) bits &= ((uint64_t)1 << left) - 1;
+        at += expand(rows->values, rows->dtype, at, bits, spots->target[i] + k, left < 64 ? left : 64);
+    }
+}
+
+INLINE int bitmap_loop(const Job *job, int64_t begin, int64_t end, int64_t width, int64_t dtype) {
+    const int64_t *own = job->program + FIRST_OWN_WORD;
+    const SparseRows rows = {(const uint8_t *)own[0], dtype, dtype == FP32 ? 4 : 2, width, 0, 0, 0, 0,
+                             (const uint64_t *)own[2], own[3], (const void *)own[4], own[5]};
+    return pipeline(job, begin, end, &rows, bitmap_find, bitmap_fetch, bitmap_serve);
 }
 
 #define SPARSE(LOOP, WIDTH_)                                          \
