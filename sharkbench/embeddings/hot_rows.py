@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
-from sharkbench.embeddings.sharded import Gather
+from sharkbench.embeddings.sharded import Gather, divisible
 from sharkbench.formats.base import Format
 from sharkbench.formats.codec import CHUNK, RowCodec
 from sharkbench.formats.tier_index import TierIndex
@@ -38,10 +38,6 @@ class ColdRows(Protocol):
     def write(self, rows: Tensor, values: Tensor) -> None: ...
 
     def packed(self, schema: Schema, fields: Sequence[int]) -> Format: ...
-
-    def divide(self, rank: int, size: int) -> None: ...
-
-    def unite(self, gather: Gather) -> None: ...
 
 
 class HotRows(nn.Module):
@@ -121,16 +117,16 @@ class FrequentRows(HotRows):
 
     def divide(self, rank: int, size: int) -> None:
         """Hot rows go with their place among the cold ones."""
+        divisible(self.cold).divide(rank, size)
         own = self.keys % size == rank
         self.keys, self.values = self.keys[own] // size, self.values[own]
-        self.cold.divide(rank, size)
 
     def unite(self, gather: Gather) -> None:
         parts = gather(self.keys)
         keys = torch.cat([part * len(parts) + rank for rank, part in enumerate(parts)])
         self.keys, order = keys.sort()
         self.values = torch.cat(gather(self.values))[order]
-        self.cold.unite(gather)
+        divisible(self.cold).unite(gather)
 
 
 class RecentRows(HotRows):

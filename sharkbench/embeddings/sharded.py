@@ -126,15 +126,9 @@ def divided(tables: Iterable[nn.Parameter], rank: int, size: int, gather: Gather
     """
     tables = list(tables)
     for table in tables:
-        if isinstance(table, StoredRows) and not isinstance(table.store, DivisibleStore):
-            raise InputError(
-                f"train.shard_tables: rows kept as {type(table.store).__name__} cannot be divided among processes; "
-                "leave it out, or let the method store its rows in another way"
-            )
-    for table in tables:
         shard = Shard(rank, size, len(table))
         if isinstance(table, StoredRows):
-            table.store.divide(rank, size)  # type: ignore[attr-defined]
+            divisible(table.store).divide(rank, size)
             table.data = table.data[:1].expand(shard.count, -1)
         else:
             table.data = table.data[rank::size].clone()
@@ -146,10 +140,24 @@ def divided(tables: Iterable[nn.Parameter], rank: int, size: int, gather: Gather
             del table.shard  # type: ignore[attr-defined]
     for table in tables:
         if isinstance(table, StoredRows):
-            table.store.unite(gather)  # type: ignore[attr-defined]
+            divisible(table.store).unite(gather)
             table.data = table.data[:1].expand(len(table.store), -1)  # type: ignore[arg-type]
         else:
             table.data = interleave(gather(table.data))
+
+
+def divisible(store: object) -> DivisibleStore:
+    """``store``, if its rows can be divided.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if not isinstance(store, DivisibleStore):
+        raise InputError(
+            f"train.shard_tables: rows kept as {type(store).__name__} cannot be divided among processes; "
+            "leave it out, or let the method keep its rows in another way"
+        )
+    return store
 
 
 def interleave(parts: list[Tensor]) -> Tensor:

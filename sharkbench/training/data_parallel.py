@@ -16,8 +16,10 @@ from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
+from sharkbench.embeddings.row_store import StoredRows
 from sharkbench.embeddings.sharded import shard_of
 from sharkbench.errors import SharkbenchError
+from sharkbench.model import Model
 from sharkbench.training.gradients import sum_rows
 from sharkbench.training.group import Group
 
@@ -88,22 +90,25 @@ def _joined(gradient: Tensor, group: Group) -> Tensor:
     return sum_rows(torch.sparse_coo_tensor(rows[None], values, gradient.shape, check_invariants=False))
 
 
-def check_alike(module: nn.Module, group: Group) -> None:
-    """Raise unless all processes have the same weights.
+def check_alike(model: Model, group: Group) -> None:
+    """Raise unless all processes have the same weights and buffers, the rows of divided tables aside.
 
     Raises:
         SharkbenchError: a step did in one process what it did not in another.
     """
     if group.size == 1:
         return
-    whole = [p for p in module.parameters() if shard_of(p) is None]
-    sums = torch.stack([p.detach().contiguous().view(torch.uint8).sum(dtype=torch.int64) for p in whole])
+    parts = [table for table in model.embedding.row_tables() if shard_of(table) is not None]
+    stores = [table.store for table in parts if isinstance(table, StoredRows)]
+    apart = {id(t) for t in parts} | {id(t) for s in stores if isinstance(s, nn.Module) for t in s.buffers()}
+    whole = [t.detach() for t in (*model.parameters(), *model.buffers()) if id(t) not in apart]
+    sums = torch.stack([t.contiguous().view(-1).view(torch.uint8).sum(dtype=torch.int64) for t in whole])
     first = sums.clone() if group.first else torch.zeros_like(sums)
-    differs = (group.sum(first) != sums).any().int()
+    differs = (group.sum(first) != sums).any().long()
     if int(group.sum(differs)):
         raise SharkbenchError(
-            "the processes have come to different weights: what this method does while it trains depends on the "
-            "batch or on chance in each process; set train.processes to 1"
+            "the processes have come to different weights: what this method does while it trains depends on the part "
+            "of the batch that a process has, or on its own chance; set train.processes to 1"
         )
 
 

@@ -14,6 +14,8 @@ from sharkbench import registry
 from sharkbench.backbones.config import BackboneConfig
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import PADDING, Field, Schema
+from sharkbench.embeddings.table import FullTable
+from sharkbench.errors import SharkbenchError
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.recipe import Recipe
 from sharkbench.workbench import Workbench
@@ -113,7 +115,41 @@ def train(case: str, folder: Path, processes: int, **changes: Any) -> dict[str, 
     }
 
 
+class OwnChance(FullTable):
+    """Does in each process something else."""
+
+    def after_step(self) -> None:
+        self.weight[0, 0] += torch.distributed.get_rank()
+
+
+class Overflows(FullTable):
+    """Diverges in one process."""
+
+    def extra_loss(self) -> torch.Tensor:
+        return self.weight[0, 0] * (float("nan") if torch.distributed.get_rank() else 1.0)
+
+
+def refused(folder: Path) -> dict[str, str]:
+    """What each process says of what cannot go well."""
+    on = bench("full, lazy_adam", folder, 2)
+    recent = registry.parse({**LPT, "cache": 0.3, "cache_by": "recency"})
+    tries = {
+        "own chance": lambda: on.train(on.model(OwnChance(on.schema, on.width, 0.05))),
+        "overflow": lambda: on.train(on.model(Overflows(on.schema, on.width, 0.05))),
+        "indivisible": lambda: recent.compress(bench("divided lpt, sgd", folder, 2)),
+    }
+    said = {}
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except SharkbenchError as error:
+            said[name] = f"{type(error).__name__}: {error}"
+    return said
+
+
 if __name__ == "__main__":
-    found = {case: train(case, Path(sys.argv[1]), 2) for case in sys.argv[2:] or CASES}
-    torch.save(found, Path(sys.argv[1]) / f"of {torch.distributed.get_rank()}.pt")
+    place = Path(sys.argv[1])
+    found: dict[str, Any] = {case: train(case, place, 2) for case in CASES}
+    found["refused"] = refused(place)
+    torch.save(found, place / f"of {torch.distributed.get_rank()}.pt")
     torch.distributed.destroy_process_group()

@@ -41,6 +41,15 @@ def test_two_processes_come_to_what_one_comes_to(
     assert all(torch.equal(tensor, other["weights"][name]) for name, tensor in two["weights"].items())
 
 
+def test_what_cannot_go_well_ends_both_processes_alike(by_two: list[dict[str, dict[str, Any]]]) -> None:
+    said, other = (found["refused"] for found in by_two)
+
+    assert said == other
+    assert "set train.processes to 1" in said["own chance"]
+    assert "the loss of stage 'train' is nan in epoch 1, step 1" in said["overflow"]
+    assert "RecentRows cannot be divided among processes" in said["indivisible"]
+
+
 @pytest.mark.parametrize("size", [2, 3])
 def test_parts_of_the_batches_are_the_batches(size: int) -> None:
     split = dataset().splits["train"]
