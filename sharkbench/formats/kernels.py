@@ -29,6 +29,7 @@ def _load() -> ModuleType | None:
     address = _openmp()
     if address is not None:
         compiled.use_threads(address)
+    compiled.use_tensors(Tensor)
     return compiled
 
 

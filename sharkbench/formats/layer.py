@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from types import ModuleType
 from typing import Any, Literal, Self
@@ -19,6 +20,8 @@ from sharkbench.formats.base import Format, replicated
 
 ID_BYTES = {torch.int32: 4, torch.int64: 8}
 Unknown = Literal["raise", "unseen"]
+LARGE = 1 << 22
+"""Bytes from which a tensor is moved into huge pages: about what a processor can translate in pages of 4 KiB."""
 
 
 def pool_slots(vectors: Tensor, ids: Tensor, schema: Schema, fields: Sequence[int]) -> Tensor:
@@ -56,16 +59,25 @@ def pool_slots(vectors: Tensor, ids: Tensor, schema: Schema, fields: Sequence[in
 class _Plan:
     """The compiled lookup of a layer: addresses, and the tensors that they are in, which must not move meanwhile."""
 
-    serve: Callable[..., bool]
+    compiled: ModuleType
     words: tuple[bytes, ...]
     held: tuple[Tensor, ...]
     slots: int
     kept: int
-    stride: int
+    width: int
+    forgiving: bool
     rest: list[tuple[Format, Tensor]]
     """Parts without a kernel, with their places among the kept slots."""
-    id_bytes: dict[torch.dtype, int] = field(default_factory=lambda: ID_BYTES)
-    threads: Callable[[], int] = torch.get_num_threads
+    direct: Callable[[Tensor, int], Tensor | None] | None
+    """All of a lookup in one call, from ids and threads; ``None`` where it takes :meth:`serve`, or a bad id was met."""
+
+    def serve(self, ids: Tensor, threads: int) -> Tensor | None:
+        """``[B, kept, width]``, what :attr:`rest` serves being unset; ``None`` if an id was outside its field."""
+        ids = ids.contiguous()
+        out = torch.empty(len(ids), self.kept, self.width, dtype=torch.float32)
+        places = (ids.data_ptr(), ids.itemsize, self.slots, len(ids), out.data_ptr(), self.kept * self.width)
+        outside = self.compiled.lookup(self.words, *places, threads)
+        return None if outside and not self.forgiving else out
 
     @classmethod
     def of(cls, layer: PackedLayer, compiled: ModuleType) -> _Plan:
@@ -81,8 +93,13 @@ class _Plan:
             else:
                 programs += mine
         held = tuple(tensor for program in programs for tensor in program.tensors)
-        words, slots = tuple(p.words for p in programs), layer.schema.num_slots
-        return cls(compiled.lookup, words, held, slots, len(kept), len(kept) * layer.width, rest)
+        words, forgiving = tuple(p.words for p in programs), layer.unknown == "unseen"
+        for tensor in held:
+            if tensor.nbytes >= LARGE:
+                compiled.use_huge_pages(tensor.data_ptr(), tensor.nbytes)
+        sizes = (layer.schema.num_slots, len(kept), layer.width, forgiving)
+        direct = None if rest else partial(compiled.serve, words, *sizes)
+        return cls(compiled, words, held, *sizes, rest, direct)
 
 
 class PackedLayer(nn.Module):
@@ -164,22 +181,25 @@ class PackedLayer(nn.Module):
             InputError: the shape is not that of the schema, or ``unknown`` is ``"raise"`` and an id is out of range.
         """
         plan = self._plan
+        if plan is not None and plan.direct is not None:
+            out = plan.direct(ids, torch.get_num_threads())
+            if out is not None:
+                return out
+        return self._any(ids)
+
+    def _any(self, ids: Tensor) -> Tensor:
+        """Any ids, anywhere, wrong ones included."""
         if not ids.is_cpu or kernels.compiled is None:
             return self._plain(ids)
+        if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots or ids.dtype not in ID_BYTES:
+            raise self._misshapen(ids)
+        plan = self._plan
         if plan is None:
             plan = self._plan = _Plan.of(self, kernels.compiled)
-        shape = ids.shape
-        id_bytes = plan.id_bytes.get(ids.dtype)
-        if len(shape) != 2 or shape[1] != plan.slots or id_bytes is None:
-            raise self._misshapen(ids)
-        samples = shape[0]
-        ids = ids.contiguous()
-        out = torch.empty(samples, plan.kept, self.width, dtype=torch.float32)
-        outside = plan.serve(
-            plan.words, ids.data_ptr(), id_bytes, plan.slots, samples, out.data_ptr(), plan.stride, plan.threads()
-        )
-        if (outside and self.unknown == "raise") or plan.rest:
+        out = plan.serve(ids, torch.get_num_threads())
+        if out is None or plan.rest:
             kept = self._in_range(self._keep(ids))
+            assert out is not None, "ids that a kernel refused are all in range"
             for part, places in plan.rest:
                 out[:, places] = part.lookup(kept.index_select(1, places))
         return out

@@ -188,3 +188,61 @@ def test_kernels_say_what_they_are() -> None:
     said = kernels.in_use()
     assert said["generated"] == "torch"
     assert said["dense"] == ("torch" if kernels.compiled is None else kernels.compiled.in_use())
+
+
+class Marked(torch.Tensor):
+    """A subclass: its memory is read the same way, but not through torch.Tensor's own functions."""
+
+
+def rows_of_a_table() -> tuple[PackedLayer, torch.Tensor]:
+    schema = Schema((Field("a", 300), Field("b", 40)), ("y",))
+    table = torch.randn(340, 16, generator=torch.Generator().manual_seed(0))
+    ids = torch.stack([torch.arange(200), torch.arange(200) % 40 + 300], 1)
+    return PackedLayer(schema, 16, [Dense.pack(schema, [0, 1], table)]), ids
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_ids_are_read_wherever_they_lie(dtype: torch.dtype) -> None:
+    layer, ids = rows_of_a_table()
+    ids = ids.to(dtype)
+    want = layer._plain(ids)
+    wide = torch.cat([ids, ids], 1)
+    for given_ids, rows in (
+        (ids, want),
+        (wide[:, 2:], want),
+        (ids[::3], want[::3]),
+        (ids[5:6], want[5:6]),
+        (ids[:0], want[:0]),
+        (ids.T.contiguous().T, want),
+        (ids[:1].expand(9, 2), want[:1].expand(9, 2, 16)),
+        (ids.as_subclass(Marked), want),
+    ):
+        for _ in range(2):  # the first call plans, the later ones follow the plan
+            assert torch.equal(layer(given_ids), rows)
+    for wrong in (ids.float(), ids[:, :1], ids[0], ids.to(torch.int16), ids[None]):
+        with pytest.raises(InputError, match="ids are torch"):
+            layer(wrong)
+
+
+def test_outputs_are_tensors_of_their_own() -> None:
+    layer, ids = rows_of_a_table()
+    layer(ids)
+    first, second = layer(ids), layer(ids)
+    want = second.clone()
+    first.zero_()
+    assert torch.equal(second, want)
+    assert (first.dtype, first.is_contiguous(), first.requires_grad) == (torch.float32, True, False)
+    del layer
+    assert torch.equal(second, want)
+    weights = torch.ones(16, requires_grad=True)
+    (second @ weights).sum().backward()
+    assert torch.allclose(weights.grad, want.sum((0, 1)), atol=1e-3)
+
+
+def test_memory_in_huge_pages_keeps_its_content() -> None:
+    if kernels.compiled is None:
+        pytest.skip("the compiled kernels were not built")
+    table = torch.arange(3 << 20)
+    kernels.compiled.use_huge_pages(table.data_ptr(), table.nbytes)  # whether it may depends on the system
+    assert torch.equal(table, torch.arange(3 << 20))
+    assert not kernels.compiled.use_huge_pages(table.data_ptr() + 8, 4096), "no whole page in it"

@@ -2,7 +2,12 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include "kernels.h"
+#include "tensors.h"
 
 static const KernelSet *chosen = &kernels_baseline;
 
@@ -44,42 +49,120 @@ static int serve(Job job, int64_t samples, int64_t threads) {
     return shared.outside;
 }
 
+/* Serves a tuple of programs that has been checked. */
+static int serve_all(PyObject *programs, Job job, int64_t samples, int64_t threads) {
+    int outside = 0;
+    PyThreadState *state = samples > 16 ? PyEval_SaveThread() : NULL; /* a short call keeps the lock */
+    for (Py_ssize_t p = 0; p < PyTuple_GET_SIZE(programs); p++) {
+        job.program = (const int64_t *)PyBytes_AS_STRING(PyTuple_GET_ITEM(programs, p));
+        outside |= serve(job, samples, threads);
+    }
+    if (state) PyEval_RestoreThread(state);
+    return outside;
+}
+
+static int are_programs(PyObject *programs) {
+    int good = PyTuple_Check(programs);
+    for (Py_ssize_t p = 0; good && p < PyTuple_GET_SIZE(programs); p++) {
+        PyObject *program = PyTuple_GET_ITEM(programs, p);
+        good = PyBytes_Check(program) && PyBytes_GET_SIZE(program) >= (Py_ssize_t)(FIRST_OWN_WORD * sizeof(int64_t)) &&
+               (uint64_t)((const int64_t *)PyBytes_AS_STRING(program))[KERNEL] < NUM_KERNELS;
+    }
+    if (!good) PyErr_SetString(PyExc_TypeError, "not a tuple of programs");
+    return good;
+}
+
+static int read_integer(PyObject *object, int64_t *value) {
+    *value = PyLong_AsLongLong(object);
+    return *value != -1 || !PyErr_Occurred();
+}
+
+/* The integers after the first argument of a call with `wanted` arguments. */
+static int read_integers(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t wanted, Py_ssize_t first, int64_t *values) {
+    if (nargs != wanted) {
+        PyErr_Format(PyExc_TypeError, "takes %zd arguments, not %zd", wanted, nargs);
+        return 0;
+    }
+    for (Py_ssize_t i = first; i < nargs; i++)
+        if (!read_integer(args[i], values + i)) return 0;
+    return 1;
+}
+
 PyDoc_STRVAR(lookup_doc,
              "lookup(programs, ids, id_bytes, id_stride, samples, out, out_stride, threads) -> bool\n\n"
              "Serve a batch; ids and out are addresses. True if an id was outside its field.");
 
 static PyObject *lookup(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    if (nargs != 8 || !PyTuple_Check(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "lookup takes a tuple of programs and 7 integers");
+    int64_t values[8];
+    if (!read_integers(args, nargs, 8, 1, values) || !are_programs(args[0])) return NULL;
+    const Job job = {NULL, (const void *)values[1], (int)values[2], values[3], (float *)values[5], values[6]};
+    return PyBool_FromLong(serve_all(args[0], job, values[4], values[7]));
+}
+
+/* The type of tensors that can be exchanged without the interpreter, and its functions; NULL: none. */
+static PyTypeObject *tensor_type = NULL;
+static const Exchange *exchange = NULL;
+
+PyDoc_STRVAR(use_tensors_doc,
+             "use_tensors(type) -> bool\n\nTake and return tensors of this type directly. False if it has no functions for it.");
+
+static PyObject *use_tensors(PyObject *self, PyObject *type) {
+    PyObject *capsule = PyObject_GetAttrString(type, "__dlpack_c_exchange_api__");
+    const Exchange *found = capsule ? PyCapsule_GetPointer(capsule, "dlpack_exchange_api") : NULL;
+    Py_XDECREF(capsule);
+    PyErr_Clear();
+    if (!found || found->major != EXCHANGE_MAJOR || !found->allocate || !found->wrap || !found->view || !PyType_Check(type))
+        Py_RETURN_FALSE;
+    Py_INCREF(type);
+    Py_XSETREF(tensor_type, (PyTypeObject *)type);
+    exchange = found;
+    Py_RETURN_TRUE;
+}
+
+static void complain(void *context, const char *kind, const char *message) {
+    PyGILState_STATE state = PyGILState_Ensure();
+    PyErr_SetString(PyExc_MemoryError, message);
+    PyGILState_Release(state);
+}
+
+PyDoc_STRVAR(serve_doc,
+             "serve(programs, slots, kept, width, forgiving, ids, threads) -> Tensor | None\n\n"
+             "Serve a batch: ids [B, slots] to vectors [B, kept, width]. None if the ids are not such that this can be\n"
+             "done right here, or if one is outside its field and forgiving is 0.");
+
+static PyObject *serve_tensor(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    int64_t slots, kept, width, forgiving, threads;
+    TensorView ids;
+    if (nargs != 7) {
+        PyErr_SetString(PyExc_TypeError, "serve takes 7 arguments");
         return NULL;
     }
-    int64_t values[8];
-    for (int i = 1; i < 8; i++) {
-        values[i] = PyLong_AsLongLong(args[i]);
-        if (values[i] == -1 && PyErr_Occurred()) return NULL;
+    if (!are_programs(args[0]) || !read_integer(args[1], &slots) || !read_integer(args[2], &kept) ||
+        !read_integer(args[3], &width) || !read_integer(args[4], &forgiving) || !read_integer(args[6], &threads))
+        return NULL;
+    if (!exchange || Py_TYPE(args[5]) != tensor_type) Py_RETURN_NONE;
+    if (exchange->view(args[5], &ids)) {
+        PyErr_Clear();
+        Py_RETURN_NONE;
     }
-    const Py_ssize_t count = PyTuple_GET_SIZE(args[0]);
-    for (Py_ssize_t p = 0; p < count; p++) {
-        PyObject *program = PyTuple_GET_ITEM(args[0], p);
-        if (!PyBytes_Check(program) || PyBytes_GET_SIZE(program) < (Py_ssize_t)(FIRST_OWN_WORD * sizeof(int64_t)) ||
-            (uint64_t)((const int64_t *)PyBytes_AS_STRING(program))[KERNEL] >= NUM_KERNELS) {
-            PyErr_SetString(PyExc_TypeError, "not a program");
-            return NULL;
-        }
+    if (ids.device != DEVICE_CPU || ids.dimensions != 2 || ids.shape[1] != slots || ids.code != CODE_INT ||
+        (ids.bits != 32 && ids.bits != 64) || ids.lanes != 1 || (ids.strides && ids.shape[1] > 1 && ids.strides[1] != 1))
+        Py_RETURN_NONE;
+    const int64_t samples = ids.shape[0], stride = ids.strides ? ids.strides[0] : ids.shape[1];
+    int64_t shape[3] = {samples, kept, width};
+    TensorView like = {.device = DEVICE_CPU, .dimensions = 3, .code = CODE_FLOAT, .bits = 32, .lanes = 1, .shape = shape};
+    OwnedTensor *made = NULL;
+    if (exchange->allocate(&like, &made, NULL, complain)) return NULL;
+    float *out = (float *)((char *)made->view.data + made->view.offset);
+    const Job job = {NULL, (const char *)ids.data + ids.offset, ids.bits / 8, stride, out, kept * width};
+    const int outside = serve_all(args[0], job, samples, threads);
+    void *object = NULL;
+    if (outside && !forgiving) {
+        if (made->drop) made->drop(made);
+        Py_RETURN_NONE;
     }
-    int outside = 0;
-    PyThreadState *state = values[4] > 16 ? PyEval_SaveThread() : NULL; /* a short call keeps the lock */
-    for (Py_ssize_t p = 0; p < count; p++) {
-        const Job job = {(const int64_t *)PyBytes_AS_STRING(PyTuple_GET_ITEM(args[0], p)),
-                         (const void *)values[1],
-                         (int)values[2],
-                         values[3],
-                         (float *)values[5],
-                         values[6]};
-        outside |= serve(job, values[4], values[7]);
-    }
-    if (state) PyEval_RestoreThread(state);
-    return PyBool_FromLong(outside);
+    if (exchange->wrap(made, &object)) return NULL;
+    return object;
 }
 
 PyDoc_STRVAR(touch_doc,
@@ -88,15 +171,8 @@ PyDoc_STRVAR(touch_doc,
              "what a gather can reach.");
 
 static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    long long values[4];
-    if (nargs != 4) {
-        PyErr_SetString(PyExc_TypeError, "touch takes 4 integers");
-        return NULL;
-    }
-    for (int i = 0; i < 4; i++) {
-        values[i] = PyLong_AsLongLong(args[i]);
-        if (values[i] == -1 && PyErr_Occurred()) return NULL;
-    }
+    int64_t values[4];
+    if (!read_integers(args, nargs, 4, 0, values)) return NULL;
     const uint8_t *table = (const uint8_t *)values[0];
     const int64_t row_bytes = values[1], *rows = (const int64_t *)values[2], count = values[3];
     const int64_t ahead = 16;
@@ -110,6 +186,29 @@ static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t nargs) 
         sum += row[row_bytes - 1];
     }
     return PyLong_FromUnsignedLongLong(sum);
+}
+
+PyDoc_STRVAR(use_huge_pages_doc,
+             "use_huge_pages(address, bytes) -> bool\n\nMove memory into pages of 2 MiB where the system allows it; its content stays.");
+
+/* Rows read at random miss the translation of nearly every small page. Linux moves what is there already on request
+ * (MADV_COLLAPSE, since 6.1); before that, what is written from now on. Only whole pages: no byte beyond the memory. */
+static PyObject *use_huge_pages(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    int64_t values[2];
+    if (!read_integers(args, nargs, 2, 0, values)) return NULL;
+    int moved = 0;
+#ifdef __linux__
+    const uintptr_t page = 2 << 20, begin = ((uintptr_t)values[0] + page - 1) & ~(page - 1);
+    const uintptr_t end = ((uintptr_t)values[0] + (uintptr_t)values[1]) & ~(page - 1);
+    enum { HUGEPAGE = 14, COLLAPSE = 25 };
+    if (begin < end) {
+        Py_BEGIN_ALLOW_THREADS
+        madvise((void *)begin, end - begin, HUGEPAGE);
+        moved = madvise((void *)begin, end - begin, COLLAPSE) == 0;
+        Py_END_ALLOW_THREADS
+    }
+#endif
+    return PyBool_FromLong(moved);
 }
 
 PyDoc_STRVAR(use_threads_doc, "use_threads(address)\n\nShare the OpenMP runtime whose GOMP_parallel is at address.");
@@ -166,7 +265,10 @@ PyDoc_STRVAR(in_use_doc, "in_use() -> str\n\nThe kernels that run now.");
 static PyObject *in_use(PyObject *self, PyObject *unused) { return PyUnicode_FromString(chosen->name); }
 
 static PyMethodDef methods[] = {{"lookup", (PyCFunction)(void (*)(void))lookup, METH_FASTCALL, lookup_doc},
+                                {"serve", (PyCFunction)(void (*)(void))serve_tensor, METH_FASTCALL, serve_doc},
+                                {"use_tensors", use_tensors, METH_O, use_tensors_doc},
                                 {"touch", (PyCFunction)(void (*)(void))touch, METH_FASTCALL, touch_doc},
+                                {"use_huge_pages", (PyCFunction)(void (*)(void))use_huge_pages, METH_FASTCALL, use_huge_pages_doc},
                                 {"use_threads", use_threads, METH_O, use_threads_doc},
                                 {"choose", choose, METH_O, choose_doc},
                                 {"available", available, METH_NOARGS, available_doc},
