@@ -1,13 +1,14 @@
-"""Who takes part in the lookup benchmark: every format of ours, and what PyTorch offers for the same layout."""
+"""Who takes part in the lookup benchmark: every format of ours, and the limits of the machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sharkbench.data.schema import Field, Schema
 from sharkbench.formats import kernels
@@ -68,7 +69,8 @@ class Scene:
         """Name and packed table, one at a time."""
         schema, fields, table, width = self.schema, list(range(FIELDS)), self.table, self.dimension
         total, n, generator = schema.num_rows, self.field_rows, torch.Generator().manual_seed(1)
-        yield "fp32", Dense.pack(schema, fields, table)
+        # Memory of its own: a layer moves its rows into huge pages, torch's operators are to find theirs as they are.
+        yield "fp32", Dense.pack(schema, fields, table.clone())
         yield "fp16", Dense.pack(schema, fields, table, "fp16")
         yield "int8", IntRows.pack(schema, fields, table, RowCodec(dtype="int8"))
         yield "int8, fp32 scales", IntRows.pack(schema, fields, table, RowCodec(dtype="int8", scale="fp32"))
@@ -106,32 +108,37 @@ class Scene:
         yield "tensor train, rank 8", TensorTrain.pack(schema, fields, cores)
 
 
-def calls(scene: Scene, packed: dict[str, Format], batches: list[Tensor]) -> dict[str, Call]:
-    """Name to a call that serves one batch: the rivals, the limits of the machine, and every format of ours."""
-    table, flat = scene.table, [b.flatten() for b in batches]
-    bags = torch.arange(flat[0].numel(), dtype=torch.int32)
-    quantized = torch.ops.quantized
-    made: dict[str, Call] = {
-        "F.embedding fp32": lambda i: F.embedding(batches[i], table),
-        "F.embedding_bag fp32": lambda i: F.embedding_bag(flat[i], table, bags),
-    }
-    eight, four = packed.get("int8, fp32 scales"), packed.get("int4")
-    if eight is not None:
-        rows8 = eight.get_buffer("table")
-        made["torch int8"] = lambda i: quantized.embedding_bag_byte_rowwise_offsets(rows8, flat[i], bags)
-    if four is not None:
-        rows4 = four.get_buffer("table")
-        made["torch int4"] = lambda i: quantized.embedding_bag_4bit_rowwise_offsets(rows4, flat[i], bags)
-    made |= _limits(scene, batches)
-    for name, part in packed.items():
-        layer = PackedLayer(scene.schema, scene.dimension, [part])
+def layers(scene: Scene, packed: dict[str, Format]) -> dict[str, PackedLayer]:
+    """Each format behind the interface that models use."""
+    return {name: PackedLayer(scene.schema, scene.dimension, [part]) for name, part in packed.items()}
+
+
+def ours(served: dict[str, PackedLayer], batches: list[Tensor]) -> dict[str, Call]:
+    """Every format of ours, through the interface and, as ``name (bare)``, the kernel alone, its output allocated."""
+    made: dict[str, Call] = {}
+    for name, layer in served.items():
         made[name] = lambda i, layer=layer: layer(batches[i])  # type: ignore[misc]
+        layer(batches[0])
+        plan = layer._plan
+        if plan is None or plan.rest:
+            continue
+        out = torch.empty(len(batches[0]), plan.kept, plan.width)
+        places = [
+            (b.data_ptr(), b.itemsize, plan.slots, len(b), out.data_ptr(), plan.kept * plan.width) for b in batches
+        ]
+        count = torch.get_num_threads()
+        made[f"{name} (bare)"] = partial(_bare, plan, places, out, count)
     return made
 
 
-def _limits(scene: Scene, batches: list[Tensor]) -> dict[str, Call]:
-    """A STREAM-like read, writing the output and nothing else, and reading the same random rows and nothing else."""
-    large = scene.table.flatten()[: 1 << 24]
+def _bare(plan: Any, places: list[tuple[int, ...]], out: Tensor, threads: int, i: int) -> object:
+    """One call of the kernel; ``out`` is kept alive here, its address is in ``places``."""
+    return plan.compiled.lookup(plan.words, *places[i], threads)
+
+
+def limits(scene: Scene, table: Tensor, batches: list[Tensor]) -> dict[str, Call]:
+    """A STREAM-like read, writing the output and nothing else, reading random rows of ``table`` and nothing else."""
+    large = table.flatten()[: 1 << 24]
     out = torch.empty(batches[0].numel(), scene.dimension)
     made: dict[str, Call] = {
         "limit: read 64 MiB": lambda i: large.sum(),
@@ -140,7 +147,7 @@ def _limits(scene: Scene, batches: list[Tensor]) -> dict[str, Call]:
     compiled = kernels.compiled
     if compiled is not None:
         rows = [b.flatten().to(torch.int64) for b in batches]
-        address = scene.table.data_ptr()
+        address = table.data_ptr()
         for size in (4 * scene.dimension, 2 * scene.dimension, scene.dimension + 4):
             made[f"limit: read rows of {size} B"] = lambda i, size=size: compiled.touch(  # type: ignore[misc]
                 address, size, rows[i].data_ptr(), rows[i].numel()
