@@ -93,6 +93,12 @@ def timed(act: Callable[[], Any]) -> tuple[Any, float, float]:
     return result, round(time.perf_counter() - wall, 2), round(time.process_time() - cpu, 2)
 
 
+def read_all(layer: Callable[[Any], Any], batches: list[Any]) -> None:
+    for _ in range(ROUNDS):
+        for batch in batches:
+            layer(batch)
+
+
 def bench_of(name: str, rows: int, folder: Path) -> Any:
     """A workbench on the splits in ``folder``, with the method's budget."""
     from sharkbench.backbones.config import DNN
@@ -184,7 +190,7 @@ def measure(name: str, rows: int, folder: Path) -> dict[str, Any]:
         for stream, ids in batches.items():
             for batch in ids:
                 served.layer(batch)  # warm
-            _, _, seconds = timed(lambda ids=ids: [served.layer(batch) for _ in range(ROUNDS) for batch in ids])
+            _, _, seconds = timed(partial(read_all, served.layer, ids))
             lookups[stream] = ROUNDS * len(ids) * BATCH * schema.num_fields / seconds
         last = torch.from_numpy(schema.offsets[1:] - 1)[None]
         assert torch.equal(served.layer(last), model.eval().embedding(last)), "the last rows are not what was trained"

@@ -2,10 +2,10 @@
 
     python benchmarks/training_memory.py --out results/training/training_memory.csv
 
-Rows of 8 fields with 27 thousand values in all, whatever the number of rows, go through the real preparation (a
-random split of 80, 10 and 10 percent), and in a process of their own through a whole epoch of training (a ``hash`` of
-half the bytes, D = 8, a small network, batches of 8192, the shuffle of any training), its validation, and the scores
-and metrics of the test split.
+Rows of 8 fields with 27 thousand values in all, whatever the number of rows, go as CSV through the real preparation
+(a random split of 80, 10 and 10 percent), and in a process of their own through a whole epoch of training (a ``hash``
+of half the bytes, D = 8, a small network, batches of 8192, the shuffle of any training), its validation, and the
+scores and metrics of the test split.
 
 From outside, each process is looked at a hundred times a second. ``anonymous`` bytes are its own (``RssAnon``);
 ``resident`` ones (``VmRSS``; ``peak`` is the kernel's own mark) have the pages of libraries and mapped files as well,
@@ -27,14 +27,36 @@ import time
 from pathlib import Path
 from typing import Any
 
+CHUNK = 250_000
 CARDINALITIES = (20_000, 5000, 1000, 500, 200, 100, 50, 10)
 BATCH = 8192
+FEW = 20_000
+"""Rows that go the same way first, for what libraries set up once."""
 
 
-def spec_of(rows: int) -> Any:
-    from sharkbench.data.spec import SyntheticSpec
+def write_rows(path: Path, rows: int) -> None:
+    """Generated rows as CSV: values with a probability of 1 over their rank, and a label that depends on them."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.csv as pacsv
 
-    return SyntheticSpec(rows=rows, cardinalities=CARDINALITIES)
+    rng, sizes = np.random.default_rng(0), np.array(CARDINALITIES)
+    names = ["click", *(f"f{i}" for i in range(len(sizes)))]
+    schema = pa.schema([(name, pa.int32()) for name in names])
+    with pacsv.CSVWriter(path, schema) as writer:
+        for start in range(0, rows, CHUNK):
+            count = min(CHUNK, rows - start)
+            values = np.floor(np.exp(rng.random((count, len(sizes))) * np.log(sizes + 1.0))).astype(np.int32) - 1
+            clicked = rng.random(count) < 1 / (1 + np.exp(-np.sin(values * 2.4).sum(1)))
+            columns = [pa.array(clicked.astype(np.int32)), *(pa.array(column) for column in values.T.copy())]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def spec_of(rows: int, cache: Path) -> Any:
+    from sharkbench.data.spec import CsvSpec
+
+    fields = [f"f{i}" for i in range(len(CARDINALITIES))]
+    return CsvSpec.model_validate({"path": str(cache / f"{rows}.csv"), "labels": ["click"], "categorical": fields})
 
 
 def say(stage: str, **facts: Any) -> None:
@@ -46,11 +68,11 @@ def preparation(rows: int, cache: Path) -> None:
     """In this process: prepare."""
     from sharkbench.data.prepare import prepare
 
-    prepare(spec_of(1000), cache, progress=False)  # what libraries set up once
+    prepare(spec_of(FEW, cache), cache, progress=False)  # what libraries set up once
     say("before")
     time.sleep(0.1)
     say("prepare")
-    prepare(spec_of(rows), cache, progress=False)
+    prepare(spec_of(rows, cache), cache, progress=False)
     say("end")
 
 
@@ -70,7 +92,7 @@ def training(rows: int, cache: Path) -> None:
     torch.set_num_threads(1)
 
     def run(count: int) -> None:
-        data = prepare(spec_of(count), cache, progress=False)
+        data = prepare(spec_of(count, cache), cache, progress=False)
         bench = Workbench(
             dataset=data,
             task=Ctr(),
@@ -92,7 +114,7 @@ def training(rows: int, cache: Path) -> None:
         found = with_auc_blocks(quality(scores, test, bench.schema.labels, bench.task), scores, test.labels.numpy())
         say("end", samples=cost.samples, samples_per_second=cost.samples_per_second, auc=found["click"].auc)
 
-    run(1000)
+    run(FEW)
     say("before")
     time.sleep(0.1)
     run(rows)
@@ -144,6 +166,8 @@ def main() -> None:
     for rows in args.rows:
         with tempfile.TemporaryDirectory() as folder:
             cache = args.cache or Path(folder)
+            for count in (FEW, rows):
+                write_rows(cache / f"{count}.csv", count)
             begun = time.perf_counter()
             row: dict[str, Any] = {"rows": rows, **watched("preparation", rows, cache)}
             row["preparation_seconds"] = round(time.perf_counter() - begun, 1)

@@ -9,13 +9,16 @@ import mmap
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import torch
 
 from sharkbench.data.dataset import Split
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class SplitWriter:
@@ -111,6 +114,8 @@ def _read_only_tensor(array: np.ndarray) -> torch.Tensor:
 
 def write_vocabulary(path: Path, fields: list[tuple[pl.Series, np.ndarray]]) -> None:
     """One row per row of the shared id space: ``value`` (null for id 0 of a field) and training ``frequency``."""
+    import polars as pl  # who only reads a split does without it
+
     values = [pl.Series([None], dtype=pl.String).append(v) for v, _ in fields]
     table = pa.table(
         {
@@ -131,4 +136,6 @@ def open_vocabulary(path: Path) -> pa.RecordBatch:
 
 def open_frequencies(path: Path) -> np.ndarray:
     """``[num_rows]`` int64, memory-mapped."""
-    return open_vocabulary(path).column("frequency").to_numpy(zero_copy_only=True)
+    column = open_vocabulary(path).column("frequency")
+    # Not to_numpy, for which pyarrow looks whether pandas is there, by importing it.
+    return np.frombuffer(column.buffers()[1], dtype=np.int64)[: len(column)]
