@@ -102,7 +102,7 @@ def check_alike(model: Model, group: Group) -> None:
     stores = [table.store for table in parts if isinstance(table, StoredRows)]
     apart = {id(t) for t in parts} | {id(t) for s in stores if isinstance(s, nn.Module) for t in s.buffers()}
     whole = [t.detach() for t in (*model.parameters(), *model.buffers()) if id(t) not in apart]
-    sums = torch.stack([t.contiguous().view(-1).view(torch.uint8).sum(dtype=torch.int64) for t in whole])
+    sums = torch.stack([_checksum(t) for t in whole])
     first = sums.clone() if group.first else torch.zeros_like(sums)
     differs = (group.sum(first) != sums).any().long()
     if int(group.sum(differs)):
@@ -110,6 +110,16 @@ def check_alike(model: Model, group: Group) -> None:
             "the processes have come to different weights: what this method does while it trains depends on the part "
             "of the batch that a process has, or on its own chance; set train.processes to 1"
         )
+
+
+def _checksum(tensor: Tensor) -> Tensor:
+    """Sum of a tensor's bytes, or of its words; by pieces, for a sum in 64 bits copies what it adds up."""
+    flat = tensor.contiguous().view(-1).view(torch.uint8)
+    words = flat if len(flat) % 4 else flat.view(torch.int32)
+    total = torch.zeros((), dtype=torch.int64, device=tensor.device)
+    for piece in words.split(LARGE):
+        total += piece.sum(dtype=torch.int64)
+    return total
 
 
 @contextmanager
