@@ -55,14 +55,25 @@ INLINE float load_half(const uint8_t *at) {
 #if ISA == 3
 /* The first `left` of 16 lanes. */
 INLINE __mmask16 first_lanes(int64_t left) { return left < 16 ? (__mmask16)((1 << left) - 1) : 0xffff; }
+
+/* STEP for 16 numbers at a time from k on, `lanes` of them wanted. Masks for the rest only: what a masked store has
+ * written cannot be read back before it is in the cache. */
+#define BY_16(STEP)                                           \
+    for (; k + 16 <= count; k += 16) {                        \
+        const __mmask16 lanes = 0xffff;                       \
+        STEP                                                  \
+    }                                                         \
+    if (k < count) {                                          \
+        const __mmask16 lanes = first_lanes(count - k);       \
+        STEP                                                  \
+        k = count;                                            \
+    }
 #endif
 
 INLINE void copy_floats(const uint8_t *row, float *out, int64_t count) {
 #if ISA == 3
-    for (int64_t k = 0; k < count; k += 16) {
-        const __mmask16 lanes = first_lanes(count - k);
-        _mm512_mask_storeu_ps(out + k, lanes, _mm512_maskz_loadu_ps(lanes, row + 4 * k));
-    }
+    int64_t k = 0;
+    BY_16(_mm512_mask_storeu_ps(out + k, lanes, _mm512_maskz_loadu_ps(lanes, row + 4 * k));)
 #else
     memcpy(out, row, 4 * count);
 #endif
@@ -71,10 +82,7 @@ INLINE void copy_floats(const uint8_t *row, float *out, int64_t count) {
 INLINE void decode_halves(const uint8_t *row, float *out, int64_t count) {
     int64_t k = 0;
 #if ISA == 3
-    for (; k < count; k += 16) {
-        const __mmask16 lanes = first_lanes(count - k);
-        _mm512_mask_storeu_ps(out + k, lanes, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, row + 2 * k)));
-    }
+    BY_16(_mm512_mask_storeu_ps(out + k, lanes, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, row + 2 * k)));)
 #elif ISA == 2
     for (; k + 8 <= count; k += 8)
         _mm256_storeu_ps(out + k, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(row + 2 * k))));
@@ -85,11 +93,8 @@ INLINE void decode_halves(const uint8_t *row, float *out, int64_t count) {
 INLINE void decode_bfloats(const uint8_t *row, float *out, int64_t count) {
     int64_t k = 0;
 #if ISA == 3
-    for (; k < count; k += 16) {
-        const __mmask16 lanes = first_lanes(count - k);
-        const __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, row + 2 * k));
-        _mm512_mask_storeu_epi32(out + k, lanes, _mm512_slli_epi32(high, 16));
-    }
+    BY_16(const __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, row + 2 * k));
+          _mm512_mask_storeu_epi32(out + k, lanes, _mm512_slli_epi32(high, 16));)
 #endif
     for (; k < count; k++) {
         uint16_t high;
@@ -115,10 +120,7 @@ INLINE void store_codes(float *out, __m128i bytes, float scale, float offset) {
 INLINE void decode_bytes(const uint8_t *codes, float *out, int64_t count, float scale, float offset) {
     int64_t k = 0;
 #if ISA == 3
-    for (; k < count; k += 16) {
-        const __mmask16 lanes = first_lanes(count - k);
-        store_codes(out + k, lanes, _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes, codes + k)), scale, offset);
-    }
+    BY_16(store_codes(out + k, lanes, _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes, codes + k)), scale, offset);)
 #elif ISA == 2
     for (; k + 8 <= count; k += 8) store_codes(out + k, _mm_loadl_epi64((const __m128i *)(codes + k)), scale, offset);
 #endif
@@ -131,14 +133,12 @@ INLINE void decode_nibbles(const uint8_t *packed, float *out, int64_t count, flo
     const __m128i low = _mm_set1_epi8(15);
 #endif
 #if ISA == 3
-    for (; k < count; k += 16) {
-        const __mmask16 lanes = first_lanes(count - k);
+    BY_16(
         const __m128i bytes = count - k < 16 ? _mm_maskz_loadu_epi8(first_lanes((count - k + 1) >> 1), packed + k / 2)
                                              : _mm_loadl_epi64((const __m128i *)(packed + k / 2));
         const __m128i codes =
             _mm_unpacklo_epi8(_mm_and_si128(bytes, low), _mm_and_si128(_mm_srli_epi16(bytes, 4), low));
-        store_codes(out + k, lanes, _mm512_cvtepu8_epi32(codes), scale, offset);
-    }
+        store_codes(out + k, lanes, _mm512_cvtepu8_epi32(codes), scale, offset);)
 #elif ISA == 2
     for (; k + 16 <= count; k += 16) {
         const __m128i bytes = _mm_loadl_epi64((const __m128i *)(packed + k / 2));
@@ -169,8 +169,7 @@ INLINE __m512i short_codes(const uint8_t *packed, int bits, int64_t count) {
 INLINE void decode_pairs(const uint8_t *packed, float *out, int64_t count, float scale, float offset) {
     int64_t k = 0;
 #if ISA == 3
-    for (; k < count; k += 16)
-        store_codes(out + k, first_lanes(count - k), short_codes(packed + k / 4, 2, count - k), scale, offset);
+    BY_16(store_codes(out + k, lanes, short_codes(packed + k / 4, 2, count - k), scale, offset);)
 #endif
     for (; k < count; k++) out[k] = (float)(packed[k >> 2] >> (2 * (k & 3)) & 3) * scale + offset;
 }
@@ -178,8 +177,7 @@ INLINE void decode_pairs(const uint8_t *packed, float *out, int64_t count, float
 INLINE void decode_signs(const uint8_t *packed, float *out, int64_t count, float scale, float offset) {
     int64_t k = 0;
 #if ISA == 3
-    for (; k < count; k += 16)
-        store_codes(out + k, first_lanes(count - k), short_codes(packed + k / 8, 1, count - k), scale, offset);
+    BY_16(store_codes(out + k, lanes, short_codes(packed + k / 8, 1, count - k), scale, offset);)
 #endif
     for (; k < count; k++) out[k] = (float)(packed[k >> 3] >> (k & 7) & 1) * scale + offset;
 }

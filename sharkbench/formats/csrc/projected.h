@@ -42,8 +42,9 @@ INLINE void projected_serve(const void *what, Spots *spots, int i) {
     const float *bias = (const float *)group->bias;
     float *out = spots->target[i];
     if (group->matrix) {
-        decode_any(&group->codec, group->dimension, spots->source[i], all->scratch);
-        project(all->scratch, group->dimension, (const float *)group->matrix, bias, out, all->width);
+        const float *row = group->codec.dtype == FP32 ? (const float *)spots->source[i] : all->scratch;
+        if (row == all->scratch) decode_any(&group->codec, group->dimension, spots->source[i], all->scratch);
+        project(row, group->dimension, (const float *)group->matrix, bias, out, all->width);
     } else {
         decode_any(&group->codec, all->width, spots->source[i], out);
         if (bias) combine(out, bias, 0, out, all->width, 0);
