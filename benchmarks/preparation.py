@@ -1,6 +1,7 @@
 """How fast rows in Criteo's raw format are prepared, in how much memory: generated rows, one fresh process per size.
 
     python benchmarks/preparation.py [--rows 1000000 4000000] [--scratch DIR] [--out results/preparation]
+    python benchmarks/preparation.py --rows 45800000 --scratch /somewhere/with/20/GB    # all of Criteo's Kaggle data
 
 Wall time says something only on a quiet machine; ``rows_per_cpu_second`` counts the CPU time of all threads, and
 ``other_cpu`` says how many cores other processes kept busy meanwhile. Takes about 400 bytes of disk per row.
@@ -22,7 +23,7 @@ import pyarrow
 from criteo_rows import write
 
 PREPARE = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 import psutil
 import sharkbench.data.arrow, sharkbench.data.scan, sharkbench.data.encode
@@ -31,14 +32,18 @@ from sharkbench.data.spec import CriteoSpec
 def busy():
     times = psutil.cpu_times()
     return sum(times) - times.idle - times.iowait
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak():
+    # Not ru_maxrss, which a new process inherits from the one that generated the rows.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+before = peak()
 machine, cpu, wall = busy(), time.process_time(), time.perf_counter()
 data = prepare(CriteoSpec(path=sys.argv[1]), Path(sys.argv[2]), progress=False)
 machine, cpu, wall = busy() - machine, time.process_time() - cpu, time.perf_counter() - wall
 print(json.dumps({
     "rows": sum(map(len, data.splits.values())), "ids": data.schema.num_rows, "seconds": round(wall, 2),
     "cpu_seconds": round(cpu, 2), "other_cpu": round(max(0.0, (machine - cpu) / wall), 2),
-    "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "peak_bytes_before": before,
+    "peak_bytes": peak(), "peak_bytes_before": before,
 }))
 """
 
