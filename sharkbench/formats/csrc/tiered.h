@@ -89,9 +89,10 @@ INLINE void tiers_serve(const void *what, Spots *spots, int i) {
     }
 }
 
-INLINE int tiered_loop(const Job *job, int64_t begin, int64_t end, int64_t width) {
+INLINE int tiered_loop(const Job *job, int64_t begin, int64_t end, int64_t width, int64_t planes, int64_t base_bytes) {
     const int64_t *program = job->program, *own = program + FIRST_OWN_WORD;
     Tiers tiers = {(const uint8_t *)own[0], read_index(own + 2), {{0}}, {0}, width};
+    tiers.index.num_planes = planes, tiers.index.base_bytes = base_bytes; /* constants where the caller has specialised */
     for (int64_t t = 0; t < own[1]; t++) {
         const int64_t *tier = program + FIRST_TIER + t * TIER_WORDS;
         tiers.dimensions[t] = tier[0];
@@ -103,8 +104,9 @@ INLINE int tiered_loop(const Job *job, int64_t begin, int64_t end, int64_t width
 }
 
 static int tiered_kernel(const Job *job, int64_t begin, int64_t end) {
-    const int64_t width = job->program[WIDTH];
-    if (width == 16) return tiered_loop(job, begin, end, 16);
-    if (width == 64) return tiered_loop(job, begin, end, 64);
-    return tiered_loop(job, begin, end, width);
+    const int64_t width = job->program[WIDTH], *own = job->program + FIRST_OWN_WORD, planes = own[3], base_bytes = own[5];
+    /* Three or four tiers, below 2 GiB. */
+    if (width == 16 && planes == 2 && base_bytes == 4) return tiered_loop(job, begin, end, 16, 2, 4);
+    if (width == 64 && planes == 2 && base_bytes == 4) return tiered_loop(job, begin, end, 64, 2, 4);
+    return tiered_loop(job, begin, end, width, planes, base_bytes);
 }
