@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from sharkbench.tasks import metrics
+from sharkbench.tasks import ctr, metrics
+from sharkbench.tasks.config import Ctr
 
 
 def drawn(seed: int, n: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -76,6 +79,19 @@ def test_many_scores_are_judged_a_part_at_a_time(seed: int, n: int, levels: int)
         in_parts = judged()
     np.testing.assert_array_equal(in_parts[:2], at_once[:2])
     np.testing.assert_allclose(in_parts[2:], at_once[2:], rtol=1e-12, atol=1e-12)
+
+
+def test_memory_is_little_more_than_a_key_per_score() -> None:
+    rng, n = np.random.default_rng(0), 3_000_000
+    scores = rng.normal(size=(n, 1)).astype(np.float32)
+    labels = (rng.random((n, 1)) < 0.3).astype(np.float32)
+    tracemalloc.start()
+    try:
+        ctr.quality(scores, labels, ("click",), Ctr())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * n + 80 * metrics.PART < 25 * n
 
 
 def test_log_loss_clips() -> None:
