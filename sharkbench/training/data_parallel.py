@@ -7,8 +7,7 @@ brings the processes together, and the gradients are averaged here, between the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -120,59 +119,3 @@ def _checksum(tensor: Tensor) -> Tensor:
     for piece in words.split(LARGE):
         total += piece.sum(dtype=torch.int64)
     return total
-
-
-@contextmanager
-def synced_norms(module: nn.Module, group: Group) -> Iterator[None]:
-    """Within it batch normalisation is by the statistics of the whole batch, not of one process's part."""
-    norms = [part for part in module.modules() if type(part) is nn.BatchNorm1d] if group.size > 1 else []
-    for norm in norms:
-        norm.__class__ = SyncedBatchNorm
-        norm.__dict__["group"] = group
-    try:
-        yield
-    finally:
-        for norm in norms:
-            del norm.__dict__["group"]
-            norm.__class__ = nn.BatchNorm1d
-
-
-class SyncedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of ``[B, C]`` whose mean and variance are those of all processes' rows.
-
-    ``torch.nn.SyncBatchNorm`` is for GPUs only.
-    """
-
-    group: Group
-
-    @torch.compiler.disable
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        count = float(self.group.sum(torch.tensor([float(len(x))], device=x.device)))
-        mean = _Sum.apply(x.float().sum(0), self.group) / count
-        centered = x.float() - mean
-        variance = _Sum.apply(centered.square().sum(0), self.group) / count
-        if self.track_running_stats:
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            assert self.num_batches_tracked is not None
-            self.num_batches_tracked.add_(1)
-            rate = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean.detach(), rate)
-            self.running_var.lerp_(variance.detach() * (count / max(count - 1, 1)), rate)
-        normal = centered * torch.rsqrt(variance + self.eps)
-        return (normal if self.weight is None else normal * self.weight + self.bias).to(x.dtype)
-
-
-class _Sum(torch.autograd.Function):
-    """Sum over the processes; all of them use it, so the gradient is the sum of theirs."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, group: Group) -> Tensor:
-        ctx.group = group
-        return group.sum(tensor.clone())
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.group.sum(gradients[0].clone()), None

@@ -25,12 +25,13 @@ from sharkbench.records import Epoch, TrainingCost
 from sharkbench.seeds import derive, seeded
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.checkpoint import AtomicFile, Checkpoint, Finished
-from sharkbench.training.data_parallel import local_rank, local_size, replicas, synced_norms
+from sharkbench.training.data_parallel import local_rank, local_size, replicas
 from sharkbench.training.group import Group
 from sharkbench.training.memory import peak_resident_bytes
 from sharkbench.training.module import CtrModule, KeepBest
 from sharkbench.training.parts import TrainPart, ValidationPart
 from sharkbench.training.recipe import Recipe
+from sharkbench.training.synced_norm import synced_norms
 
 VALIDATION_BATCH = 8192
 
