@@ -114,7 +114,8 @@ def keep_memory() -> None:
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3
-        for option, value in ((trim_threshold, 1 << 30), (top_pad, 1 << 26), (mmap_threshold, 1 << 30)):
+        # 32 MiB is the most that glibc takes for the third, which stays at 128 KiB once one of the others is set.
+        for option, value in ((trim_threshold, 1 << 30), (top_pad, 1 << 26), (mmap_threshold, 1 << 25)):
             library.mallopt(option, value)
 
 

@@ -174,6 +174,13 @@ class PackedLayer(nn.Module):
         parts = [part.replicate(times) for part in self.formats]
         return PackedLayer(replicated(self.schema, times), self.width, parts, self.unknown)
 
+    def __call__(self, ids: Tensor) -> Tensor:
+        """:meth:`forward`, without the rounds that a module's call makes for hooks where this layer has none: they take
+        longer than a small lookup."""
+        if self._multivalued or self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
+            return super().__call__(ids)
+        return self.lookup(ids)
+
     def lookup(self, ids: Tensor) -> Tensor:
         """``[B, S]`` ids to one vector per kept slot, ``[B, S', width]``, before pooling.
 

@@ -239,6 +239,22 @@ def test_outputs_are_tensors_of_their_own() -> None:
     assert torch.allclose(weights.grad, want.sum((0, 1)), atol=1e-3)
 
 
+def test_hooks_of_the_layer_are_called() -> None:
+    layer, ids = rows_of_a_table()
+    seen: list[str] = []
+    want = layer(ids)
+    handles = [
+        layer.register_forward_pre_hook(lambda *_: seen.append("before")),
+        layer.register_forward_hook(lambda *_: seen.append("after")),
+    ]
+    assert torch.equal(layer(ids), want)
+    assert seen == ["before", "after"]
+    for handle in handles:
+        handle.remove()
+    assert torch.equal(layer(ids), want)
+    assert seen == ["before", "after"]
+
+
 def test_memory_in_huge_pages_keeps_its_content() -> None:
     if kernels.compiled is None:
         pytest.skip("the compiled kernels were not built")
