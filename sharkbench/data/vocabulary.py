@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-MERGE_ROWS = 100_000
-"""Distinct values of chunks that wait, at least, before they are merged."""
-
 
 class Counter:
     """Counts distinct text values over many chunks; memory is that of the distinct values."""
@@ -28,7 +25,7 @@ class Counter:
         self._pending.append(frame)
         self._pending_rows += frame.height
         # merging when as much is pending as is merged keeps the work linear and the memory within a factor of two
-        if self._pending_rows > max(MERGE_ROWS, self._total.height):
+        if self._pending_rows > max(1_000_000, self._total.height):
             self._merge()
 
     def _merge(self) -> None:
