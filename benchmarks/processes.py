@@ -91,9 +91,9 @@ def measure(rows: int, steps: int, processes: int, divided: bool) -> dict[str, A
             self.peak = resident("VmHWM")
 
     group, watch = Group.join(processes), Watch()
-    before, first_peak = resident("VmRSS"), 0
+    before = resident("VmRSS")
     model = bench.model(bench.full_table())
-    first_peak = resident("VmHWM")
+    made = resident("VmHWM")
     bench.train(model, callbacks=[watch])
     cpu = float(group.sum(torch.tensor([watch.cpu], dtype=torch.float64)))
     return {
@@ -103,7 +103,7 @@ def measure(rows: int, steps: int, processes: int, divided: bool) -> dict[str, A
         "table_bytes": 4 * rows * WIDTH,
         "steps": steps,
         "train_bytes": group.largest(watch.peak - before),
-        "peak_bytes": group.largest(max(first_peak, watch.peak, resident("VmHWM")) - before),
+        "peak_bytes": group.largest(max(made, watch.peak, resident("VmHWM")) - before),
         "cpu_seconds": round(cpu, 1),
         "samples_per_cpu_second": round(steps * BATCH / cpu),
         "samples_per_second": round(steps * BATCH / watch.wall),

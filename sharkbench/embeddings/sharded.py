@@ -63,10 +63,13 @@ def lookup(table: nn.Parameter, rows: Tensor, *, sparse: bool, padding_idx: int 
     shard = shard_of(table)
     if shard is None:
         return F.embedding(rows, table, padding_idx=padding_idx, sparse=sparse)
-    if padding_idx is not None:
-        padding_idx = padding_idx // shard.size if padding_idx % shard.size == shard.rank else None
+    is_here = padding_idx is not None and padding_idx % shard.size == shard.rank
+    padding = padding_idx // shard.size if padding_idx is not None and is_here else None
+
+    def own(here: Tensor) -> Tensor:
+        return F.embedding(here, table, padding_idx=padding, sparse=sparse)
+
     wanted, places = torch.unique(rows, return_inverse=True)
-    own = lambda here: F.embedding(here, table, padding_idx=padding_idx, sparse=sparse)  # noqa: E731
     return F.embedding(places, _fetch(shard, wanted.long(), own))
 
 

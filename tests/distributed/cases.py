@@ -23,6 +23,7 @@ from sharkbench.workbench import Workbench
 DEEPFM = {"name": "deepfm", "hidden": [16], "dropout": 0.0}
 QR = {"name": "qr", "fraction": 0.5, "threshold": 10}
 HASH = {"name": "hash", "fraction": 0.3, "threshold": 10}
+FDH = {"name": "fdh", "fraction": 0.5, "threshold": 10}
 LPT = {"name": "lpt", "bits": 8, "cache": 0.0, "rounding": "nearest"}
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -42,6 +43,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "divided qr, adam": (QR, {"optimizer": "adam", "shard_tables": True}),
     "divided qr, lazy_adam": ({**QR, "operation": "concat"}, {"optimizer": "lazy_adam", "shard_tables": True}),
+    "divided rows of their own, lazy_adam": (FDH, {"optimizer": "lazy_adam", "shard_tables": True}),
     "divided lpt, sgd": (LPT, {"optimizer": "sgd", "learning_rate": 0.3, "shard_tables": True}),
     "divided lpt with a cache, lazy_adam": (
         {**LPT, "cache": 0.3},

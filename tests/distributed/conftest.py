@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,7 +48,12 @@ def ends(processes: Sequence[subprocess.Popen[str]], seconds: float = 280) -> li
 @pytest.fixture(scope="session")
 def by_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Any]]]:
     """What each of the two processes has come to, by case."""
-    folder = tmp_path_factory.mktemp("two")
-    for code, text in ends(two_processes("tests.distributed.cases", str(folder))):
-        assert code == 0, text
+    base = tmp_path_factory.getbasetemp()
+    # The workers of pytest-xdist share what one of them has done.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "two"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            for code, text in ends(two_processes("tests.distributed.cases", str(folder))):
+                assert code == 0, text
     return [torch.load(folder / f"of {rank}.pt") for rank in range(2)]
