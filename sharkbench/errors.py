@@ -38,8 +38,12 @@ _MAX_LENGTH = 500
 
 def printable(line: str) -> str:
     """A line that may quote anything, and any amount of it, such that a terminal or a log can show it."""
-    line = line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH // 2]} ... {line[-_MAX_LENGTH // 2 :]}"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    line = _shortened(line)  # it may have megabytes
+    return _shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH // 2]} ... {line[-_MAX_LENGTH // 2 :]}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

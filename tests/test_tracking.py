@@ -192,6 +192,7 @@ def test_the_invocation_is_recorded_as_it_goes_and_its_end_too(store: Store, cli
         ("http://user:secret@host:5000/x", "http://***@host:5000/x"),
         ("postgresql+psycopg2://secret@host/db failed", "postgresql+psycopg2://***@host/db failed"),
         ("https://host/x?token=secret&y=1 is down", "https://host/x?*** is down"),
+        ("exceeded with url: /path?token=secret/api (refused)", "exceeded with url: /path?*** (refused)"),
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),
         ("a@b.c, see http://host/a@b", "a@b.c, see http://host/a@b"),
     ],

@@ -19,6 +19,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def tell(error: SharkbenchError) -> None:
+    """Print what an error says, whatever it quotes."""
+    print("\n".join(printable(line) for line in str(error).split("\n")), file=sys.stderr)
+
+
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
     """``command``, with errors that a user can cause as plain lines (2), Ctrl-C as 130, and bugs named as such (1)."""
 
@@ -27,7 +32,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except SharkbenchError as error:
-            print("\n".join(printable(line) for line in str(error).split("\n")), file=sys.stderr)
+            tell(error)
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)

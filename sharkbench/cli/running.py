@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sharkbench.cli.guard import BAD_INPUT, FAILED, INTERRUPTED
+from sharkbench.cli.guard import BAD_INPUT, FAILED, INTERRUPTED, tell
 from sharkbench.cli.options import Cache, Only, Out, Settings, Shard, SuiteName, opened
 
 
@@ -96,7 +96,7 @@ def validate(
         try:
             loaded = load(name, settings or ())
         except InputError as error:
-            print(error, file=sys.stderr)
+            tell(error)
             wrong = True
             continue
         cells = len(loaded.datasets) * len(loaded.backbones) * len(loaded.seeds)

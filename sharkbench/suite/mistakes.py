@@ -22,28 +22,26 @@ def explain(error: ValidationError, root: Node, model: type[BaseModel]) -> list[
         root: what was validated.
         model: what it was validated as.
     """
-    said: dict[tuple[str, str, str], list[str]] = {}
+    # Errors about one value come from the members of a union, none of which took it.
+    of_value: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], Place]]] = {}
     for detail in error.errors(include_url=False):
         at = follow(detail["loc"], root, model, unknown=detail["type"] == "extra_forbidden")
         if detail["type"] == "too_short" and isinstance(at.node.value, list) and at.node.value:
             continue  # its entries are there, but refused themselves
-        message = _message(dict(detail), at)
-        # Errors about one value come from the members of a union, none of which took it.
-        own = message if detail["type"] in ("missing", "extra_forbidden") else ""
-        messages = said.setdefault((at.line, _spelled(at.path), own), [])
-        if message not in messages:
-            messages.append(message)
-    lines = [
-        printable(f"{place}: {path + ': ' if path else ''}{' or '.join(one)}") for (place, path, _), one in said.items()
-    ]
-    lines.sort(key=_line_number)
-    more = len(lines) - _MAX_LINES
-    return lines if more <= 0 else [*lines[:_MAX_LINES], f"{root.place}: and {more} more"]
+        own = str(detail["loc"][-1:]) if detail["type"] in ("missing", "extra_forbidden") else ""
+        of_value.setdefault((at.line, _spelled(at.path), own), []).append((dict(detail), at))
+    places = sorted(of_value, key=lambda place: _line_number(place[0]))
+    lines = []
+    for line, path, own in places[:_MAX_LINES]:  # a message takes a while where it looks for what was meant
+        messages = dict.fromkeys(_message(detail, at) for detail, at in of_value[line, path, own])
+        lines.append(printable(f"{line}: {path + ': ' if path else ''}{' or '.join(messages)}"))
+    more = len(places) - _MAX_LINES
+    return lines if more <= 0 else [*lines, f"{root.place}: and {more} more"]
 
 
-def _line_number(line: str) -> tuple[str, int]:
-    found = re.match(r"(.*?):(\d+): ", line)
-    return (found[1], int(found[2])) if found else (line.split(": ")[0], 0)
+def _line_number(place: str) -> tuple[str, int]:
+    found = re.fullmatch(r"(.*?):(\d+)", place)
+    return (found[1], int(found[2])) if found else (place, 0)
 
 
 def _spelled(path: Sequence[str | int]) -> str:

@@ -28,9 +28,9 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def without_secrets(text: str) -> str:
-    """``text`` with user names, passwords and query strings of all addresses in it replaced by ``***``."""
+    """``text`` with user names, passwords and query strings of all addresses and paths in it replaced by ``***``."""
     text = re.sub(r"(\w[\w+.-]*://)[^/\s@]*@", r"\1***@", text)
-    return re.sub(r"(\w[\w+.-]*://[^\s?'\"]*)\?[^\s'\"]*", r"\1?***", text)
+    return re.sub(r"(/[^\s?'\"]*)\?[^\s'\"]*", r"\1?***", text)
 
 
 def client_of(uri: str) -> MlflowClient:
