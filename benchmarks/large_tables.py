@@ -21,7 +21,6 @@ on the machine hardly move, stand beside those of wall time or in their place; `
 from __future__ import annotations
 
 import argparse
-import csv
 import gc
 import json
 import os
@@ -33,6 +32,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import tables
 
 SMALL, SMALL_ROWS, DIMENSION, BATCH, VALID = 7, 1000, 16, 4096, 65_536
 ROUNDS = 30
@@ -259,11 +260,7 @@ def main() -> None:
         table.append(measured(name, args.rows, args.steps, args.scratch))
         print(json.dumps(table[-1], indent=1), flush=True)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        with args.out.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(table)
+        tables.write(args.out, table)
 
 
 if __name__ == "__main__":

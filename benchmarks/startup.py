@@ -17,16 +17,16 @@ repetitions.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import tables
 
 METHOD = '''
 from __future__ import annotations
@@ -132,21 +132,11 @@ def main() -> None:
         row: dict[str, Any] = {"run": number + 1}
         for column in columns:
             row[column] = round(statistics.median(f[column] for f in found), 2) if column in found[0] else ""
-        row |= {"repetitions": args.repetitions, "hardware": f"{cpu_name()} {len(os.sched_getaffinity(0))} cores"}
+        row |= {"repetitions": args.repetitions, "hardware": tables.hardware()}
         table.append(row)
         print(json.dumps(row), flush=True)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        with args.out.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(table)
-
-
-def cpu_name() -> str:
-    """The processor, as the operating system names it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+        tables.write(args.out, table)
 
 
 if __name__ == "__main__":

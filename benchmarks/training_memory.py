@@ -16,16 +16,16 @@ same way.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import tables
 
 CHUNK = 250_000
 CARDINALITIES = (20_000, 5000, 1000, 500, 200, 100, 50, 10)
@@ -173,20 +173,10 @@ def main() -> None:
             row["preparation_seconds"] = round(time.perf_counter() - begun, 1)
             row |= watched("training", rows, cache)
         row["samples_per_second"], row["auc"] = round(row["samples_per_second"]), round(row["auc"], 4)
-        table.append({**row, "hardware": f"{cpu_name()} {len(os.sched_getaffinity(0))} cores"})
+        table.append({**row, "hardware": tables.hardware()})
         print(json.dumps(table[-1], indent=1), flush=True)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        with args.out.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(table)
-
-
-def cpu_name() -> str:
-    """The processor, as the operating system names it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+        tables.write(args.out, table)
 
 
 if __name__ == "__main__":

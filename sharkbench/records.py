@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Status = Literal["ok", "infeasible", "failed"]
 FailureKind = Literal["method", "out of memory", "timeout", "killed", "data", "diverged"]
@@ -52,6 +54,8 @@ class AucBlocks(Record):
     @cached_property
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Both, to calculate with."""
+        import numpy as np
+
         return np.array(self.positives), np.array(self.negatives)
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 from sharkbench.records import Environment, Quality, Result, Speed, TrainingCost
-from sharkbench.store import Store
+from sharkbench.store import Store, uncollected
 
 CellStatus = Literal["ok", "partial", "infeasible", "failed"]
 
@@ -151,7 +149,7 @@ def why(result: Result) -> str:
 def cells_of(store: Store) -> list[Cell]:
     """The cells of all finished runs: by data set, split, backbone and label, the full-precision table first, then
     what has no budget, then budgets from large to small and AUC from high to low."""
-    with _uncollected():
+    with uncollected():
         runs = [FinishedRun(r, store.environment(r.key), store.speed(r.key)) for r in store.results()]
     labels: dict[str, dict[str, None]] = defaultdict(dict)
     references: dict[tuple[str, str, str], list[FinishedRun]] = defaultdict(list)
@@ -171,20 +169,6 @@ def cells_of(store: Store) -> list[Cell]:
     cells = [_cell(name, group, references[name[:3]]) for name, group in grouped.items()]
     label_order = {(dataset, label): n for dataset, own in labels.items() for n, label in enumerate(own)}
     return sorted(cells, key=lambda cell: _order(cell, label_order.get((cell.name.dataset, cell.name.label), 0)))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Nothing that is read refers back to itself; to look for that over and over takes as long as reading, now and
-    with every table that is made of it."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if before:
-            gc.enable()
 
 
 def _cell(name: CellName, group: Sequence[FinishedRun], references: Sequence[FinishedRun]) -> Cell:
