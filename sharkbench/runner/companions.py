@@ -61,7 +61,7 @@ def companions(spec: RunSpec, *, shared: Path, cache_dir: Path | None) -> Iterat
     try:
         for rank in range(1, size):
             others[rank] = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                [sys.executable, "-P", "-m", __name__],
                 stdin=subprocess.PIPE,
                 env={**os.environ, **_told(common, rank)},
                 text=True,

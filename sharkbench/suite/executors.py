@@ -23,8 +23,7 @@ class LocalExecutor(_Settings):
     name: Literal["local"] = "local"
     jobs: int | None = Field(None, ge=1)
     """Runs at a time; ``--jobs`` wins over it. Unless given, as many as there are cores for the recipe's threads and
-    processes, and
-    one where there is a GPU."""
+    processes, and one where there is a GPU."""
     timeout: float | None = Field(None, gt=0)
     """Seconds after which a run is stopped and stored as failed."""
     retries: ClassVar[int] = 0

@@ -6,6 +6,7 @@ Each subclasses torch's optimizer of the same kind: parameters with sparse gradi
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -45,9 +46,9 @@ class RowUpdates(torch.optim.Optimizer):
             parameter.grad = gradient
         return loss
 
+    @abstractmethod
     def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
         """One step of ``rows`` ``[n]`` (each once) by their gradient ``g`` ``[n, width]``."""
-        raise NotImplementedError
 
 
 class LazyAdam(RowUpdates, torch.optim.Adam):
