@@ -33,7 +33,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import tables
+import benchmark_table
 
 SMALL, SMALL_ROWS, DIMENSION, BATCH, VALID = 7, 1000, 16, 4096, 65_536
 ROUNDS = 30
@@ -260,7 +260,7 @@ def main() -> None:
         table.append(measured(name, args.rows, args.steps, args.scratch))
         print(json.dumps(table[-1], indent=1), flush=True)
     if args.out:
-        tables.write(args.out, table)
+        benchmark_table.write(args.out, table)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import platform
 import statistics
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmark_table import file_of_processor, processor
 from torch.utils.data import DataLoader, TensorDataset
 
 from sharkbench.data.arrow import SplitWriter, open_split
@@ -73,9 +73,9 @@ def main() -> None:
                 begun = time.perf_counter()
                 way(epoch + 1)
                 seconds[name].append(time.perf_counter() - begun)
-    hardware = cpu_name()
+    hardware = processor()
     settings.out.mkdir(parents=True, exist_ok=True)
-    path = settings.out / f"{hardware.lower().replace(' ', '-')}.csv"
+    path = settings.out / file_of_processor()
     with path.open("w", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(
@@ -97,15 +97,6 @@ def main() -> None:
             table.writerow([name, *speeds, rows[name], settings.fields, size, 1, torch.__version__, hardware])
             print(f"{name:40} {speeds[0]:>14,} samples/s  ({speeds[1]:,} to {speeds[2]:,})")
     print(f"written: {path}")
-
-
-def cpu_name() -> str:
-    """The processor, as the operating system names it, in letters that a file name may have."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    name = next((line.split(":")[1] for line in lines if line.startswith("model name")), platform.processor())
-    kept = "".join(c if c.isalnum() else " " for c in name or platform.machine())
-    return " ".join(kept.split())
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import polars
 import pyarrow
+from benchmark_table import file_of_processor, processor
 from criteo_rows import write
 
 PREPARE = """
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--out", type=Path, default=Path("results/preparation"))
     settings = parser.parse_args()
-    hardware = cpu_name()
+    hardware = processor()
     table = []
     for rows in settings.rows:
         found = measured(rows, settings.scratch)
@@ -81,19 +82,12 @@ def main() -> None:
             f"second, peak {found['peak_bytes'] / 2**20:,.0f} MiB; others used {found['other_cpu']:.2f} cores"
         )
     settings.out.mkdir(parents=True, exist_ok=True)
-    path = settings.out / f"{hardware.lower().replace(' ', '-')}.csv"
+    path = settings.out / file_of_processor()
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(table[0]))
         writer.writeheader()
         writer.writerows(table)
     print(f"written: {path}")
-
-
-def cpu_name() -> str:
-    """The processor, as the operating system names it, in letters that a file name may have."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.split(":")[1] for line in lines if line.startswith("model name")), "unknown")
-    return " ".join("".join(c if c.isalnum() else " " for c in name).split())
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from loading import cpu_name
+from benchmark_table import file_of_processor, processor
 
 from sharkbench.environment import environment
 from sharkbench.measure.auc_blocks import auc_blocks
@@ -137,11 +137,11 @@ def main() -> None:
         rows = [measured(command, file, out) for command in ("plan", "status", "leaderboard", "report")]
         size = (out / "report.html").stat().st_size
     settings.out.mkdir(parents=True, exist_ok=True)
-    path = settings.out / f"{cpu_name().lower().replace(' ', '-')}.csv"
+    path = settings.out / file_of_processor()
     with path.open("w", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["command", "runs", "cpu_seconds", "peak_megabytes", "cpu"])
-        table.writerows((command, len(runs), round(seconds, 1), peak, cpu_name()) for command, seconds, peak in rows)
+        table.writerows((command, len(runs), round(seconds, 1), peak, processor()) for command, seconds, peak in rows)
     for command, seconds, peak in rows:
         print(f"{command:12} {len(runs)} runs  {seconds:6.1f} s of CPU  {peak:5} MB")
     print(f"report.html: {size / 1e6:.1f} MB\nwritten: {path}")

@@ -26,7 +26,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import tables
+import benchmark_table
 
 METHOD = '''
 from __future__ import annotations
@@ -132,11 +132,11 @@ def main() -> None:
         row: dict[str, Any] = {"run": number + 1}
         for column in columns:
             row[column] = round(statistics.median(f[column] for f in found), 2) if column in found[0] else ""
-        row |= {"repetitions": args.repetitions, "hardware": tables.hardware()}
+        row |= {"repetitions": args.repetitions, "hardware": benchmark_table.hardware()}
         table.append(row)
         print(json.dumps(row), flush=True)
     if args.out:
-        tables.write(args.out, table)
+        benchmark_table.write(args.out, table)
 
 
 if __name__ == "__main__":

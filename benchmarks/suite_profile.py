@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from loading import cpu_name
+from benchmark_table import processor
 
 RATE = 25
 """Samples per second: each stops a process for some milliseconds."""
@@ -65,7 +65,7 @@ def main() -> None:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["part", "seconds", "share", "runs", "suite", "cpu"])
         for part, value in seconds.items():
-            row = [part, f"{value:.1f}", f"{value / wall:.4f}", runs, " ".join([settings.suite, *more]), cpu_name()]
+            row = [part, f"{value:.1f}", f"{value / wall:.4f}", runs, " ".join([settings.suite, *more]), processor()]
             table.writerow(row)
             print(f"{part:26} {value:8.1f} s {value / wall:7.1%}")
     print(f"{'the work itself':26} {sum(seconds[part] for part in WORK):8.1f} s", end=" ")

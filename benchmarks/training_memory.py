@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tables
+import benchmark_table
 
 CHUNK = 250_000
 CARDINALITIES = (20_000, 5000, 1000, 500, 200, 100, 50, 10)
@@ -173,10 +173,10 @@ def main() -> None:
             row["preparation_seconds"] = round(time.perf_counter() - begun, 1)
             row |= watched("training", rows, cache)
         row["samples_per_second"], row["auc"] = round(row["samples_per_second"]), round(row["auc"], 4)
-        table.append({**row, "hardware": tables.hardware()})
+        table.append({**row, "hardware": benchmark_table.hardware()})
         print(json.dumps(table[-1], indent=1), flush=True)
     if args.out:
-        tables.write(args.out, table)
+        benchmark_table.write(args.out, table)
 
 
 if __name__ == "__main__":

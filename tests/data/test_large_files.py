@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from criteo_rows import write
 
-from benchmarks.criteo_rows import write
 from sharkbench.data.prepare import prepare
 from sharkbench.data.sources import csv
 from sharkbench.data.spec import CriteoSpec

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from benchmarks.large_tables import BATCH, write_splits
+from large_tables import BATCH, write_splits
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "large_tables.py"
 ROWS, STEPS = 3_000_000, 6

@@ -11,6 +11,16 @@ from typing import Any
 from sharkbench.environment import cpu_name
 
 
+def processor() -> str:
+    """Its name, in letters that a file name and a CSV cell may have."""
+    return " ".join("".join(c if c.isalnum() else " " for c in cpu_name()).split())
+
+
+def file_of_processor() -> str:
+    """Name of a CSV file of what was measured on it."""
+    return f"{processor().lower().replace(' ', '-')}.csv"
+
+
 def hardware() -> str:
     """Processor and cores, for a column of that name."""
     return f"{cpu_name()} {len(os.sched_getaffinity(0))} cores"
