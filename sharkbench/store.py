@@ -18,14 +18,11 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -33,6 +30,7 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
+from sharkbench.collector import uncollected
 from sharkbench.errors import SharkbenchError
 from sharkbench.records import Environment, Result, Speed
 
@@ -93,6 +91,10 @@ class Store:
         """What the measuring stage found, ``None`` where it has not been there."""
         return self._read(key, SPEED, Speed)
 
+    def has_speed(self, key: str) -> bool:
+        """Whether the measuring stage has been there."""
+        return (self.directory(key) / SPEED).is_file()
+
     def speed_error(self, key: str) -> str | None:
         """Why the run could not be measured when that was last tried."""
         path = self.directory(key) / SPEED_ERROR
@@ -109,9 +111,10 @@ class Store:
         return self._read(key, SPEC, RunSpec)
 
     def _read(self, key: str, name: str, record: type[AnyRecord]) -> AnyRecord | None:
-        path = self.directory(key) / name
+        path = f"{self.directory(key)}/{name}"
         try:
-            return _parsed(record, path.read_bytes())
+            with open(path, "rb") as file:
+                return _parsed(record, file.read())
         except FileNotFoundError:
             return None
         except (OSError, SharkbenchError) as error:
@@ -177,20 +180,6 @@ class Store:
                         shutil.rmtree(leftover, ignore_errors=True)
             except Timeout:
                 continue
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """For reading thousands of records: none refers back to itself, and to look for that over and over takes as long as
-    reading, now and with every table that is made of them."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.freeze()
-            gc.enable()
 
 
 @lru_cache(maxsize=64)

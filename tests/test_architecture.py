@@ -47,7 +47,7 @@ LAYERS = """
     seeds
     data
     budget
-    errors aligned
+    errors aligned collector
 """.strip().splitlines()
 RANK = {room: rank for rank, line in enumerate(LAYERS) for room in line.split()}
 
@@ -122,7 +122,7 @@ def test_imports_point_down() -> None:
 
 @pytest.mark.parametrize("room", ["tracking", "leaderboard"])
 def test_views_know_the_store_and_nothing_of_the_run(room: str) -> None:
-    allowed = {room, "store", "records", "suite", "errors", "aligned"}
+    allowed = {room, "store", "records", "suite", "errors", "aligned", "collector"}
     files = [file for file in core_files() if room_of_file(file) == room]
 
     assert files

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sharkbench.cli.options import Out, Settings, SuiteName, opened
+from sharkbench.collector import uncollected
 from sharkbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Results = Annotated[Path, typer.Argument(help="An output directory, or a store.parquet.")]
 
 
+@uncollected()
 def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
     """Write the report of what is done: one HTML file, images, CSV and Parquet tables."""
     from sharkbench import tracking

@@ -14,9 +14,11 @@ from typing import Annotated
 import typer
 
 from sharkbench.cli.options import Out, Settings, SuiteName, opened
+from sharkbench.collector import uncollected
 from sharkbench.errors import InputError
 
 
+@uncollected()
 def leaderboard(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
     """Print the leaderboard of what is done, and write it as CSV."""
     from sharkbench import leaderboard as tables

@@ -12,6 +12,7 @@ import typer
 
 from sharkbench.cli.guard import BAD_INPUT, FAILED, INTERRUPTED, tell
 from sharkbench.cli.options import Cache, Only, Out, Settings, Shard, SuiteName, opened
+from sharkbench.collector import uncollected
 
 
 def run(
@@ -67,6 +68,7 @@ def run(
         raise typer.Exit(FAILED)
 
 
+@uncollected()
 def plan(
     suite: SuiteName,
     settings: Settings = None,
@@ -117,6 +119,7 @@ def prepare(suite: SuiteName, settings: Settings = None, cache: Cache = None) ->
         print(f"{data.name}: {rows}; {data.schema.num_fields} fields, {data.schema.num_rows:,} ids; {data.path}")
 
 
+@uncollected()
 def status(
     suite: SuiteName, settings: Settings = None, only: Only = None, out: Out = None, cache: Cache = None
 ) -> None:
@@ -138,7 +141,7 @@ def status(
         + ", ".join(f"{count[s]} {s}" for s in ("ok", "infeasible", "failed", "missing"))
     )
     ok = [key for key, result in found.items() if result and result.status == "ok"]
-    unmeasured = [key for key in ok if runs[key].measure.lookup and store.speed(key) is None]
+    unmeasured = [key for key in ok if runs[key].measure.lookup and not store.has_speed(key)]
     if unmeasured:
         print(f"{len(unmeasured)} of the ok ones have no measured speed yet")
     rows = [

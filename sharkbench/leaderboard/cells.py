@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from sharkbench.collector import uncollected
 from sharkbench.records import Environment, Quality, Result, Speed, TrainingCost
-from sharkbench.store import Store, uncollected
+from sharkbench.store import Store
 
 CellStatus = Literal["ok", "partial", "infeasible", "failed"]
 
