@@ -12,6 +12,8 @@ class MeasureSpec(BaseModel):
 
     lookup: bool = True
     """Time lookups and whole-model samples per second."""
+    only: tuple[str, ...] = ()
+    """Which runs are timed, in the words of ``--only``, as ``[method=shark*, seed=0]``; all unless given."""
     batch: int = Field(default=4096, ge=1, le=1 << 20)
     """Samples per timed call."""
     production_rows: int = Field(default=10_000_000, ge=0)

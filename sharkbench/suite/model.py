@@ -22,7 +22,9 @@ from sharkbench import registry
 from sharkbench.budget import Budget
 from sharkbench.data.options import Labels, SplitSpec
 from sharkbench.data.spec import DatasetSpec
+from sharkbench.errors import InputError
 from sharkbench.measure.spec import MeasureSpec
+from sharkbench.suite import filters
 from sharkbench.suite.claims import Claim
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry, label_all
 from sharkbench.suite.executors import AnyExecutor, LocalExecutor
@@ -177,6 +179,14 @@ class Suite(Settings):
         datasets, backbones = ([entry.spec.name for entry in entries] for entries in (self.datasets, self.backbones))
         for claim in self.claims:
             claim.check_names(methods, datasets, backbones)
+        return self
+
+    @model_validator(mode="after")
+    def _timed_runs_can_be_meant(self) -> Self:
+        try:
+            filters.parsed(self.measure.only, "measure.only")
+        except InputError as error:
+            raise ValueError(str(error)) from None
         return self
 
     @model_validator(mode="after")

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
 from sharkbench import registry
-from sharkbench.errors import InputError, did_you_mean
+from sharkbench.errors import InputError
+from sharkbench.measure.spec import MeasureSpec
+from sharkbench.suite import filters
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
 from sharkbench.suite.shards import shard
 
-FILTERS: dict[str, Callable[[RunSpec], tuple[str, ...]]] = {
-    "dataset": lambda run: (run.dataset.name,),
-    "backbone": lambda run: (run.backbone.name,),
-    "method": lambda run: (run.method_label, run.method.name),
-    "budget": lambda run: (str(run.budget) if run.budget else "none",),
-    "seed": lambda run: (str(run.seed),),
-}
-"""What ``--only`` can ask for."""
+NOT_TIMED = MeasureSpec(lookup=False)
 
 
 def plan(
@@ -32,8 +26,8 @@ def plan(
     among them) first; within a data set all backbones of one seed come before the next seed.
 
     Args:
-        only: ``key=pattern`` filters with ``*`` and ``?`` over :data:`FILTERS`; those with one key are alternatives,
-            different keys must all match.
+        only: ``key=pattern`` filters with ``*`` and ``?`` over :data:`~sharkbench.suite.filters.FILTERS`; those with
+            one key are alternatives, different keys must all match.
         cache_dir: of prepared data, where fingerprints are remembered too; the data room's own unless given.
         part: ``i/n``, one of the parts into which :func:`~sharkbench.suite.shards.shard` divides those runs.
 
@@ -46,8 +40,11 @@ def plan(
             f"'{suite.name}' has no 'budgets', and '{needy[0]}' needs them; 'sharkbench search' finds some, or add a "
             "line like 'budgets: [0.5, 0.1]'"
         )
-    filters = _parsed(only)
-    runs = [run for run in _cells(suite, cache_dir) if _kept(run, filters)]
+    asked = filters.parsed(only)
+    cells = list(_cells(suite, cache_dir))
+    if suite.measure.lookup and not any(run.measure.lookup for run in cells):
+        raise InputError(f"no run of '{suite.name}' matches measure.only {' '.join(suite.measure.only)}")
+    runs = [run for run in cells if filters.kept(run, asked)]
     if not runs:
         raise InputError(f"no run of '{suite.name}' matches --only {' '.join(only)}; see 'sharkbench plan'")
     return shard(runs, part) if part is not None else runs
@@ -57,6 +54,7 @@ def _cells(suite: Suite, cache_dir: Path | None) -> Iterator[RunSpec]:
     from sharkbench.data.prepare import fingerprint
 
     methods = sorted(suite.methods, key=lambda entry: entry.spec.budgeted)
+    timed = filters.parsed(suite.measure.only, "measure.only")
     versions = {entry.label: registry.version_of(entry.spec) for entry in methods}
     for dataset in suite.datasets:
         source = fingerprint(dataset.spec, cache_dir)
@@ -64,7 +62,7 @@ def _cells(suite: Suite, cache_dir: Path | None) -> Iterator[RunSpec]:
             recipe = suite.recipe(dataset, backbone)
             for entry in methods:
                 for budget in suite.budgets_of(entry):
-                    yield RunSpec(
+                    run = RunSpec(
                         suite=suite.name,
                         dataset=dataset.spec,
                         fingerprint=source,
@@ -80,22 +78,4 @@ def _cells(suite: Suite, cache_dir: Path | None) -> Iterator[RunSpec]:
                         measure=suite.measure,
                         timeout=suite.executor.timeout,
                     )
-
-
-def _parsed(only: Sequence[str]) -> dict[str, list[str]]:
-    filters: dict[str, list[str]] = {}
-    for text in only:
-        key, equals, pattern = text.partition("=")
-        if not equals or not pattern:
-            raise InputError(f"--only {text}: write it as key=pattern, like 'method=qr*'")
-        if key not in FILTERS:
-            raise InputError(f"--only {text}: unknown key '{key}'{did_you_mean(key, FILTERS)}")
-        filters.setdefault(key, []).append(pattern)
-    return filters
-
-
-def _kept(run: RunSpec, filters: dict[str, list[str]]) -> bool:
-    return all(
-        any(fnmatchcase(value, pattern) for value in FILTERS[key](run) for pattern in patterns)
-        for key, patterns in filters.items()
-    )
+                    yield run if filters.kept(run, timed) else run.model_copy(update={"measure": NOT_TIMED})

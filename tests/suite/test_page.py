@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from sharkbench.errors import InputError
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.suite.executors import LocalExecutor, RayExecutor
+from sharkbench.suite.filters import FILTERS
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite, Tracking
-from sharkbench.suite.plan import FILTERS
 from sharkbench.training.recipe import Recipe
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "suites.md").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,28 @@ def test_filters_that_cannot_be_meant(only: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         planned([only])
     assert str(caught.value).startswith(message)
+
+
+def test_a_suite_says_which_runs_are_timed() -> None:
+    every, some = planned(), planned(measure={"only": ["method=hash", "seed=1"], "batch": 7})
+    assert [run.key for run in some] == [run.key for run in every]
+    timed = [run for run in some if run.measure.lookup]
+    assert timed == [run for run in some if run.method.name == "hash" and run.seed == 1]
+    assert {run.measure.batch for run in timed} == {7}
+    assert len(timed) == 8
+
+
+@pytest.mark.parametrize(
+    ("only", "message"),
+    [
+        ("methods=qr", "measure.only methods=qr: unknown key 'methods'; did you mean 'method'?"),
+        ("qr", "measure.only qr: write it as key=pattern"),
+        ("method=QR", "no run of 's' matches measure.only method=QR"),
+    ],
+)
+def test_what_is_timed_must_be_there(only: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        planned(measure={"only": [only]})
 
 
 def test_labels_and_names_do_not_change_keys_but_settings_do() -> None:

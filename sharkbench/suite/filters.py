@@ -1,0 +1,46 @@
+"""Which runs of a suite are meant: ``--only``, and what a suite wants timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from sharkbench.errors import InputError, did_you_mean
+from sharkbench.suite.run import RunSpec
+
+FILTERS: dict[str, Callable[[RunSpec], tuple[str, ...]]] = {
+    "dataset": lambda run: (run.dataset.name,),
+    "backbone": lambda run: (run.backbone.name,),
+    "method": lambda run: (run.method_label, run.method.name),
+    "budget": lambda run: (str(run.budget) if run.budget else "none",),
+    "seed": lambda run: (str(run.seed),),
+}
+"""What can be asked for."""
+
+
+def parsed(only: Sequence[str], where: str = "--only") -> dict[str, list[str]]:
+    """Patterns by key, of filters like ``method=qr*``.
+
+    Args:
+        where: they stand, for the message.
+
+    Raises:
+        InputError: one that cannot be meant.
+    """
+    filters: dict[str, list[str]] = {}
+    for text in only:
+        key, equals, pattern = text.partition("=")
+        if not equals or not pattern:
+            raise InputError(f"{where} {text}: write it as key=pattern, like 'method=qr*'")
+        if key not in FILTERS:
+            raise InputError(f"{where} {text}: unknown key '{key}'{did_you_mean(key, FILTERS)}")
+        filters.setdefault(key, []).append(pattern)
+    return filters
+
+
+def kept(run: RunSpec, filters: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a run matches a pattern of every key."""
+    return all(
+        any(fnmatchcase(value, pattern) for value in FILTERS[key](run) for pattern in patterns)
+        for key, patterns in filters.items()
+    )
