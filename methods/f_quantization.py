@@ -54,8 +54,9 @@ class FQuantization(Method):
     """Fine-tune a trained model, or train from scratch with the tiers in place."""
     epochs: NonNegativeInt = 2
     """Epochs of fine-tuning, at most; 0 rounds a trained model and leaves it at that (ours)."""
-    learning_rate_factor: PositiveFloat = 0.3
-    """Learning rates of fine-tuning relative to the recipe's (ours)."""
+    learning_rate_factor: PositiveFloat = 0.1
+    """Learning rates of fine-tuning relative to the recipe's (ours: of 0.3, 0.1, 0.03 and 0.01 the best on validation,
+    on KuaiRand and on a million generated rows)."""
     decide_every: PositiveInt = 100
     """Training steps between two decisions about tiers (ours)."""
 
