@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
+from sharkbench.formats.gpu.launch import Launch
 from sharkbench.formats.kernels import Columns, Program
 
 SHARED = "(shared)"
@@ -59,6 +60,16 @@ class Format(nn.Module):
 
     def programs(self, columns: Columns) -> list[Program] | None:
         """The same lookup for the compiled kernels; ``None`` where there is no kernel for it."""
+        return None
+
+    def launches(self, ids: Tensor, places: Tensor, out: Tensor) -> list[Launch] | None:
+        """The same lookup on a GPU: of columns ``places`` of ``ids`` into the same columns of ``out``; ``None`` where
+        there is no kernel for it.
+
+        Args:
+            ids: ``[B, S]``, of which ``places`` ``[C]`` are the columns that :meth:`lookup` takes.
+            out: ``[B, S, width]``.
+        """
         return None
 
     def program(

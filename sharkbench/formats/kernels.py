@@ -89,13 +89,17 @@ class Program:
         return cls(np.array(numbers, dtype=np.int64).tobytes(), (*held, *keep))
 
 
-def in_use() -> dict[str, str]:
-    """Format kind to the kernel that serves it on this machine's CPU."""
+def in_use(device: str = "cpu") -> dict[str, str]:
+    """Format kind to the kernel that serves it on this machine's ``"cpu"`` or its ``"cuda"`` device."""
+    from sharkbench.formats import gpu
     from sharkbench.formats.base import Format
     from sharkbench.formats.registry import formats
 
-    name = compiled.in_use() if compiled is not None else "torch"
+    if device == "cpu":
+        name, described = compiled.in_use() if compiled is not None else "torch", "programs"
+    else:
+        name, described = "triton" if gpu.usable() else "torch", "launches"
     return {
-        kind: name if format_class.programs is not Format.programs else "torch"
+        kind: name if getattr(format_class, described) is not getattr(Format, described) else "torch"
         for kind, format_class in formats().items()
     }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import InputError
-from sharkbench.formats import kernels
+from sharkbench.formats import gpu, kernels
 from sharkbench.formats.base import Format, replicated
 
 ID_BYTES = {torch.int32: 4, torch.int64: 8}
@@ -196,6 +196,8 @@ class PackedLayer(nn.Module):
 
     def _any(self, ids: Tensor) -> Tensor:
         """Any ids, anywhere, wrong ones included."""
+        if ids.is_cuda and gpu.usable():
+            return self._on_gpu(ids)
         if not ids.is_cpu or kernels.compiled is None:
             return self._plain(ids)
         if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots or ids.dtype not in ID_BYTES:
@@ -222,6 +224,21 @@ class PackedLayer(nn.Module):
         for i, part in enumerate(self.formats):
             places = getattr(self, f"_places{i}")
             out[:, places] = part.lookup(kept.index_select(1, places))
+        return out
+
+    def _on_gpu(self, ids: Tensor) -> Tensor:
+        """The lookup by the kernels for GPUs; parts that have none in plain torch."""
+        if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots or ids.dtype not in ID_BYTES:
+            raise self._misshapen(ids)
+        kept = self._in_range(self._keep(ids))
+        out = torch.empty(*kept.shape, self.width, dtype=torch.float32, device=ids.device)
+        for i, part in enumerate(self.formats):
+            places = getattr(self, f"_places{i}")
+            launches = part.launches(kept, places, out)
+            if launches is None:
+                out[:, places] = part.lookup(kept.index_select(1, places))
+            for launch in launches or ():
+                gpu.run(launch)
         return out
 
     def _keep(self, ids: Tensor) -> Tensor:

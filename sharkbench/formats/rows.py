@@ -12,6 +12,7 @@ from torch import Tensor
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format, replicated
 from sharkbench.formats.codec import RowCodec
+from sharkbench.formats.gpu.launch import Launch, alignment
 from sharkbench.formats.kernels import ROWS, Columns, Program
 from sharkbench.formats.restoring import only, read_settings, require, take
 
@@ -47,6 +48,16 @@ class RowTable(Format):
 
     def programs(self, columns: Columns) -> list[Program]:
         return [self.program(ROWS, columns, [self.table, *self.codec.words(self.width)])]
+
+    def launches(self, ids: Tensor, places: Tensor, out: Tensor) -> list[Launch]:
+        size = self.codec.row_bytes(self.width)
+        said = {
+            "codec": tuple(self.codec.words(self.width)),
+            "row_bytes": size,
+            "align": alignment(self.table, [size]),
+        }
+        own = {"table": self.table, "shifts": self.shifts}
+        return [Launch.of("stored_rows", ids, places, out, own, said)]
 
     def nbytes_by_field(self) -> dict[str, int]:
         per_row = self.codec.row_bytes(self.width)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format, replicated
+from sharkbench.formats.gpu.launch import Launch
 from sharkbench.formats.kernels import Columns, Program
 from sharkbench.formats.registry import format_of_kind
 from sharkbench.formats.restoring import only, read_settings, require
@@ -61,6 +62,16 @@ class SideBySide(Format):
         made, at = [], 0
         for part in self.formats:
             mine = part.programs(Columns(columns.ids, columns.out + at))
+            if mine is None:
+                return None
+            made += mine
+            at += part.width
+        return made
+
+    def launches(self, ids: Tensor, places: Tensor, out: Tensor) -> list[Launch] | None:
+        made, at = [], 0
+        for part in self.formats:
+            mine = part.launches(ids, places, out[..., at : at + part.width])
             if mine is None:
                 return None
             made += mine

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import SHARED, Format, replicated
 from sharkbench.formats.codec import CHUNK, RowCodec
+from sharkbench.formats.gpu.launch import Launch, alignment
 from sharkbench.formats.kernels import TIERED, Columns, Program
 from sharkbench.formats.restoring import only, read_settings, require, take_exact
 from sharkbench.formats.tier_index import MAX_TIERS, TierIndex
@@ -57,8 +58,10 @@ class Tiered(Format):
         self.register_buffer("rows", rows)
         self.rows: Tensor
         self.index: nn.Module | None = index
-        self.register_buffer("firsts", torch.from_numpy(self.first_rows[self.column_fields]), persistent=False)
-        self.firsts: Tensor
+        # Global id minus shift is the row, as the index counts them.
+        shifts = self.starts.numpy() - self.first_rows[self.column_fields]
+        self.register_buffer("shifts", torch.from_numpy(shifts), persistent=False)
+        self.shifts: Tensor
 
     @classmethod
     def pack(
@@ -95,7 +98,7 @@ class Tiered(Format):
         return cls(schema, fields, table.shape[1], tiers, rows, index)
 
     def lookup(self, ids: Tensor) -> Tensor:
-        rows = (ids.to(torch.int64) - self.starts + self.firsts).flatten()
+        rows = (ids.to(torch.int64) - self.shifts).flatten()
         tier, address = self._locate(rows)
         out = torch.zeros(len(rows), self.width, device=ids.device)
         for t, said in enumerate(self.tiers):
@@ -125,6 +128,19 @@ class Tiered(Format):
         for said in self.tiers:
             own += [said.dimension, *said.codec.words(said.dimension)]
         return [self.program(TIERED, columns, own)]
+
+    def launches(self, ids: Tensor, places: Tensor, out: Tensor) -> list[Launch]:
+        index = self.index if isinstance(self.index, TierIndex) else None
+        own = {"rows": self.rows, "shifts": self.shifts}
+        # Without an index, with a single tier, the kernel reads neither.
+        own |= {"planes": index.planes, "bases": index.bases} if index else {"planes": self.rows, "bases": self.rows}
+        said = {
+            "sizes": tuple(self.sizes),
+            "kept": tuple(t.dimension for t in self.tiers),
+            "codecs": tuple(word for t in self.tiers for word in t.codec.words(t.dimension)),
+            "align": alignment(self.rows, self.sizes),
+        }
+        return [Launch.of("tiered_rows", ids, places, out, own, said)]
 
     def row_tiers(self) -> Tensor:
         """``[R]`` uint8, the tier of each row of ``fields``."""

@@ -1,0 +1,74 @@
+"""A lookup as the GPU kernels take it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from torch import Tensor
+
+WIDEST = 16
+"""Bytes that a thread reads at most in one instruction."""
+NUMBERS = 2048
+"""Numbers that one program of a kernel makes, sixteen for each of its 128 threads."""
+WIDEST_TILE = 256
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel of :mod:`sharkbench.formats.gpu.kernels`, by name, and what it is called with.
+
+    A program makes ``block`` lookups, ``tile`` columns of each; ``grid`` says how many programs that takes.
+    ``constants`` are compiled in: a kernel is compiled once per table's layout.
+    """
+
+    kernel: str
+    grid: tuple[int, int]
+    arguments: Mapping[str, Tensor | int]
+    constants: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        kernel: str,
+        ids: Tensor,
+        places: Tensor,
+        out: Tensor,
+        own: Mapping[str, Tensor],
+        constants: Mapping[str, Any],
+    ) -> Self:
+        """Args:
+        ids: ``[B, S]`` int32 or int64, all in range.
+        places: ``[C]`` int64, the columns of ``ids``, and of ``out``, that are served.
+        out: ``[B, S, width]`` float32, the last dimension without gaps.
+        own: tensors that the kernel reads besides.
+        constants: the kernel's own.
+        """
+        columns, width = len(places), out.shape[2]
+        tile = min(WIDEST_TILE, max(8, 1 << (width - 1).bit_length()))
+        block, count = NUMBERS // tile, len(ids) * columns
+        arguments: dict[str, Tensor | int] = {
+            "ids": ids,
+            "sample_stride": ids.stride(0),
+            "column_stride": ids.stride(1),
+            "places": places,
+            "count": count,
+            "out": out,
+            **own,
+        }
+        shape = {
+            "columns": columns,
+            "out_strides": (out.stride(0), out.stride(1)),
+            "width": width,
+            "block": block,
+            "tile": tile,
+        }
+        return cls(kernel, (-(-count // block), -(-width // tile)), arguments, {**constants, **shape})
+
+
+def alignment(rows: Tensor, sizes: Sequence[int]) -> int:
+    """The largest power of two, up to 16, that divides the address of every row in ``rows``, rows taking ``sizes``
+    bytes: what a kernel may read at once. A word that straddles its own size cannot be read on a GPU."""
+    return math.gcd(WIDEST, rows.data_ptr(), *sizes)
