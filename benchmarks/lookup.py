@@ -29,6 +29,7 @@ from contenders import FIELDS, Scene, layers, limits, ours
 from lookup_report import chart, table
 from rivals import Compiled, Fbgemm, operators
 
+from sharkbench.environment import huge_pages
 from sharkbench.formats import kernels
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.measure.lookup import hardware, in_turns, ratio, spread, threads
@@ -101,12 +102,6 @@ def measure(all_of: Contenders, batch: int, stream: str, count: int, rounds: int
             }
         )
     return rows
-
-
-def huge_pages() -> str:
-    """When this system gives pages of 2 MiB: always, to those who ask (madvise), or never."""
-    file = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    return next(iter(re.findall(r"\[(\w+)\]", file.read_text())), "") if file.exists() else ""
 
 
 def keep_memory() -> None:

@@ -37,6 +37,8 @@ def examine(out: Path = Path("results")) -> Iterator[Finding]:
     yield _methods()
     yield from _machine()
     yield _kernels()
+    yield _huge_pages()
+    yield from _gpu_kernels()
     yield _folder("cache", default_cache_dir())
     yield _folder("results", out.absolute())
     yield _database(out.absolute())
@@ -106,6 +108,33 @@ def _kernels() -> Finding:
     return Finding(
         "ok" if compiled or compiler else "note", "kernels", f"{used}; C compiler: {compiler or 'none is found'}"
     )
+
+
+def _huge_pages() -> Finding:
+    """The compiled kernels ask for large tables to be moved into pages of 2 MiB."""
+    from sharkbench.environment import huge_pages
+
+    said = huge_pages()
+    if said in ("always", "madvise"):
+        return Finding("ok", "huge pages", f"large tables may have them ({said})")
+    reason = f"the system says '{said}'" if said else "the system does not say that it has them"
+    wish = "'echo madvise > /sys/kernel/mm/transparent_hugepage/enabled' as root allows them"
+    return Finding("note", "huge pages", f"none for tables, so lookups in large ones may be slower: {reason}; {wish}")
+
+
+def _gpu_kernels() -> Iterator[Finding]:
+    from sharkbench.environment import gpu_names
+
+    if not gpu_names():
+        return
+    from sharkbench.formats import gpu, kernels
+
+    reason = gpu.why_not()
+    if reason is None:
+        served = sum(name != "torch" for name in kernels.in_use("cuda").values())
+        yield Finding("ok", "gpu kernels", f"triton ({served} formats), for tables that are moved to the GPU")
+    else:
+        yield Finding("note", "gpu kernels", f"{reason}; tables on the GPU are looked up in plain PyTorch")
 
 
 def _folder(what: str, folder: Path) -> Finding:

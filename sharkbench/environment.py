@@ -86,6 +86,16 @@ def cpu_name() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
+def huge_pages() -> str:
+    """When this system gives pages of 2 MiB: ``always``, to those who ask (``madvise``), or ``never``; ``""`` where it
+    does not say."""
+    try:
+        said = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return said.partition("[")[2].partition("]")[0]
+
+
 def gpu_names() -> list[str]:
     """Names of the GPUs that this process may use."""
     import torch

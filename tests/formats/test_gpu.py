@@ -94,4 +94,4 @@ def test_what_serves_on_a_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_triton_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
-    assert gpu.why_not.__wrapped__() == "triton is not installed"
+    assert "triton is not installed" in gpu.why_not.__wrapped__()

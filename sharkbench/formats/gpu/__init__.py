@@ -22,7 +22,7 @@ def why_not() -> str | None:
     try:
         triton = importlib.import_module("triton")
     except ImportError:
-        return "triton is not installed"
+        return "triton is not installed (pip install 'sharkbench[gpu]')"
     try:
         # Builds a C extension the first time, as a launch would.
         target = triton.runtime.driver.active.get_current_target()
