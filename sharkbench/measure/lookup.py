@@ -98,9 +98,9 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def hardware() -> str:
-    """The device that the tables are read by, as results name it."""
-    if torch.cuda.is_available():
+def hardware(device: str = "cpu") -> str:
+    """The device that the tables are read by, ``"cpu"`` or ``"cuda"``, as results name it."""
+    if device == "cuda":
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
@@ -194,7 +194,8 @@ class Probe:
 def measure_speed(model: PackedModel, split: Split, spec: MeasureSpec) -> Speed:
     """Time a packed model on the id stream of ``split`` (the test split) and on a uniform one.
 
-    At the data's own size, and with rows replicated to ``spec.production_rows``; on ``spec.threads`` threads.
+    On the CPU, whatever the model was trained on: artifacts are loaded there, and results name that processor and its
+    kernels. At the data's own size, and with rows replicated to ``spec.production_rows``; on ``spec.threads`` threads.
     """
     layer, schema = model.layer, model.layer.schema
     before, own, start = psutil.cpu_times(), psutil.Process().cpu_times(), time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from sharkbench.backbones import BackboneShape, build
@@ -17,6 +18,7 @@ from sharkbench.measure.lookup import (
     BATCHES,
     Probe,
     data_stream,
+    hardware,
     in_turns,
     measure_speed,
     ratio,
@@ -116,3 +118,13 @@ def test_a_run_is_timed_at_both_sizes_on_both_streams() -> None:
     only_own = measure_speed(model(), split(), MeasureSpec(batch=32, production_rows=0, seconds=0.05))
     assert [t.name for t in only_own.lookups] == ["own size"] * 2
     assert only_own.large_model_ratio_fp32 is None
+
+
+def test_a_gpu_that_was_not_timed_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are timed where artifacts are loaded, on the CPU, also on a machine that has a GPU."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    speed = measure_speed(model(), split(), MeasureSpec(seconds=0.01, batch=16, production_rows=1))
+    assert speed.hardware == hardware("cpu") != hardware("cuda") == "a GPU"
+    assert "triton" not in speed.kernels.values()
