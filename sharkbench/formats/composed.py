@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import SHARED, Format, replicated
 from sharkbench.formats.codec import RowCodec
+from sharkbench.formats.gpu import composition
+from sharkbench.formats.gpu.launch import Launch
 from sharkbench.formats.index import MAX_ROWS, Digit, Hash
 from sharkbench.formats.kernels import COMPOSED, Columns, Program
 from sharkbench.formats.restoring import only, read_settings, require, take, take_exact
@@ -100,6 +102,11 @@ class Composed(Format):
         self.bases: Tensor
         self.register_buffer("firsts", torch.from_numpy(self.first_rows[self.column_fields]), persistent=False)
         self.firsts: Tensor
+        words = [[f.gpu_words for f in part] for part in self.functions]
+        by_part = torch.tensor(words, dtype=torch.int64).view(len(widths), len(self.fields), 3)
+        with_base = torch.cat([by_part, self.bases.unsqueeze(-1)], -1)
+        self.register_buffer("function_words", with_base[:, self.column_fields].contiguous(), persistent=False)
+        self.function_words: Tensor
 
     def _bases(self) -> list[list[int]]:
         """``[parts][fields]``: where the rows of each field begin in the part's table."""
@@ -185,6 +192,20 @@ class Composed(Format):
             operation = OPERATIONS[self.operations[j - 1]] if j else 0
             own += [getattr(self, f"table{j}"), width, self.codec.row_bytes(width), operation, functions[j]]
         return [self.program(COMPOSED, columns, [*own, *lines])]
+
+    def launches(self, ids: Tensor, places: Tensor, out: Tensor) -> list[Launch] | None:
+        tables = [getattr(self, f"table{j}") for j in range(len(self.widths))]
+        head = None
+        if self.head is not None and len(self.head):
+            assert isinstance(self.chosen, TierIndex)
+            head = self.head, self.chosen
+        parts = [*zip(tables, self.widths, strict=True), (head[0] if head else tables[0], self.width)]
+        operations = [OPERATIONS[operation] for operation in self.operations]
+        said = composition.constants(parts, operations, [_kinds(p) for p in self.functions], self.codec, bool(head))
+        if said is None:
+            return None
+        fields = {"functions": self.function_words, "starts": self.starts, "firsts": self.firsts}
+        return [composition.launch(ids, places, out, tables, head, fields, said)]
 
     def nbytes_by_field(self) -> dict[str, int]:
         total: dict[str, int] = {}
@@ -311,6 +332,12 @@ def _fits(widths: Sequence[int], operations: Sequence[Operation], width: int) ->
 
 def _hashed(part: PartSettings) -> int:
     return sum(isinstance(f, HashPart) for f in part.functions)
+
+
+def _kinds(part: Sequence[Digit | Hash]) -> int:
+    """0 where no function is a hash, 1 where every one is, 2 where some are."""
+    hashes = sum(isinstance(f, Hash) for f in part)
+    return 0 if not hashes else 1 if hashes == len(part) else 2
 
 
 def _combine(left: Tensor, operation: Operation, right: Tensor) -> Tensor:

@@ -34,6 +34,11 @@ class Digit(BaseModel):
         by = [0 if d == 1 else -(-(1 << 64) // d) for d in (self.divisor, self.modulus if wraps else 1)]
         return [0, *by, self.divisor, self.modulus]
 
+    @property
+    def gpu_words(self) -> tuple[int, int, int]:
+        """As the kernels for GPUs read it: no multiplier, so a digit."""
+        return 0, self.divisor, self.modulus
+
     def replicate(self, times: int) -> Digit:
         return self.model_copy(update={"modulus": self.modulus * times})
 
@@ -66,6 +71,11 @@ class Hash(BaseModel):
     def words(self, cardinality: int) -> list[int]:
         """As the kernels read it."""
         return [1, self.multiplier, self.increment, 0, self.modulus]
+
+    @property
+    def gpu_words(self) -> tuple[int, int, int]:
+        """As the kernels for GPUs read it."""
+        return self.multiplier, self.increment, self.modulus
 
     def replicate(self, times: int) -> Hash:
         return self.model_copy(update={"modulus": self.modulus * times})

@@ -90,7 +90,10 @@ class Program:
 
 
 def in_use(device: str = "cpu") -> dict[str, str]:
-    """Format kind to the kernel that serves it on this machine's ``"cpu"`` or its ``"cuda"`` device."""
+    """Format kind to the kernel that serves it on this machine's ``"cpu"`` or its ``"cuda"`` device.
+
+    A table of such a kind may still be one that has no kernel: then it is served in plain torch.
+    """
     from sharkbench.formats import gpu
     from sharkbench.formats.base import Format
     from sharkbench.formats.registry import formats

@@ -9,57 +9,47 @@ import json
 import re
 import sys
 from collections import Counter
-from typing import Any
 
 import torch
-import triton
-from torch import Tensor
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.runtime import driver
 
 from sharkbench.data.schema import Field, Schema
 from sharkbench.formats.base import Format
 from sharkbench.formats.codec import RowCodec
+from sharkbench.formats.composed import Composed
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.gpu import kernels
 from sharkbench.formats.gpu.launch import Launch
+from sharkbench.formats.index import Hash, remainder
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.formats.tiered import Tiered
 
-POINTERS = {
-    torch.float32: "*fp32",
-    torch.float16: "*fp16",
-    torch.bfloat16: "*bf16",
-    torch.uint8: "*u8",
-    torch.int32: "*i32",
-    torch.int64: "*i64",
-}
 SCHEMA = Schema((Field("a", 500), Field("b", 70)), ("y",))
 INSTRUCTIONS = re.compile(r"\b(?:(?:ld|st)\.(?:global|local)|fma|popc|mul\.rn\.f32|mul\.f32)\S*")
 
 
-def assembly(launch: Launch, capability: int) -> str:
-    """As a launch compiles it: arguments of 16 bytes' alignment, or the value 1, are known."""
+class AbsentGpu:
+    """As much of a driver as Triton asks before it compiles."""
+
+    def __init__(self, capability: int) -> None:
+        self.capability = capability
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self.capability, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def assembly(launch: Launch) -> str:
+    """What the launch would run, by the same way to it, tensors on the CPU notwithstanding."""
     kernel = getattr(kernels, launch.kernel)
-    signature: dict[str, str] = {}
-    constants, known = dict(launch.constants), {}
-    for i, name in enumerate(kernel.arg_names):
-        value: Any = launch.arguments.get(name)
-        if isinstance(value, Tensor):
-            signature[name] = POINTERS[value.dtype]
-            if value.data_ptr() % 16 == 0:
-                known[(i,)] = [["tt.divisibility", 16]]
-        elif name in constants or value == 1:
-            signature[name] = "constexpr"
-            constants.setdefault(name, value)
-        else:
-            signature[name] = "i32" if value < 1 << 31 else "i64"
-    made = triton.compile(
-        ASTSource(kernel, signature, constants, known),
-        target=GPUTarget("cuda", capability, 32),
-        options={"enable_fp_fusion": False},
-    )
+    made = kernel.warmup(**launch.arguments, **launch.constants, **kernels.OPTIONS, grid=launch.grid)
     assert made.asm["cubin"], "ptxas made no machine code"
     return made.asm["ptx"]
 
@@ -68,6 +58,8 @@ def parts() -> dict[str, Format]:
     table, fields = torch.randn(570, 16), [0, 1]
     wide = torch.randn(570, 17)
     codecs = [RowCodec(), RowCodec(dtype="fp16"), RowCodec(dtype="int8"), None, RowCodec(dtype="int4")]
+    hashes = [[Hash.draw(30, torch.Generator().manual_seed(j)) for j in fields], [remainder(20)] * 2]
+    small, chosen = [torch.randn(60, 16), torch.randn(40, 16)], torch.arange(570) % 9 == 0
     return {
         "fp32": Dense.pack(SCHEMA, fields, table),
         "fp16": Dense.pack(SCHEMA, fields, table, "fp16"),
@@ -77,16 +69,20 @@ def parts() -> dict[str, Format]:
         "int4 with a tail": IntRows.pack(SCHEMA, fields, wide, RowCodec(dtype="int4", tail=1)),
         "int1, odd": IntRows.pack(SCHEMA, fields, wide, RowCodec(dtype="int1", symmetric=True, tail=3)),
         "tiers": Tiered.pack(SCHEMA, fields, table, torch.arange(570) % 5, codecs),
+        "hash": Composed.pack(SCHEMA, fields, hashes[:1], small[:1]),
+        "double hash, head": Composed.pack(SCHEMA, fields, hashes, small, "add", head=(chosen, table[chosen])),
+        "QR, concat": Composed.pack(SCHEMA, fields, hashes[::-1], [small[1], small[0][:, :8]], "concat"),
     }
 
 
 def main(capability: int) -> None:
+    driver.set_active(AbsentGpu(capability))
     found = {}
     for name, packed in parts().items():
         layer = PackedLayer(SCHEMA, packed.width, [packed])
         ids, out = torch.zeros(64, 2, dtype=torch.int64), torch.empty(64, 2, packed.width)
         for launch in packed.launches(ids, layer._places0, out) or ():
-            found[name] = Counter(INSTRUCTIONS.findall(assembly(launch, capability)))
+            found[name] = Counter(INSTRUCTIONS.findall(assembly(launch)))
     print(json.dumps(found))
 
 

@@ -22,9 +22,11 @@ from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.formats import gpu
 from sharkbench.formats.base import Format
 from sharkbench.formats.codec import RowCodec
+from sharkbench.formats.composed import Composed, Operation, composed_width
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.generated import Generated
 from sharkbench.formats.gpu.launch import Launch
+from sharkbench.formats.index import Digit, Hash, identity, quotient, remainder
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.formats.tier_index import MAX_TIERS
@@ -66,7 +68,8 @@ def watched() -> Iterator[list[int]]:
         return store(self, pointers, value, mask, *rest)
 
     def watched_run(launch: Launch) -> None:
-        allowed[:] = [extent(t) for t in launch.arguments.values() if isinstance(t, Tensor) and t.numel()]
+        given = [v for value in launch.arguments.values() for v in (value if isinstance(value, tuple) else [value])]
+        allowed[:] = [extent(t) for t in given if isinstance(t, Tensor) and t.numel()]
         run(launch)
 
     InterpreterBuilder.create_masked_load = checked_load
@@ -131,6 +134,41 @@ def tiers() -> None:
         compare(scale, Tiered.pack(schema, [0, 1], torch.randn(209, 21), tier, [*own, None]), [ids])
 
 
+def compositions() -> None:
+    """One to five parts of every codec, digits beside hashes, with and without a head; signs of zero included."""
+    schema = Schema((Field("a", 120), Field("b", 9)), ("y",))
+    ids = torch.stack([torch.arange(120), torch.arange(120) % 9 + 120], 1)
+    random = torch.Generator().manual_seed(3)
+    chosen = torch.rand(129, generator=random) < 0.4
+    mixed = [[Hash.draw(20, random), remainder(5)], [quotient(7, 120), Hash.draw(3, random)]]
+    every = [*mixed, [identity(120), identity(9)], [Hash.draw(11, random)] * 2, [Digit(divisor=3, modulus=2)] * 2]
+    layouts: list[tuple[list[int], list[Operation]]] = [
+        ([16], []),
+        ([16, 16], ["mult"]),
+        ([18, 1, 1], ["mult", "add"]),
+        ([8, 16, 24, 1], ["concat", "add", "mult"]),
+        ([16, 16, 16, 16, 16], ["add"] * 4),
+        ([8, 16], ["concat"]),
+        ([5, 3], ["concat"]),
+        ([1, 7], ["concat"]),
+    ]
+    for number, (widths, operations) in enumerate(layouts):
+        for dtype in ("fp32", "bf16", "int8", "int4"):
+            codec = RowCodec(dtype=dtype)
+            functions = every[: len(widths)]
+            tables = [torch.randn(sum(f.modulus for f in part), w) for part, w in zip(functions, widths, strict=True)]
+            for table in tables:
+                table[torch.rand(table.shape) < 0.2] = -0.0
+            width = composed_width(widths, operations)
+            head = (chosen, torch.randn(int(chosen.sum()), width)) if number % 2 else None
+            packed = Composed.pack(schema, [0, 1], functions, tables, operations, codec=codec, head=head)
+            declined = dtype == "int4" and (1 in widths or 5 in widths)
+            out = torch.empty(120, 2, width)
+            assert (packed.launches(ids, torch.arange(2), out) is None) == declined, (widths, dtype)
+            if not declined:
+                compare(f"{widths} {operations} {dtype}", packed, [ids])
+
+
 def large_tables() -> None:
     """Row numbers times row bytes leave 32 bits long before row numbers do; untouched pages cost nothing."""
     rows = (1 << 31) // 1024 + 3
@@ -164,7 +202,7 @@ def misaligned_rows() -> None:
 
 
 CASES: dict[str, Callable[[], None]] = {
-    case.__name__: case for case in (tails, tiers, large_tables, several_parts, misaligned_rows)
+    case.__name__: case for case in (tails, tiers, compositions, large_tables, several_parts, misaligned_rows)
 }
 
 if __name__ == "__main__":

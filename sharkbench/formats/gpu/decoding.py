@@ -143,3 +143,21 @@ def locate(planes, bases, row, there, sizes: tl.constexpr):
                 members &= high if t & 4 else ~high
             address += popcount(members) * sizes[t]
     return tier.to(tl.int32), address
+
+
+@triton.jit
+def small_row(function, local, there, hashed: tl.constexpr):
+    """Row of a small table, by the four words at ``function``: a digit of the local id (0, divisor, modulus, base), or
+    a hash of it (multiplier, increment, modulus, base); ``hashed``: 0 no function is one, 1 every, 2 some."""
+    multiplier = tl.load(function, there, other=0)
+    second = tl.load(function + 1, there, other=1)
+    modulus = tl.load(function + 2, there, other=1)
+    row = local * 0
+    if hashed != 1:
+        divisor = tl.where(multiplier == 0, second, 1)
+        row = (local.to(tl.uint32) // divisor.to(tl.uint32) % modulus.to(tl.uint32)).to(tl.int64)
+    if hashed != 0:
+        mixed = local.to(tl.uint64) * multiplier.to(tl.uint64) + second.to(tl.uint64)
+        scaled = (((mixed >> 32) * modulus.to(tl.uint64)) >> 32).to(tl.int64)
+        row = tl.where(multiplier == 0, row, scaled)
+    return row + tl.load(function + 3, there, other=0)

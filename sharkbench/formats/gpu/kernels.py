@@ -1,8 +1,8 @@
 """The kernels: ids to decoded rows in one launch per part.
 
 Every kernel reads ids that are in range, and writes float32 vectors. Offsets are 64 bits wide, so tables may be of any
-size. Multiply-adds are not contracted (``enable_fp_fusion=False``), so that the bits are those of plain PyTorch.
-Interpreted on a CPU they are tested to be; nothing here has been timed on a GPU.
+size. Interpreted on a CPU they are tested to give the bits of plain PyTorch, and they compile for capabilities 8.0 and
+9.0; nothing here has run on a GPU, or been timed there.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import torch
 import triton
 import triton.language as tl
 
-from sharkbench.formats.gpu.decoding import asked, decode, locate, store
+from sharkbench.formats.gpu.decoding import asked, decode, locate, small_row, store
 from sharkbench.formats.gpu.launch import Launch
+
+OPTIONS = {"enable_fp_fusion": False}
+"""Products and sums are rounded one by one, as in plain PyTorch: a contracted multiply-add gives other last bits."""
 
 
 @triton.jit
@@ -51,9 +54,50 @@ def tiered_rows(
     store(out, sample, place, there, values, out_strides, width, tile)
 
 
+@triton.jit
+def composed_rows(
+    ids, sample_stride, column_stride, places, count, out, tables, functions, starts, firsts, head, planes, bases,
+    operations: tl.constexpr, widths: tl.constexpr, begins: tl.constexpr, hashed: tl.constexpr, codecs: tl.constexpr,
+    sizes: tl.constexpr, aligns: tl.constexpr, headed: tl.constexpr, ranks: tl.constexpr,
+    columns: tl.constexpr, out_strides: tl.constexpr, width: tl.constexpr, block: tl.constexpr, tile: tl.constexpr,
+):  # fmt: skip
+    """A row of each of ``tables``, combined from left to right; chosen ids have a row of their own in ``head``.
+
+    Per part: what is done with it (0 add, 1 mult, 2 concat; 3 for the first), its width, the column at which it begins,
+    and so on; last in ``codecs``, ``sizes`` and ``aligns`` stands the head.
+    """
+    there, sample, column, place, row_id = asked(ids, sample_stride, column_stride, places, count, columns, block)
+    local = row_id - tl.load(starts + column, there, other=0)
+    values = tl.zeros([block, tile], tl.float32)
+    for j in tl.static_range(len(widths)):
+        row = small_row(functions + (j * columns + column) * 4, local, there, hashed[j])
+        rows = tables[j].to(tl.pointer_type(tl.uint8))
+        if widths[j] == 1 and operations[j] < 2:
+            got = decode(rows, row * sizes[j], there, 0, codecs, j, 1, aligns[j], 1)
+        else:
+            first = tl.program_id(1) * tile - begins[j]
+            got = decode(rows, row * sizes[j], there, first, codecs, j, widths[j], aligns[j], tile)
+        if operations[j] == 0:
+            values += got
+        elif operations[j] == 1:
+            values *= got
+        elif operations[j] == 2:
+            at = tl.program_id(1) * tile + tl.arange(0, tile)
+            values = tl.where((at >= begins[j])[None, :], got, values)
+        else:
+            values = got
+    if headed:
+        chosen, rank = locate(planes, bases, local + tl.load(firsts + column, there, other=0), there, ranks)
+        last: tl.constexpr = len(widths)
+        own, rows, first = there & (chosen == 1), head.to(tl.pointer_type(tl.uint8)), tl.program_id(1) * tile
+        got = decode(rows, rank * sizes[last], own, first, codecs, last, width, aligns[last], tile)
+        values = tl.where(own[:, None], got, values)
+    store(out, sample, place, there, values, out_strides, width, tile)
+
+
 def run(launch: Launch) -> None:
     """Queue it on the device that its tensors are on."""
     if all(launch.grid):
         with torch.cuda.device_of(launch.arguments["ids"]):
             kernel = globals()[launch.kernel]
-            kernel[launch.grid](**launch.arguments, **launch.constants, enable_fp_fusion=False)
+            kernel[launch.grid](**launch.arguments, **launch.constants, **OPTIONS)

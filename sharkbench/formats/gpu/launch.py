@@ -26,7 +26,7 @@ class Launch:
 
     kernel: str
     grid: tuple[int, int]
-    arguments: Mapping[str, Tensor | int]
+    arguments: Mapping[str, Tensor | tuple[Tensor, ...] | int]
     constants: Mapping[str, Any]
 
     @classmethod
@@ -36,7 +36,7 @@ class Launch:
         ids: Tensor,
         places: Tensor,
         out: Tensor,
-        own: Mapping[str, Tensor],
+        own: Mapping[str, Tensor | tuple[Tensor, ...]],
         constants: Mapping[str, Any],
     ) -> Self:
         """Args:
@@ -49,7 +49,7 @@ class Launch:
         columns, width = len(places), out.shape[2]
         tile = min(WIDEST_TILE, max(8, 1 << (width - 1).bit_length()))
         block, count = NUMBERS // tile, len(ids) * columns
-        arguments: dict[str, Tensor | int] = {
+        arguments: dict[str, Tensor | tuple[Tensor, ...] | int] = {
             "ids": ids,
             "sample_stride": ids.stride(0),
             "column_stride": ids.stride(1),
