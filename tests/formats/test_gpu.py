@@ -18,6 +18,7 @@ from sharkbench.formats.base import Format
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.formats.registry import formats
+from tests.formats.test_contract import all_examples, layer_of, random_ids
 
 ROOT = Path(__file__).resolve().parents[2]
 WITH_A_KERNEL = [kind for kind, of_kind in formats().items() if of_kind.launches is not Format.launches]
@@ -61,6 +62,18 @@ def test_kernels_compile_for_real_gpus(capability: str, tmp_path: Path) -> None:
     assert found["fp16"]["ld.global.v4.b32"] >= 1
     assert found["int8, fp32 scales"]["ld.global.v2.b32"] >= 1
     assert found["tiers"]["popc.b64"] >= 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+@pytest.mark.parametrize("kind", WITH_A_KERNEL)
+def test_a_gpu_gives_the_bits_of_plain_torch(kind: str) -> None:
+    if not gpu.usable():
+        pytest.skip(str(gpu.why_not()))
+    for number, (name, packed, _) in enumerate(all_examples(kind)):
+        layer, ids = layer_of(packed), random_ids(700, (torch.int32, torch.int64)[number % 2])
+        want = layer._plain(ids)
+        got = layer.to("cuda").lookup(ids.to("cuda")).cpu()
+        assert torch.equal(got.view(torch.int32), want.view(torch.int32)), f"{name}, width {packed.width}"
 
 
 def test_a_gpu_takes_the_kernels_where_they_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
