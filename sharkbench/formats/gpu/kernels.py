@@ -1,8 +1,8 @@
 """The kernels: ids to decoded rows in one launch per part.
 
 Every kernel reads ids that are in range, and writes float32 vectors. Offsets are 64 bits wide, so tables may be of any
-size. Interpreted on a CPU they are tested to give the bits of plain PyTorch, and they compile for capabilities 8.0 and
-9.0; nothing here has run on a GPU, or been timed there.
+size; another batch size (``count``) compiles nothing anew. Interpreted on a CPU the kernels are tested to give the bits
+of plain PyTorch, and they compile for capabilities 8.0 and 9.0; nothing here has run on a GPU, or been timed there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OPTIONS = {"enable_fp_fusion": False}
 """Products and sums are rounded one by one, as in plain PyTorch: a contracted multiply-add gives other last bits."""
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def stored_rows(
     ids, sample_stride, column_stride, places, count, out, table, shifts,
     codec: tl.constexpr, row_bytes: tl.constexpr, align: tl.constexpr,
@@ -32,7 +32,7 @@ def stored_rows(
     store(out, sample, place, there, values, out_strides, width, tile)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def tiered_rows(
     ids, sample_stride, column_stride, places, count, out, rows, shifts, planes, bases,
     sizes: tl.constexpr, kept: tl.constexpr, codecs: tl.constexpr, align: tl.constexpr,
@@ -54,7 +54,7 @@ def tiered_rows(
     store(out, sample, place, there, values, out_strides, width, tile)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def composed_rows(
     ids, sample_stride, column_stride, places, count, out, tables, functions, starts, firsts, head, planes, bases,
     operations: tl.constexpr, widths: tl.constexpr, begins: tl.constexpr, hashed: tl.constexpr, codecs: tl.constexpr,
