@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Status = Literal["ok", "infeasible", "failed"]
+REFERENCE = "full"
+"""The method that trains the table as it is: what all others are compared with."""
 FailureKind = Literal["method", "out of memory", "timeout", "killed", "data", "diverged"]
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from sharkbench.collector import uncollected
-from sharkbench.records import Environment, Quality, Result, Speed, TrainingCost
+from sharkbench.records import REFERENCE, Environment, Quality, Result, Speed, TrainingCost
 from sharkbench.store import Store
 
 CellStatus = Literal["ok", "partial", "infeasible", "failed"]
@@ -131,10 +131,11 @@ class Cell:
 
 
 def is_reference(result: Result) -> bool:
-    """Whether the run is of the full-precision table: it has no budget to meet, and is no smaller than fp32."""
+    """Whether the run is of the full-precision table as it was trained: no method that has made it better, or longer to
+    train, and no smaller than fp32."""
     return (
         result.status == "ok"
-        and result.budget is None
+        and result.method == REFERENCE
         and result.bytes is not None
         and result.fp32_bytes is not None
         and result.bytes >= result.fp32_bytes

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sharkbench import registry
 from sharkbench.budget import Budget
-from sharkbench.records import Result
+from sharkbench.records import REFERENCE, Result
 from sharkbench.search.space import Configuration, rounded
 from sharkbench.search.study import Finished, Proposal, Search
 from sharkbench.search.trials import Cell, Outcome, mean_auc
@@ -106,7 +106,7 @@ class Reference:
     def __init__(self, cell: Cell) -> None:
         assert cell.suite.search is not None
         self.cell = cell
-        self.method = registry.parse("full")
+        self.method = registry.parse(REFERENCE)
         self.specs = cell.specs(Configuration(self.method, None), cell.suite.search.seeds, label=self.method.name)
         self.results: dict[str, Result] = {}
 

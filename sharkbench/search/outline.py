@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sharkbench import registry
 from sharkbench.budget import Budget
 from sharkbench.errors import InputError
+from sharkbench.records import REFERENCE
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry
 from sharkbench.suite.model import Suite
 from sharkbench.suite.search import Mode, SearchSpec
@@ -65,7 +66,7 @@ def _trials(study: Study, allowance: int) -> int:
 
 
 def _studies(suite: Suite, search: SearchSpec) -> Iterator[Study]:
-    full = registry.parse("full")
+    full = registry.parse(REFERENCE)
     entries = [entry for entry in suite.methods if search.methods == "all" or entry.label in search.methods]
     for mode in search.modes:
         for dataset in suite.datasets:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sharkbench.records import Environment, Quality, Result, Speed, Timing, TrainingCost
+from sharkbench.records import REFERENCE, Environment, Quality, Result, Speed, Timing, TrainingCost
 from sharkbench.store import Store
 from sharkbench.suite.run import RunSpec
 
@@ -37,7 +37,10 @@ def add_run(
     speed: Speed | None = None,
     **changes: Any,
 ) -> str:
-    """Add a finished run to the store and return its key. ``auc`` is by label; ``None`` is for a run that failed."""
+    """Add a finished run to the store and return its key. ``auc`` is by label; ``None`` is for a run that failed.
+
+    ``plain`` is the label of the full-precision table.
+    """
     spec = RunSpec.model_validate(
         {
             "suite": "demo",
@@ -68,7 +71,7 @@ def add_run(
         "split": "random",
         "data_fingerprint": "f00d",
         "backbone": "dnn",
-        "method": method,
+        "method": REFERENCE if method == "plain" else method,
         "method_label": method,
         "method_version": "1",
         "dimension": 8,

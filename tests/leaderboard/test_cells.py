@@ -52,6 +52,18 @@ def test_delta_pairs_seeds_with_the_full_precision_table(out: Path, add_run: Add
     assert hashed.auc_delta == pytest.approx(-0.01), "seed 2 has no partner and seed 0 no run"
 
 
+def test_what_has_all_bytes_and_more_training_is_no_reference(out: Path, add_run: AddRun) -> None:
+    add_run("plain", None, 0, {"click": 0.70})
+    add_run("trained on", None, 0, {"click": 0.75})
+    add_run("hash", 0.25, 0, {"click": 0.69})
+
+    found = {cell.name.method: (cell.is_reference, cell.auc_delta) for cell in cells(out)}
+
+    assert found["plain"][0]
+    assert found["trained on"] == (False, pytest.approx(0.05))
+    assert found["hash"] == (False, pytest.approx(-0.01))
+
+
 def test_delta_never_crosses_recipes(out: Path, add_run: AddRun) -> None:
     add_run("plain", None, 0, {"click": 0.70}, epochs=9)
     add_run("hash", 0.25, 0, {"click": 0.69})
