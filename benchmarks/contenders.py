@@ -137,12 +137,15 @@ def _bare(plan: Any, places: list[tuple[int, ...]], out: Tensor, threads: int, i
 
 
 def limits(scene: Scene, table: Tensor, batches: list[Tensor]) -> dict[str, Call]:
-    """A STREAM-like read, writing the output and nothing else, reading random rows of ``table`` and nothing else."""
+    """A STREAM-like read, writing the output and nothing else, multiplying what lies in the cache, and, on one thread
+    whatever the setting, reading random rows of ``table`` and nothing else."""
     large = table.flatten()[: 1 << 24]
     out = torch.empty(batches[0].numel(), scene.dimension)
+    square = torch.rand(384, 384)
     made: dict[str, Call] = {
         "limit: read 64 MiB": lambda i: large.sum(),
         "limit: write the output": lambda i: out.fill_(1),
+        "limit: multiply 384 x 384": lambda i: square @ square,
     }
     compiled = kernels.compiled
     if compiled is not None:
