@@ -11,15 +11,18 @@ from sharkbench.errors import InputError
 def claims(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
     """Say which of a suite's claims its results hold up, and write all findings as CSV."""
     from sharkbench.cli.console import table
+    from sharkbench.leaderboard import archive
     from sharkbench.leaderboard.claims import findings_of, overall, write_claims
-    from sharkbench.store import Store
 
     loaded, out_dir = opened(suite, settings, out)
     if not loaded.claims:
         raise InputError(f"{suite}: claims nothing; state what to check under 'claims:'")
     if not out_dir.is_dir():
         raise InputError(f"{out_dir}: no such directory; 'sharkbench run {suite}' makes it, or name another --out")
-    findings = findings_of(Store(out_dir), loaded.claims)
+    with archive.opened(out_dir) as store:
+        findings = findings_of(store, loaded.claims)
+        # Committed results without their runs are shown; their files stay as they are.
+        path = out_dir / "claims.csv" if store.out == out_dir else None
     for says, group in groupby(findings, key=lambda finding: finding.claim.says):
         members = list(group)
         print(f"\n{overall(members).upper()}: {says}")
@@ -30,6 +33,6 @@ def claims(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
             interval = f"{one.interval.low:.5g} to {one.interval.high:.5g}" if one.interval else ""
             rows.append((where, one.against, value, interval, one.n or "", one.verdict))
         table(("where", "against", "value", "95% interval", "seeds", "verdict"), rows, right=("value", "seeds"))
-    path = out_dir / "claims.csv"
-    write_claims(path, findings)
-    print(f"\n{path}")
+    if path is not None:
+        write_claims(path, findings)
+        print(f"\n{path}")

@@ -53,6 +53,27 @@ def test_a_report_from_runs_and_again_from_its_archive(results: Path) -> None:
     assert Path("a/report.html").read_text() == first
 
 
+def test_claims_are_judged_from_an_archive_too_and_their_file_stays(results: Path) -> None:
+    for seed in range(3):
+        add_run(Store("a"), "hash", 0.25, seed, {"click": 0.74 + 0.0001 * seed})
+    Path("mine.yaml").write_text(
+        "datasets: [synthetic]\nbackbones: [dnn]\nmethods: [full, hash]\nbudgets: [0.25]\n"
+        "claims: [{says: hash loses nothing, method: hash, against: full, at_least: 0}]\n"
+    )
+    code, from_runs, _ = _call("claims", "mine.yaml", "--out", "a")
+    assert code == 0
+    assert "NOT HELD: hash loses nothing" in from_runs
+    assert _call("report", "mine.yaml", "--out", "a")[0] == 0
+    Path("a/runs").rename("elsewhere")
+    Path("a/claims.csv").write_text("as committed")
+
+    code, from_archive, _ = _call("claims", "mine.yaml", "--out", "a")
+
+    assert code == 0
+    assert from_runs == f"{from_archive}\na/claims.csv\n"
+    assert Path("a/claims.csv").read_text() == "as committed"
+
+
 def test_no_results_are_one_line(results: Path) -> None:
     code, _, complaint = _call("report", "mine.yaml", "--out", "nothing")
     assert code == 2
