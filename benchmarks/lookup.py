@@ -15,16 +15,12 @@ import csv
 import ctypes
 import datetime
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from contenders import FIELDS, Scene, layers, limits, ours
 from lookup_report import chart, table
 from rivals import Compiled, Fbgemm, operators

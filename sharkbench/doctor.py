@@ -117,9 +117,11 @@ def _huge_pages() -> Finding:
     said = huge_pages()
     if said in ("always", "madvise"):
         return Finding("ok", "huge pages", f"large tables may have them ({said})")
-    reason = f"the system says '{said}'" if said else "the system does not say that it has them"
-    wish = "'echo madvise > /sys/kernel/mm/transparent_hugepage/enabled' as root allows them"
-    return Finding("note", "huge pages", f"none for tables, so lookups in large ones may be slower: {reason}; {wish}")
+    reason = "this system does not say that it has them"
+    if said:
+        wish = "'echo madvise > /sys/kernel/mm/transparent_hugepage/enabled' as root allows them"
+        reason = f"the system says '{said}'; {wish}"
+    return Finding("note", "huge pages", f"none for tables, so lookups in large ones may be slower: {reason}")
 
 
 def _gpu_kernels() -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from sharkbench.search.per_budget import PerBudget
 from sharkbench.search.study import Finished, Search
 from sharkbench.search.trials import Cell, Running, cells
 from sharkbench.store import Store
+from sharkbench.suite import filters
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
 
@@ -142,7 +143,7 @@ def full_again(cell: Cell) -> list[RunSpec]:
     found = [
         spec.model_copy(update={"judged_on": "test", "measure": cell.suite.measure}) for spec in reference.specs[:1]
     ]
-    return [spec.model_copy(update={"seed": seed}) for spec in found for seed in cell.suite.seeds]
+    return [filters.timed(spec.model_copy(update={"seed": seed})) for spec in found for seed in cell.suite.seeds]
 
 
 @dataclass

@@ -48,7 +48,7 @@ class Pareto(Search):
     @property
     def measure(self) -> MeasureSpec:
         # At the data's own size, which is what is weighed.
-        timed = self.cell.suite.measure.model_copy(update={"lookup": True, "production_rows": 0})
+        timed = self.cell.suite.measure.model_copy(update={"lookup": True, "only": (), "production_rows": 0})
         return timed if "lookup" in self.asked.objectives else UNTIMED
 
     def best(self) -> Finished | None:

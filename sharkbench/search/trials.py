@@ -13,6 +13,7 @@ from sharkbench.budget import Budget
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.records import Result, Speed
 from sharkbench.search.space import Configuration
+from sharkbench.suite import filters
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry
 from sharkbench.suite.model import Suite, changed
 from sharkbench.suite.run import RunSpec
@@ -77,7 +78,7 @@ class Cell:
             timeout=self.suite.executor.timeout,
             judged_on=judged_on,
         )
-        return [run.model_copy(update={"seed": seed}) for seed in seeds]
+        return [filters.timed(run.model_copy(update={"seed": seed})) for seed in seeds]
 
 
 def cells(suite: Suite, cache_dir: Path | None = None) -> list[Cell]:

@@ -38,6 +38,13 @@ def parsed(only: Sequence[str], where: str = "--only") -> dict[str, list[str]]:
     return filters
 
 
+def timed(run: RunSpec) -> RunSpec:
+    """``run``, and where its ``measure.only`` leaves it out, one that is not to be timed."""
+    if kept(run, parsed(run.measure.only, "measure.only")):
+        return run
+    return run.model_copy(update={"measure": run.measure.model_copy(update={"lookup": False})})
+
+
 def kept(run: RunSpec, filters: Mapping[str, Sequence[str]]) -> bool:
     """Whether a run matches a pattern of every key."""
     return all(

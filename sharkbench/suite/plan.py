@@ -8,13 +8,10 @@ from pathlib import Path
 
 from sharkbench import registry
 from sharkbench.errors import InputError
-from sharkbench.measure.spec import MeasureSpec
 from sharkbench.suite import filters
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
 from sharkbench.suite.shards import shard
-
-NOT_TIMED = MeasureSpec(lookup=False)
 
 
 def plan(
@@ -54,7 +51,6 @@ def _cells(suite: Suite, cache_dir: Path | None) -> Iterator[RunSpec]:
     from sharkbench.data.prepare import fingerprint
 
     methods = sorted(suite.methods, key=lambda entry: entry.spec.budgeted)
-    timed = filters.parsed(suite.measure.only, "measure.only")
     versions = {entry.label: registry.version_of(entry.spec) for entry in methods}
     for dataset in suite.datasets:
         source = fingerprint(dataset.spec, cache_dir)
@@ -62,20 +58,21 @@ def _cells(suite: Suite, cache_dir: Path | None) -> Iterator[RunSpec]:
             recipe = suite.recipe(dataset, backbone)
             for entry in methods:
                 for budget in suite.budgets_of(entry):
-                    run = RunSpec(
-                        suite=suite.name,
-                        dataset=dataset.spec,
-                        fingerprint=source,
-                        task=suite.task,
-                        backbone=backbone.spec,
-                        dimension=suite.dimension,
-                        method=entry.spec,
-                        method_label=entry.label,
-                        method_version=versions[entry.label],
-                        budget=budget,
-                        seed=seed,
-                        train=recipe,
-                        measure=suite.measure,
-                        timeout=suite.executor.timeout,
+                    yield filters.timed(
+                        RunSpec(
+                            suite=suite.name,
+                            dataset=dataset.spec,
+                            fingerprint=source,
+                            task=suite.task,
+                            backbone=backbone.spec,
+                            dimension=suite.dimension,
+                            method=entry.spec,
+                            method_label=entry.label,
+                            method_version=versions[entry.label],
+                            budget=budget,
+                            seed=seed,
+                            train=recipe,
+                            measure=suite.measure,
+                            timeout=suite.executor.timeout,
+                        )
                     )
-                    yield run if filters.kept(run, timed) else run.model_copy(update={"measure": NOT_TIMED})

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from sharkbench.records import REFERENCE
+
 
 def _quoted_or_not(value: object) -> object:
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -20,7 +22,7 @@ class Reference(BaseModel):
     """Name of the data set, as in ``datasets``."""
     backbone: str = Field(min_length=1)
     """Name of the backbone."""
-    method: str = Field("full", min_length=1)
+    method: str = Field(REFERENCE, min_length=1)
     """Label of the method's row."""
     budget: Annotated[str, BeforeValidator(_quoted_or_not)] = ""
     """Budget of the row, as in ``budgets``; empty for a method that takes none."""
