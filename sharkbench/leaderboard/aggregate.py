@@ -122,12 +122,12 @@ def smallest(points: Iterable[tuple[float, float]], full: float) -> float | None
 
 
 def _value(cell: Cell) -> float:
-    auc = cell.mean(lambda quality: quality.auc)
+    auc = cell.auc_mean
     return CHANCE if auc is None else auc
 
 
 def _full_auc(members: Sequence[Standing]) -> float | None:
-    found = [auc for s in members if s.cell.is_reference and (auc := s.cell.mean(lambda q: q.auc)) is not None]
+    found = [auc for s in members if s.cell.is_reference and (auc := s.cell.auc_mean) is not None]
     return statistics.fmean(found) if found else None
 
 

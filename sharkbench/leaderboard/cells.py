@@ -6,14 +6,17 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import Any, Literal, NamedTuple
 
 from sharkbench.collector import uncollected
 from sharkbench.records import REFERENCE, Environment, Quality, Result, Speed, TrainingCost
 from sharkbench.store import Store
 
+Figure = tuple[str, Callable[[Any], Any]]
+"""What is read, and by which function."""
 CellStatus = Literal["ok", "partial", "infeasible", "failed"]
 
 
@@ -49,6 +52,8 @@ class Cell:
     """Runs of the same name whose recipe, data or method code differ from the newest run's; not in any figure."""
     references: tuple[FinishedRun, ...] = ()
     """Full-precision runs of the same data set, split and backbone."""
+    figures: dict[Figure, float | None] = field(default_factory=dict, repr=False, compare=False)
+    """What was worked out already of figures that no label decides; cells of the same runs share it."""
 
     @cached_property
     def ok(self) -> tuple[FinishedRun, ...]:
@@ -82,6 +87,10 @@ class Cell:
         return _mean(value(quality) for run in self.ok if (quality := self.quality(run)))
 
     @cached_property
+    def auc_mean(self) -> float | None:
+        return self.mean(attrgetter("auc"))
+
+    @cached_property
     def auc_by_seed(self) -> dict[int, float]:
         found = {run.result.seed: quality.auc for run in self.ok if (quality := self.quality(run))}
         return {seed: auc for seed, auc in found.items() if not math.isnan(auc)}
@@ -108,26 +117,38 @@ class Cell:
 
     def mean_of(self, value: Callable[[Result], float | None]) -> float | None:
         """Mean of a figure of the result over the runs that are ok and have it."""
-        return _mean(number for run in self.ok if (number := value(run.result)) is not None)
+        results = (run.result for run in self.ok)
+        return self._once(
+            ("result", value), lambda: _mean(found for result in results if (found := value(result)) is not None)
+        )
 
     def mean_cost(self, value: Callable[[TrainingCost], float]) -> float | None:
-        return self.mean_of(lambda result: value(result.training) if result.training else None)
+        costs = (run.result.training for run in self.ok)
+        return self._once(("cost", value), lambda: _mean(value(cost) for cost in costs if cost))
 
     def median_ratio(self, value: Callable[[Speed], float | None]) -> float | None:
         """Median over seeds of a speed relative to another of the same measurement, which hardware cancels out of."""
-        found = [ratio for run in self.ok if run.speed and (ratio := value(run.speed)) is not None]
-        return statistics.median(found) if found else None
+        speeds = (run.speed for run in self.ok)
+        return self._once(
+            ("speed", value),
+            lambda: _median(ratio for speed in speeds if speed and (ratio := value(speed)) is not None),
+        )
 
     @property
     def lookup_ratio(self) -> float | None:
         """Of the data's own ids, to the fp32 table, as :attr:`~sharkbench.records.Speed.lookup_ratio` has it."""
-        return self.median_ratio(lambda speed: speed.lookup_ratio)
+        return self.median_ratio(_lookup_ratio)
 
     def median_rate(self, value: Callable[[Speed], float | None]) -> float | None:
         """Median over seeds of something per second; ``None`` where the seeds were measured on different hardware."""
         if len({run.speed.hardware for run in self.ok if run.speed}) > 1:
             return None
         return self.median_ratio(value)
+
+    def _once(self, figure: Figure, work_out: Callable[[], float | None]) -> float | None:
+        if figure not in self.figures:
+            self.figures[figure] = work_out()
+        return self.figures[figure]
 
 
 def is_reference(result: Result) -> bool:
@@ -162,15 +183,14 @@ def cells_of(store: Store) -> list[Cell]:
 
     grouped: dict[CellName, list[FinishedRun]] = defaultdict(list)
     for run in runs:
-        result = run.result
-        for label in labels[result.dataset] or {"": None}:
-            name = CellName(
-                result.dataset, result.split, result.backbone, result.method_label, result.budget or "", label
-            )
-            grouped[name].append(run)
-    cells = [_cell(name, group, references[name[:3]]) for name, group in grouped.items()]
-    label_order = {(dataset, label): n for dataset, own in labels.items() for n, label in enumerate(own)}
-    return sorted(cells, key=lambda cell: _order(cell, label_order.get((cell.name.dataset, cell.name.label), 0)))
+        own = run.result
+        grouped[CellName(own.dataset, own.split, own.backbone, own.method_label, own.budget or "", "")].append(run)
+    cells = []
+    for name, group in grouped.items():
+        cell = _cell(name, group, references[name[:3]])
+        for rank, label in enumerate(labels[name.dataset] or {"": None}):
+            cells.append((_order(labelled := replace(cell, name=name._replace(label=label)), rank), labelled))
+    return [cell for _, cell in sorted(cells, key=itemgetter(0))]
 
 
 def _cell(name: CellName, group: Sequence[FinishedRun], references: Sequence[FinishedRun]) -> Cell:
@@ -188,7 +208,7 @@ def _cell(name: CellName, group: Sequence[FinishedRun], references: Sequence[Fin
 
 def _order(cell: Cell, label_rank: int) -> tuple[str, str, str, int, bool, float, float, str]:
     budget = max((run.result.budget_bytes or 0 for run in cell.runs), default=0) if cell.name.budget else math.inf
-    auc = cell.mean(lambda quality: quality.auc)
+    auc = cell.auc_mean
     return (
         cell.name.dataset,
         cell.name.split,
@@ -199,6 +219,14 @@ def _order(cell: Cell, label_rank: int) -> tuple[str, str, str, int, bool, float
         -auc if auc is not None else math.inf,
         cell.name.method,
     )
+
+
+_lookup_ratio = attrgetter("lookup_ratio")
+
+
+def _median(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return statistics.median(found) if found else None
 
 
 def _mean(values: Iterable[float]) -> float | None:

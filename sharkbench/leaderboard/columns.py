@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
 
 from sharkbench.leaderboard.cells import Cell
 from sharkbench.leaderboard.standings import Standing
@@ -21,11 +22,32 @@ class Column(Generic[Row]):
 
     name: str
     meaning: str
-    value: Callable[[Row], Value]
+    value: Callable[[Any], Value]
+    """Of the row, or of the part of it that ``of`` names."""
+    of: Callable[[Row], object] | None = None
+    """The part that alone decides the value: where rows share it, it is asked once. A row without it has no value."""
 
-    def values(self, rows: Sequence[Row]) -> list[Value]:
-        """Of every row."""
-        return [self.value(row) for row in rows]
+
+def table_of(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> dict[str, list[Value]]:
+    """Columns by name: the values of every row, in the order of ``rows``."""
+    parts = {of: _distinct([of(row) for row in rows]) for of in {column.of for column in columns} if of is not None}
+    table = {}
+    for column in columns:
+        if column.of is None:
+            table[column.name] = list(map(column.value, rows))
+        else:
+            different, whose = parts[column.of]
+            found = [None if part is None else column.value(part) for part in different]
+            table[column.name] = [found[place] for place in whose]
+    return table
+
+
+def _distinct(parts: list[object]) -> tuple[list[object], list[int]]:
+    """Every object once, and for each of ``parts`` its place among them."""
+    places: dict[int, int] = {}
+    whose = [places.setdefault(id(part), len(places)) for part in parts]
+    different = list({id(part): part for part in parts}.values())
+    return different, whose
 
 
 def _timing(
@@ -143,7 +165,7 @@ CELL: tuple[Column[Cell], ...] = (
         "stored numbers, relative to those of the fp32 table",
         lambda c: c.mean_of(lambda r: r.param_ratio),
     ),
-    Column("auc_mean", "test AUC through the packed layer, mean over seeds", lambda c: c.mean(lambda q: q.auc)),
+    Column("auc_mean", "test AUC through the packed layer, mean over seeds", lambda c: c.auc_mean),
     Column("auc_std", "its standard deviation over seeds; empty for fewer than two", lambda c: c.auc_std),
     Column("auc_delta", "AUC minus that of the fp32 table with the same seed, mean over seeds", lambda c: c.auc_delta),
     Column("logloss_mean", "test log loss, mean over seeds", lambda c: c.mean(lambda q: q.logloss)),
@@ -188,8 +210,11 @@ _STANDING: tuple[Column[Standing], ...] = (
 )
 
 
+_cell_of = attrgetter("cell")
+
+
 def _lifted(column: Column[Cell]) -> Column[Standing]:
-    return Column(column.name, column.meaning, lambda standing: column.value(standing.cell))
+    return Column(column.name, column.meaning, column.value, _cell_of)
 
 
 _BEFORE = next(index for index, column in enumerate(CELL, start=1) if column.name == "auc_delta")

@@ -65,7 +65,7 @@ def _by_data_and_seed(cell: Cell) -> dict[tuple[str, int], float]:
 
 
 def _auc(cell: Cell | None) -> float | None:
-    return cell.mean(lambda quality: quality.auc) if cell else None
+    return cell.auc_mean if cell else None
 
 
 def _bytes(cell: Cell | None) -> float | None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from sharkbench.leaderboard.columns import Column, Value
+from sharkbench.leaderboard.columns import Column, Value, table_of
 from sharkbench.store import write_text
 
 Row = TypeVar("Row")
@@ -42,11 +42,6 @@ def cell_text(value: Value) -> str:
 def _plain(value: str) -> str:
     text = re.sub(r"[\x00-\x1f\x7f]+", " ", value)
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
-
-
-def table_of(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> Table:
-    """The values of every column, in the order of ``rows``."""
-    return {column.name: column.values(rows) for column in columns}
 
 
 def write_table(path: Path, table: Table) -> None:

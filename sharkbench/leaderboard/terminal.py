@@ -82,7 +82,7 @@ def _folded(rows: Sequence[Sequence[str]], styles: Sequence[str]) -> Table:
 def _best(standings: list[Standing]) -> list[Standing]:
     """The first rank of one budget, or where there are too few seeds for ranks the highest mean AUC; nothing wins where
     nothing competes."""
-    means = {i: auc for i, s in enumerate(standings) if (auc := s.cell.mean(lambda quality: quality.auc)) is not None}
+    means = {i: auc for i, s in enumerate(standings) if (auc := s.cell.auc_mean) is not None}
     if len(means) < 2 or not standings[0].cell.name.budget:
         return []
     ranked = [standing for standing in standings if standing.rank == 1]
@@ -90,7 +90,7 @@ def _best(standings: list[Standing]) -> list[Standing]:
 
 
 def _auc(cell: Cell) -> str:
-    auc, spread = cell.mean(lambda quality: quality.auc), cell.auc_std
+    auc, spread = cell.auc_mean, cell.auc_std
     if auc is None:
         return cell.status
     return f"{auc:.4f}" + (f" ±{spread:.4f}" if spread is not None else "")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from sharkbench.leaderboard.columns import LEADERBOARD
-from sharkbench.leaderboard.csvfile import Table, table_of, write_table
+from sharkbench.leaderboard.columns import LEADERBOARD, table_of
+from sharkbench.leaderboard.csvfile import Table, write_table
 from sharkbench.leaderboard.run_columns import RUNS, run_rows
 from sharkbench.leaderboard.standings import Standing
 

@@ -72,7 +72,7 @@ def _name(value: str) -> Entry:
 
 
 def _auc(standing: Standing) -> Entry:
-    mean, spread = standing.cell.mean(lambda quality: quality.auc), standing.cell.auc_std
+    mean, spread = standing.cell.auc_mean, standing.cell.auc_std
     if mean is None:
         return Entry(standing.cell.status)
     return Entry(f"{mean:.4f}" + (f" ± {spread:.4f}" if spread is not None else ""), mean)

@@ -97,7 +97,7 @@ def _place(cell: Cell, named: Sequence[str], fields: Sequence[str]) -> Record:
 
 
 def _auc(cell: Cell) -> float | None:
-    return cell.mean(lambda quality: quality.auc)
+    return cell.auc_mean
 
 
 def _round(value: float | None) -> float | None:
