@@ -6,6 +6,7 @@ import optuna
 import pytest
 
 from sharkbench.errors import InputError
+from sharkbench.measure.spec import MeasureSpec
 from sharkbench.search.conduct import run_search
 from sharkbench.search.events import TrialEnded
 from sharkbench.search.pareto import Pareto, dominates, hypervolume
@@ -209,3 +210,13 @@ def test_optuna_s_plots_stand_on_one_page_that_needs_no_network(bench: Bench) ->
     # plotly's program is there once, and nothing is fetched.
     assert html.count("plotly.js v") == 1
     assert 'src="http' not in html
+
+
+def test_only_what_the_suite_wants_timed_is_timed_again(bench: Bench) -> None:
+    suite = bench.suite(**TUNED, trials=2, retrain=True)
+    suite = suite.model_copy(update={"measure": MeasureSpec(only=("method=hash",))})
+    bench.search_suite(suite)
+    store = Store(bench.out)
+    timed = {result.method for result in store.results() if store.has_speed(result.key)}
+    assert timed == {"hash"}
+    assert {result.method for result in store.results()} == {"full", "hash", "qr"}
