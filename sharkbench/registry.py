@@ -119,10 +119,15 @@ def _code_digest(cls: type[Method]) -> str:
     for file in dict.fromkeys(inspect.getfile(base) for base in bases):
         tree = ast.parse(Path(file).read_text())
         for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
-                node.body = node.body[1:]
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                node.body = [line for line in node.body if not _is_text(line)]
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:8]
+
+
+def _is_text(line: ast.stmt) -> bool:
+    """A docstring, of the thing itself or of the setting above it."""
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 def _sources() -> dict[str, Callable[[], type[Method]]]:

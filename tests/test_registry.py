@@ -98,6 +98,7 @@ def test_version_follows_the_code_but_not_its_comments(folder: Path) -> None:
 
     source = file.read_text()
     assert again(source.replace('"""Mine."""', '"""Mine, explained."""') + "\n# a comment\n") == first
+    assert again(source.replace("strength: int = 3", 'strength: int = 3\n    """How strong; ours."""')) == first
     assert again(source.replace("strength: int = 3", "strength: int = 4")) != first
 
 
