@@ -137,13 +137,14 @@ def _bare(plan: Any, places: list[tuple[int, ...]], out: Tensor, threads: int, i
 
 
 def limits(scene: Scene, table: Tensor, batches: list[Tensor]) -> dict[str, Call]:
-    """A STREAM-like read, writing the output and nothing else, multiplying what lies in the cache, and, on one thread
-    whatever the setting, reading random rows of ``table`` and nothing else."""
+    """A STREAM-like read, making the output, writing it and nothing else, multiplying what lies in the cache, and reading
+    random rows of ``table`` and nothing else."""
     large = table.flatten()[: 1 << 24]
     out = torch.empty(batches[0].numel(), scene.dimension)
     square = torch.rand(384, 384)
     made: dict[str, Call] = {
         "limit: read 64 MiB": lambda i: large.sum(),
+        "limit: make the output": lambda i: torch.empty(len(batches[0]), FIELDS, scene.dimension),
         "limit: write the output": lambda i: out.fill_(1),
         "limit: multiply 384 x 384": lambda i: square @ square,
     }
@@ -153,6 +154,6 @@ def limits(scene: Scene, table: Tensor, batches: list[Tensor]) -> dict[str, Call
         address = table.data_ptr()
         for size in (4 * scene.dimension, 2 * scene.dimension, scene.dimension + 4):
             made[f"limit: read rows of {size} B"] = lambda i, size=size: compiled.touch(  # type: ignore[misc]
-                address, size, rows[i].data_ptr(), rows[i].numel()
+                address, size, rows[i].data_ptr(), rows[i].numel(), torch.get_num_threads()
             )
     return made

@@ -262,3 +262,17 @@ def test_memory_in_huge_pages_keeps_its_content() -> None:
     kernels.compiled.use_huge_pages(table.data_ptr(), table.nbytes)  # whether it may depends on the system
     assert torch.equal(table, torch.arange(3 << 20))
     assert not kernels.compiled.use_huge_pages(table.data_ptr() + 8, 4096), "no whole page in it"
+
+
+@pytest.mark.skipif(kernels.compiled is None, reason="no compiled kernels")
+@pytest.mark.parametrize("size", [20, 64, 68, 256])
+def test_the_limit_of_a_gather_reads_all_of_every_row(size: int) -> None:
+    """Whatever the threads, every line of every row and its end are read once: their bytes add up."""
+    table = torch.randint(0, 256, (500, size), dtype=torch.uint8)
+    rows = torch.randint(0, 500, (3001,))
+    expected = int(table[rows][:, [*range(0, size, 64), size - 1]].sum())
+
+    assert kernels.compiled is not None
+    for threads in (1, 2):
+        found = kernels.compiled.touch(table.data_ptr(), size, rows.data_ptr(), len(rows), threads)
+        assert found == expected

@@ -166,26 +166,49 @@ static PyObject *serve_tensor(PyObject *self, PyObject *const *args, Py_ssize_t 
 }
 
 PyDoc_STRVAR(touch_doc,
-             "touch(table, row_bytes, rows, count) -> int\n\n"
+             "touch(table, row_bytes, rows, count, threads) -> int\n\n"
              "Read every cache line of rows (int64 numbers) of a table, with prefetch, and do nothing else: the limit of\n"
              "what a gather can reach.");
 
-static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    int64_t values[4];
-    if (!read_integers(args, nargs, 4, 0, values)) return NULL;
-    const uint8_t *table = (const uint8_t *)values[0];
-    const int64_t row_bytes = values[1], *rows = (const int64_t *)values[2], count = values[3];
-    const int64_t ahead = 16;
+typedef struct {
+    const uint8_t *table;
+    int64_t row_bytes;
+    const int64_t *rows;
+    int64_t count, chunk, next;
+    uint64_t sum;
+} Touched;
+
+static void touch_rows(void *argument) {
+    Touched *all = argument;
+    const int64_t row_bytes = all->row_bytes, ahead = 16;
     uint64_t sum = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const uint8_t *next = table + rows[i + ahead < count ? i + ahead : i] * row_bytes;
-        for (int64_t at = 0; at < row_bytes; at += 64) __builtin_prefetch(next + at);
-        __builtin_prefetch(next + row_bytes - 1);
-        const uint8_t *row = table + rows[i] * row_bytes;
-        for (int64_t at = 0; at < row_bytes; at += 64) sum += row[at];
-        sum += row[row_bytes - 1];
+    for (;;) {
+        const int64_t begin = __atomic_fetch_add(&all->next, all->chunk, __ATOMIC_RELAXED);
+        if (begin >= all->count) break;
+        const int64_t end = begin + all->chunk < all->count ? begin + all->chunk : all->count;
+        for (int64_t i = begin; i < end; i++) {
+            const uint8_t *next = all->table + all->rows[i + ahead < end ? i + ahead : i] * row_bytes;
+            for (int64_t at = 0; at < row_bytes; at += 64) __builtin_prefetch(next + at);
+            __builtin_prefetch(next + row_bytes - 1);
+            const uint8_t *row = all->table + all->rows[i] * row_bytes;
+            for (int64_t at = 0; at < row_bytes; at += 64) sum += row[at];
+            sum += row[row_bytes - 1];
+        }
     }
-    return PyLong_FromUnsignedLongLong(sum);
+    __atomic_fetch_add(&all->sum, sum, __ATOMIC_RELAXED);
+}
+
+static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    int64_t values[5];
+    if (!read_integers(args, nargs, 5, 0, values)) return NULL;
+    const int64_t count = values[3], threads = parallel && values[4] > 1 ? values[4] : 1;
+    Touched all = {(const uint8_t *)values[0], values[1], (const int64_t *)values[2], count, count, 0, 0};
+    if (threads > 1) {
+        all.chunk = count / (threads * 8) + 1;
+        parallel(touch_rows, &all, (unsigned)threads, 0);
+    } else
+        touch_rows(&all);
+    return PyLong_FromUnsignedLongLong(all.sum);
 }
 
 PyDoc_STRVAR(use_huge_pages_doc,
