@@ -1,18 +1,19 @@
-"""What scoring fields costs: one pass of first-order scores against a training epoch and against permutation, in turns.
+"""What scoring fields costs: first-order scores against a training epoch and against permutation, in turns.
 
     python benchmarks/field_scores.py [--rows N] [--rounds N] [--out FILE]
 
-Every contender sees the same rows. The first-order score is one pass whatever the number of fields; permutation is one
-pass per field and shuffle.
+Every contender sees the same rows. First-order scores take a pass of lookups and one with a gradient per label,
+whatever the number of fields; permutation takes a pass per field and shuffle, whatever the number of labels.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,14 @@ from sharkbench.workbench import Workbench
 CARDINALITY = 20_000
 
 
-def dataset(fields: int, rows: int) -> PreparedDataset:
+def dataset(fields: int, labels: Sequence[str], rows: int) -> PreparedDataset:
     """``rows`` for training, scoring and validation alike: Zipf-distributed ids, labels by chance."""
     rng = np.random.default_rng(0)
-    schema = Schema(tuple(Field(f"f{i}", CARDINALITY) for i in range(fields)), ("click",))
+    schema = Schema(tuple(Field(f"f{i}", CARDINALITY) for i in range(fields)), tuple(labels))
     local = np.minimum(rng.zipf(1.2, (rows, fields)) - 1, CARDINALITY - 1)
     ids = torch.from_numpy((local + schema.offsets[:-1]).astype(np.int32))
-    split = Split(ids, torch.empty(rows, 0), torch.from_numpy((rng.random((rows, 1)) < 0.3).astype(np.float32)))
+    truth = torch.from_numpy((rng.random((rows, len(labels))) < 0.3).astype(np.float32))
+    split = Split(ids, torch.empty(rows, 0), truth)
     few = Split(ids[:256], split.dense[:256], split.labels[:256])
     return PreparedDataset("random", Path(), "", schema, {}, {"train": split, "valid": few, "test": few})
 
@@ -51,8 +53,8 @@ def main() -> None:
     torch.set_num_threads(1)
     recipe = Recipe(optimizer="lazy_adam", batch_size=4096, epochs=1, accelerator="cpu", threads=1)
     lines = []
-    for fields in (10, 20, 40):
-        data = dataset(fields, given.rows)
+    for labels, fields in itertools.product((("click",), ("click", "long_view")), (10, 20, 40)):
+        data = dataset(fields, labels, given.rows)
         backbone, split = DeepFM(hidden=(128, 64)), data.splits["train"]
         bench = Workbench(data, Ctr(), backbone, 16, recipe, 0, None, Path(), "")
         model = bench.model(bench.full_table())
@@ -72,12 +74,14 @@ def main() -> None:
                 taken[name].append((time.perf_counter() - started) * (10 if "shuffle" in name else 1))
         for name, seconds in taken.items():
             ratio = statistics.median(s / e for s, e in zip(seconds, taken["training epoch"], strict=True))
-            lines.append([fields, given.rows, name, f"{statistics.median(seconds):.3f}", f"{ratio:.2f}"])
-            print(f"{fields:3d} fields  {name:26s} {statistics.median(seconds):8.3f} s {ratio:6.2f} epochs", flush=True)
+            median = f"{statistics.median(seconds):.3f}"
+            lines.append([fields, len(labels), given.rows, name, median, f"{ratio:.2f}"])
+            case = f"fields {fields:2d}, labels {len(labels)}"
+            print(f"{case}  {name:26s} {median:>8} s {ratio:6.2f} epochs", flush=True)
     if given.out:
         with given.out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["fields", "rows", "what", "seconds", "training epochs", "hardware"])
+            writer.writerow(["fields", "labels", "rows", "what", "seconds", "training epochs", "hardware"])
             writer.writerows([*line, hardware()] for line in lines)
 
 

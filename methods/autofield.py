@@ -21,8 +21,11 @@ class AutoField(FieldSelection):
 
     A model is trained from scratch with gates; every few steps the logits take an Adam step on a validation batch
     (first order), and a field scores the logit of keeping it minus that of dropping it. Published: controller, gates,
-    the alternation. Ours: no noise in evaluation, the temperature falls with training steps only, the search on the
-    fields left is repeated in each round of pruning, and gates move often enough to tell fields apart on small data.
+    the alternation; logits that start at 0.5 and the temperature are those of public code. Ours: no noise in
+    evaluation, the temperature falls with training steps only, a search of one epoch (``search_epochs``), repeated on
+    the fields left in each round of pruning, gates that move often enough to tell fields apart on small data, and the
+    score (public code ranks by the logit of keeping alone). Pruning and fine-tuning are those of every field selection
+    here (ours); public code retrains from scratch, which is ``schedule: one_shot``.
     """
 
     name: Literal["autofield"] = "autofield"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class FPermutation(FieldSelection):
-    r"""Fields ranked by the first-order estimate of their permutation importance: one pass scores them all.
+    r"""Fields ranked by the first-order estimate of their permutation importance, all of them at once.
 
     Permuting field :math:`f` changes its vector by :math:`e_f(x') - e_f(x)`. The change of the loss, to first order and
     with the mean vector in place of the permuted one, is
@@ -21,9 +21,14 @@ class FPermutation(FieldSelection):
               \frac{\partial L(x)}{\partial e_{f,d}(x)} \Bigr|, \qquad \mu_f = \frac{1}{n} \sum_x e_f(x)
 
     on held-out samples, in evaluation mode. The absolute value is taken per sample: the signed sum vanishes for every
-    field where the loss is stationary. Published: the first-order term instead of permutations, pruning the tables that
-    score lowest and fine-tuning in turns. Ours: scoring on the validation split, first-order (linear) weights as part
-    of a field's vector, the way to combine labels, the size of a round, and filling up the budget best first.
+    field where the loss is stationary. Two passes over the samples score all fields, however many: one of lookups for
+    the mean vectors, one with gradients.
+
+    Published: the first-order term instead of permutations, pruning the tables that score lowest and fine-tuning in
+    turns, down to a size or a tolerated loss. Ours: scoring on the validation split, first-order (linear) weights as
+    part of a field's vector, the way to combine labels, the size of a round and halving it where it went past the
+    tolerance, filling up the budget best first, and how fine-tuning is done: it is undone where no validation gains
+    from it.
     """
 
     name: Literal["f_permutation"] = "f_permutation"

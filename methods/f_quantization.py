@@ -28,10 +28,12 @@ class FQuantization(Method):
     :math:`Q_t` and :math:`D_t` rounding to the tier and back.
 
     Published: access frequency with separate weights for positives and negatives and time decay decides between int8,
-    fp16 and fp32. The formula above, all constants, and the rest are a reconstruction of ours: priorities start from
-    one pass over the training split; given thresholds, or else tiers that lower the priority-weighted rounding error as
-    far as the budget allows (:func:`sharkbench.embeddings.tiers.within_bytes`); rounding by chance in training;
-    fine-tuning that is undone where no validation gains from it.
+    fp16 and fp32. The formula above, all constants, and the rest are a reconstruction of ours: a sample with several
+    labels is positive to the degree of their mean; priorities start from one pass over the training split; given
+    thresholds, or else tiers that lower the priority-weighted rounding error as far as the budget allows
+    (:func:`sharkbench.embeddings.tiers.within_bytes`); other tiers than those three; rounding by chance in training,
+    and of all rows to the nearest before each validation; tiers that are decided anew now and then; starting from a
+    trained model, and fine-tuning that is undone where no validation gains from it.
     """
 
     model_config = ConfigDict(use_attribute_docstrings=True)

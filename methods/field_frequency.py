@@ -17,7 +17,7 @@ class FieldFrequency(FieldSelection):
     .. math:: I_f = 1 - \frac{\max_i c_i}{\sum_i c_i}, \qquad c_i \text{ occurrences of row } i \text{ of field } f
 
     in the training split; a value that is nearly always missing counts as one value. Looks at no label and no model;
-    the form is ours.
+    the form is ours, and so are pruning and fine-tuning, those of every field selection here.
     """
 
     name: Literal["field_frequency"] = "field_frequency"

@@ -17,7 +17,8 @@ class GradientNorm(FieldSelection):
     .. math:: I_f = \frac{1}{n} \sum_x \Bigl\| \frac{\partial L(x)}{\partial e_f(x)} \Bigr\|_2
 
     on the validation split. The simplest use of gradients, and what a first-order score that knows how far a field's
-    vectors reach is to be compared with. The form is ours.
+    vectors reach is to be compared with. The form is ours, and so are pruning and fine-tuning, those of every field
+    selection here.
     """
 
     name: Literal["gradient_norm"] = "gradient_norm"

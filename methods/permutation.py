@@ -19,7 +19,9 @@ class Permutation(FieldSelection):
     .. math:: I_f = \frac{1}{T} \sum_{t=1}^{T} \bigl( L(x \text{ with } x_f \text{ permuted by } \pi_t) - L(x) \bigr)
 
     on the validation split, by log loss or by the fall of AUC; :math:`F T` passes over it. The definition is Breiman's,
-    for a model that is not retrained. Pruning and fine-tuning are those of every field selection here (ours).
+    for a model that is not retrained; he shuffles out-of-bag samples and counts errors. The split, both measures, and
+    their mean over shuffles and labels are ours. Pruning and fine-tuning are those of every field selection here
+    (ours).
     """
 
     name: Literal["permutation"] = "permutation"

@@ -16,7 +16,7 @@ class RandomFields(FieldSelection):
 
     .. math:: I_f \sim U(0, 1)
 
-    drawn anew in every round.
+    drawn anew in every round. Pruning and fine-tuning are those of every field selection here (ours).
     """
 
     name: Literal["random_fields"] = "random_fields"

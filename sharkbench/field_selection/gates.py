@@ -30,7 +30,8 @@ def lasso_gates(bench: Workbench, model: Model, *, steps: int, step_size: float,
     """Proximal steps on ``L(g) + lambda ||g||_1`` over the gates ``g`` of a trained model that stays as it is.
 
     ``lambda`` rises from ``floor`` times to the whole of the largest slope that any gate has at zero, where the last
-    one closes. Steps are Adam's, and the threshold of the proximal map is taken in the same metric.
+    one closes. Steps are Adam's, and the threshold of the proximal map is taken in the same metric. All constants are
+    this project's own: Adam's means decay by 0.9 and 0.99, and that slope is taken where all gates are at 0.1.
 
     Returns:
         ``[F]``: each gate's magnitude, mean over the steps: the later it closes, the larger.
@@ -50,7 +51,7 @@ def lasso_gates(bench: Workbench, model: Model, *, steps: int, step_size: float,
         return torch.autograd.grad(loss, gates)[0]
 
     fields = len(model.embedding.fields)
-    # Just above zero: products of closed gates have no slope at all.
+    # Not at zero itself: products of closed gates have no slope at all.
     largest = float(slope(torch.full((fields,), 0.1, device=device)).abs().max())
     gates, total = torch.ones(fields, device=device), torch.zeros(fields, device=device)
     mean, square = torch.zeros_like(gates), torch.zeros_like(gates)
@@ -70,7 +71,8 @@ class GatedFields(EmbeddingLayer):
     """``g_f e_f``: each field of ``inner`` times a gate, drawn from a Gumbel-softmax over {drop, keep} in training.
 
     ``logits`` ``[F, 2]`` is no parameter: the model's own optimizer leaves it alone. In evaluation the gate is the
-    softmax without noise. It serves a search only and cannot be packed.
+    softmax without noise. Logits start at 0.5 and the temperature at 1, as in public code of AutoField. It serves a
+    search only and cannot be packed.
     """
 
     def __init__(self, inner: EmbeddingLayer) -> None:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class FieldSelection(Method):
     """Prune whole fields of a trained model. A subclass says how fields are scored; the loop is this project's own.
 
-    Score, drop the fields ranked lowest, fine-tune, and again, until the byte budget is met, ``keep`` fields are left,
-    or the validation AUC has fallen by ``tolerance``. A dropped field leaves the model:
-    its table, its lookup and its input to the backbone.
+    Score, drop the fields ranked lowest, fine-tune (undone where no validation gains from it), and again, until the
+    byte budget is met, ``keep`` fields are left, or the validation AUC has fallen by ``tolerance``. A dropped field
+    leaves the model: its table, its lookup and its input to the backbone.
     """
 
     model_config = ConfigDict(use_attribute_docstrings=True)

@@ -161,7 +161,7 @@ def _scored(
     trail.add_scores(fields, scores, _value(method, scores, sizes, fields), sizes, seconds)
     if method.compare_shuffles and len(trail.path) == 1:
         started = time.perf_counter()
-        generator = bench.generator("permutation")
+        generator = bench.generator("compare")
         loss, auc = permutation_scores(model, valid, bench.task, method.compare_shuffles, generator)
         own = _combined(method, scores)
         note = {

@@ -25,7 +25,7 @@ def taylor_scores(model: Model, split: Split, task: TaskConfig, batch_size: int 
 
     with ``mu_f`` the mean vector over the same samples. ``e_f`` is all that a field gives to the backbone, first-order
     weights included. In evaluation mode samples do not interact, so the gradient of the summed loss holds every
-    sample's own: one backward pass per label and batch scores all fields.
+    sample's own: one backward pass per label and batch scores all fields. A pass of lookups before it makes ``mu_f``.
 
     Returns:
         ``[F, T]`` float64 on the CPU; fields in the order of ``model.embedding.fields``.

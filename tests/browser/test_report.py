@@ -137,6 +137,8 @@ def test_a_method_has_a_page_of_its_own(shown: Visit) -> None:
     page.locator("#methods a", has_text="f_permutation").click()
     page.locator("article.current .chart svg.marks").first.wait_for()
     assert page.locator("article.current h2").text_content() == "f_permutation"
+    for chart in ("path_bytes", "path_fields", "scores"):
+        page.locator(f"article.current .chart[id$='-{chart}'] svg.marks").first.wait_for()
     assert not page.locator("#overview").is_visible()
     assert page.locator("article:visible").count() == 1
     page.locator("article.current .runs summary").click()

@@ -141,7 +141,8 @@ def _add(
                 }
                 for i in range(6)
             ]
-            (directory / "notes.json").write_text(json.dumps({"path": path}))
+            scores = [{"round": 1, "rank": i + 1, "field": name, "score": 1 / (i + 1)} for i, name in enumerate(FIELDS)]
+            (directory / "notes.json").write_text(json.dumps({"path": path, "scores": scores}))
     (directory / "result.json").write_text(Result.model_validate(facts).model_dump_json())
 
 

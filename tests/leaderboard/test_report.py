@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import vl_convert
 
 from sharkbench.cli.report import method_cards
 from sharkbench.leaderboard.archive import opened
-from sharkbench.leaderboard.report import write_report
+from sharkbench.leaderboard.report import charts, write_report
 from sharkbench.leaderboard.report.cards import MethodCard
 from sharkbench.leaderboard.report.images import _names
 from sharkbench.leaderboard.report.page import embedded, link_arxiv, prose
@@ -130,7 +132,28 @@ def test_plots_get_numbers_and_the_front(plausible: Path) -> None:
     runs = data["runs"]["method-1"]
     assert {len(run) for run in runs} == {len(RUN_HEADINGS)}
     assert len(runs) == 2 * 2 * 3 * 3  # data sets, backbones, budgets, seeds
-    assert {note["chart"] for note in data["notes"].values()} == {"path"}
+    drawn = {tuple(note["charts"]) for note in data["notes"].values()}
+    assert drawn == {("path_bytes", "path_fields"), ("scores",)}
+    assert {chart for names in drawn for chart in names} < data["charts"].keys()
+
+
+def test_every_number_of_a_noted_table_is_drawn() -> None:
+    """Each row of a path is a point of both plots; the first round's scores are bars, later rounds' ticks."""
+    path = [{"step": i, "fields": 9 - i, "bytes_ratio": 1 / (i + 1), "auc": 0.7 + 0.01 * i} for i in range(4)]
+    by_round = [{"round": r, "field": f"f{i}", "score": 0.1 * i + r} for r in (1, 2) for i in range(5 - r)]
+    plain = [{"field": f"f{i}", "score": 0.1 * i - 0.1} for i in range(3)]
+
+    assert _drawn(charts.path_bytes(), path) == {"point": 2 * 4}  # what is seen, and what a pointer finds
+    assert _drawn(charts.path_fields(), path) == {"point": 2 * 4}
+    assert _drawn(charts.scores(), by_round) == {"bar": 4, "tick": 3}
+    assert _drawn(charts.scores(), plain) == {"bar": 3}
+
+
+def _drawn(spec: charts.Spec, rows: list[dict[str, Any]]) -> dict[str, int]:
+    """How many marks of each kind a plot of ``rows`` shows."""
+    still = {name: value for name, value in spec.items() if name != "autosize"}
+    drawing = vl_convert.vegalite_to_svg({**still, "width": 300, "data": {"values": rows}}, vl_version=charts.VERSION)
+    return Counter(re.findall(r'aria-roledescription="(point|bar|tick)"', drawing))
 
 
 def test_the_report_can_be_made_again_from_its_archive_alone(plausible: Path, tmp_path: Path) -> None:

@@ -220,6 +220,24 @@ def test_touched_rows_are_on_the_grid_of_their_tier_after_a_step(shared: Path) -
         torch.testing.assert_close(rows, round_nearest(rows, codec), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
+def test_touched_rows_are_rounded_as_stated(rounding: str, shared: Path) -> None:
+    bench = bench_on(tiny_dataset(), shared, "deepfm", budget=0.6)
+    layer = quantized(bench, epochs=0, rounding=rounding).train()
+    ids = bench.dataset.splits["train"].ids
+    with torch.no_grad():
+        layer.weight.add_(0.01 * torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)))
+    nearest = layer.weight.detach().clone()
+    for t, codec in enumerate(layer.codecs):
+        assert codec is not None
+        nearest[layer.tier == t] = round_nearest(nearest[layer.tier == t], codec)
+    layer(ids)
+    layer.after_step()
+
+    touched = torch.unique(ids[ids != PADDING].long())
+    assert torch.equal(layer.weight[touched], nearest[touched]) == (rounding == "nearest")
+
+
 def test_rows_that_are_read_more_get_more(shared: Path) -> None:
     bench = bench_on(tiny_dataset(), shared, "dnn", budget=0.6)
     layer = quantized(bench, epochs=0)
@@ -294,6 +312,27 @@ def test_priorities_follow_training(shared: Path) -> None:
     read[split.ids[:4][split.ids[:4] != PADDING].long()] = True
     assert (after[~read] <= before[~read]).all()
     assert int(layer.priorities.step) == 4 + 3
+
+
+@pytest.mark.parametrize("start", ["trained", "scratch"])
+def test_training_counts_every_batch_and_decides_tiers_at_the_stated_steps(
+    start: str, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = bench_on(tiny_dataset(), shared, "dnn", budget=0.6, epochs=2, batch_size=512)
+    batches = -(-len(bench.dataset.splits["train"]) // 512)
+    decided: list[int] = []
+    decide = TieredTable.decide
+
+    def watched(layer: TieredTable) -> None:
+        decided.append(int(layer.priorities.step))
+        decide(layer)
+
+    monkeypatch.setattr(TieredTable, "decide", watched)
+    quantized(bench, start=start, epochs=2, decide_every=3)
+
+    # Once before training, after the pass that starts the priorities.
+    assert decided == [batches, *range(batches + 3, 3 * batches + 1, 3)]
+    assert len(decided) > 2
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,38 @@ def test_agreement_with_exact_permutation_is_noted(dataset: PreparedDataset, sha
     assert note["seconds"] < note["permutation_seconds"]
 
 
+def test_permutation_agrees_with_itself_up_to_chance(tmp_path: Path) -> None:
+    bench = bench_on(planted(2000), tmp_path)
+    same = {"shuffles": 1, "compare_shuffles": 1, "keep": 7, "epochs": 0}
+    registry.parse({"name": "permutation", **same}).compress(bench)
+    (note,) = bench.ledger.notes["agreement"]
+    assert 0.5 < note["spearman_loss"] < 1
+
+
+@pytest.mark.parametrize("combine", ["mean", "max"])
+def test_scores_of_several_labels_are_combined_as_stated(combine: str, tmp_path: Path) -> None:
+    bench = bench_on(tiny_dataset(), tmp_path)
+    registry.parse({"name": "f_permutation", "keep": 3, "epochs": 0, "combine": combine}).compress(bench)
+    scores = bench.ledger.notes["scores"]
+    for row in scores:
+        click, like = row["score_click"], row["score_like"]
+        assert click != like
+        assert row["score"] == pytest.approx(max(click, like) if combine == "max" else (click + like) / 2)
+    assert [row["score"] for row in scores] == sorted((row["score"] for row in scores), reverse=True)
+
+
+@pytest.mark.parametrize("measure", ["loss", "auc"])
+def test_permutation_ranks_by_the_measure_that_is_stated(measure: str, tmp_path: Path) -> None:
+    bench = bench_on(tiny_dataset(), tmp_path)
+    model = moved(bench)
+    method = registry.parse({"name": "permutation", "measure": measure, "shuffles": 2})
+    assert isinstance(method, FieldSelection)
+    split, generator = bench.dataset.splits["valid"], bench.generator("permutation")
+    loss, auc = permutation_scores(model, split, bench.task, 2, generator)
+    assert not torch.allclose(loss, auc)
+    torch.testing.assert_close(method.scores(bench, model), loss if measure == "loss" else auc)
+
+
 def test_scoring_counts_as_training_cost_and_nested_training_only_once(dataset: PreparedDataset, shared: Path) -> None:
     bench = bench_on(dataset, shared)
     registry.parse({"name": "autofield", "keep": 7, "epochs": 0}).compress(bench)

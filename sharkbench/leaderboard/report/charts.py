@@ -199,9 +199,20 @@ def training_memory() -> Spec:
     return _bars("Peak memory in training by method.", "peak", "peak memory in training, bytes")
 
 
-def path() -> Spec:
+def path_bytes() -> Spec:
     """The way of a method that shrinks a model step by step: AUC against bytes after each step."""
-    x, y = _log("bytes_ratio", "bytes, relative to the fp32 table", ".2~%"), {**_AUC, "title": "validation AUC"}
+    return _path("bytes", _log("bytes_ratio", "bytes, relative to the fp32 table", ".2~%"))
+
+
+def path_fields() -> Spec:
+    """The same way, AUC against the number of fields that are left."""
+    axis = {"tickMinStep": 1, "format": "d"}
+    scale = {"zero": False, "padding": 12}
+    return _path("fields", {"field": "fields", "type": "quantitative", "title": "fields", "axis": axis, "scale": scale})
+
+
+def _path(what: str, x: Spec) -> Spec:
+    y = {**_AUC, "title": "validation AUC"}
     line = {
         "mark": {"type": "line", "point": True, "color": _HUES[0]},
         "encoding": {"x": x, "y": y, "order": {"field": "step"}},
@@ -214,7 +225,33 @@ def path() -> Spec:
         {"field": "dropped", "title": "dropped"},
     ]
     points = {"mark": {"type": "point", "size": 120, "opacity": 0}, "encoding": {"x": x, "y": y, "tooltip": tip}}
-    return _chart("AUC against bytes after each step.", [line, points], data={"name": "rows"}, height=240)
+    return _chart(f"AUC against {what} after each step.", [line, points], data={"name": "rows"}, height=240)
+
+
+def scores() -> Spec:
+    """Each field's score, from top to bottom as noted down; where there are several rounds, later ones are ticks."""
+    encoding = {
+        "y": {"field": "field", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 240}},
+        "x": {"field": "score", "type": "quantitative", "title": "score", "axis": {"format": "~g", "tickCount": 6}},
+        "tooltip": [
+            {"field": "field", "title": "field"},
+            {"field": "round", "title": "round"},
+            {"field": "rank", "title": "rank"},
+            {"field": "score", "title": "score", "format": ".4~g"},
+        ],
+    }
+    first = {"joinaggregate": [{"op": "min", "field": "round", "as": "first"}]}
+    bars = {
+        "transform": [first, {"filter": "!isValid(datum.round) || datum.round === datum.first"}],
+        "mark": {"type": "bar", "color": _HUES[0]},
+        "encoding": encoding,
+    }
+    ticks = {
+        "transform": [first, {"filter": "datum.round > datum.first"}],
+        "mark": {"type": "tick", "color": _HUES[1], "thickness": 2, "opacity": 1},
+        "encoding": encoding,
+    }
+    return _chart("Score of each field; ticks are later rounds.", [bars, ticks], data={"name": "rows"})
 
 
 def tiers() -> Spec:

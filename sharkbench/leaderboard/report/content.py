@@ -15,17 +15,24 @@ from sharkbench.leaderboard.standings import Standing, revision
 from sharkbench.store import NOTES, Store
 
 MAX_NOTE_ROWS = 400
+CHARTS = {
+    "path_bytes": {"step", "bytes_ratio", "auc"},
+    "path_fields": {"step", "fields", "auc"},
+    "scores": {"field", "score"},
+    "tiers": {"field", "tier", "share_of_rows"},
+}
+"""Plots of noted tables, and the columns that each takes."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """A table that a method has noted down in one run; ``chart`` names a plot that its columns allow."""
+    """A table that a method has noted down in one run; ``charts`` names the plots that its columns allow."""
 
     title: str
     columns: list[str]
     rows: list[dict[str, Any]]
     left_out: int
-    chart: str | None
+    charts: list[str]
 
 
 @dataclass(frozen=True)
@@ -172,14 +179,7 @@ def _tables(text: str) -> dict[str, list[dict[str, Any]]]:
 def _note(name: str, rows: list[dict[str, Any]], run: FinishedRun) -> Note:
     result = run.result
     columns = list(dict.fromkeys(key for row in rows for key in row))
+    charts = [chart for chart, needed in CHARTS.items() if needed <= set(columns)]
     at = f" @ {result.budget}" if result.budget else ""
     title = f"{name}: {result.dataset}, {result.backbone}{at}, seed {result.seed}"
-    return Note(title, columns, rows[:MAX_NOTE_ROWS], max(0, len(rows) - MAX_NOTE_ROWS), _chart_for(columns))
-
-
-def _chart_for(columns: Sequence[str]) -> str | None:
-    if {"step", "bytes_ratio", "auc"} <= set(columns):
-        return "path"
-    if {"field", "tier", "share_of_rows"} <= set(columns):
-        return "tiers"
-    return None
+    return Note(title, columns, rows[:MAX_NOTE_ROWS], max(0, len(rows) - MAX_NOTE_ROWS), charts)

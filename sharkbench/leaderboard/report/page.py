@@ -129,14 +129,16 @@ def _data(standings: Sequence[Standing], pages: Sequence[content.MethodPage]) ->
             "auc_lookups": charts.auc_lookups(methods),
             "training_time": charts.training_time(),
             "training_memory": charts.training_memory(),
-            "path": charts.path(),
+            "path_bytes": charts.path_bytes(),
+            "path_fields": charts.path_fields(),
+            "scores": charts.scores(),
             "tiers": charts.tiers(),
         },
         "notes": {
-            f"{page.anchor}-note-{i}": {"chart": note.chart, "rows": note.rows}
+            f"{page.anchor}-note-{i}": {"charts": note.charts, "rows": note.rows}
             for page in pages
             for i, note in enumerate(page.notes)
-            if note.chart
+            if note.charts
         },
         "runs": {page.anchor: [run_entries(run) for run in page.runs] for page in pages},
     }

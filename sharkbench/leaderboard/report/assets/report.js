@@ -144,10 +144,12 @@
   };
   const drawn = new Set();
   const drawNotes = (page) => {
-    for (const [id, { chart, rows }] of Object.entries(data.notes)) {
+    for (const [id, { charts, rows }] of Object.entries(data.notes)) {
       if (!id.startsWith(page.id + "-note-") || drawn.has(id)) continue;
       drawn.add(id);
-      draw(id, data.charts[chart], { rows }, false, chart === "tiers" && rows.map((row) => row.field));
+      for (const chart of charts) {
+        draw(`${id}-${chart}`, data.charts[chart], { rows }, false, !chart.startsWith("path") && rows.map((row) => row.field));
+      }
     }
   };
   const section = document.getElementById("section");
