@@ -105,8 +105,9 @@ class Tracker:
                 self.experiment, tags={INVOCATION: invocation, "sharkbench.suite": self.suite.name}, run_name=invocation
             )
             self.parents[invocation] = run.info.run_id
-            # Without its tracking section: an address may carry a password.
-            settings = self.suite.model_dump(mode="json", exclude={"tracking"}, warnings=False)
+            # Without addresses, which may carry a password.
+            secret = {"tracking": True, "search": {"storage"}}
+            settings = self.suite.model_dump(mode="json", exclude=secret, warnings=False)
             self.client.log_dict(run.info.run_id, settings, "suite.json")
         self._open.add(invocation)
         return self.parents[invocation]
