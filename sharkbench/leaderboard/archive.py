@@ -28,7 +28,7 @@ def write_archive(store: Store, path: Path) -> None:
     keys = store.keys()
     columns: dict[str, list[str | None]] = {"key": list(keys)}
     for name in FILES:
-        columns[name] = [_text(f"{store.runs}/{key}/{name}") for key in keys]
+        columns[name] = [store.text(key, name) for key in keys]
     table = pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns]))
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -53,14 +53,6 @@ def opened(path: Path) -> Iterator[Store]:
             yield _unpacked(archive, Path(folder))
     else:
         raise InputError(f"{path}: neither a directory with results nor a {ARCHIVE}; name the --out of a suite")
-
-
-def _text(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
 
 
 def _unpacked(archive: Path, folder: Path) -> Store:

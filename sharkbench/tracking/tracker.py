@@ -106,8 +106,9 @@ class Tracker:
             )
             self.parents[invocation] = run.info.run_id
             # Without addresses, which may carry a password.
-            secret = {"tracking": True, "search": {"storage"}}
-            settings = self.suite.model_dump(mode="json", exclude=secret, warnings=False)
+            settings = self.suite.model_dump(
+                mode="json", exclude={"tracking": True, "search": {"storage"}}, warnings=False
+            )
             self.client.log_dict(run.info.run_id, settings, "suite.json")
         self._open.add(invocation)
         return self.parents[invocation]
@@ -171,7 +172,8 @@ class Tracker:
         self.client.log_inputs(run, datasets=[DatasetInput(about, tags)])
 
     def _attach(self, run: str, uri: str, directory: Path, names: Iterable[str] | None = None) -> None:
-        files = [directory / name for name in names] if names else sorted(directory.iterdir())
+        found = [directory / name for name in names] if names else sorted(directory.iterdir())
+        files = [file for file in found if file.is_file() and not file.is_symlink()]
         local = Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else None
         for file in files:
             if local is None:
