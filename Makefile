@@ -5,6 +5,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
     $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 INSTALLED := $(VENV)/.installed
 
+# What docs/reliability.md names.
+FAULTS := tests/faults tests/test_store.py tests/test_tracking.py tests/test_contract.py tests/training/test_fit.py \
+    $(addprefix tests/runner/test_, local.py interrupts.py execute.py failures.py) tests/browser/test_report.py
+
 .PHONY: help quickstart test faults audit gpu docs results clean
 .DEFAULT_GOAL := help
 
@@ -22,7 +26,8 @@ test: $(INSTALLED) ## lint, types and tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
 
 faults: $(INSTALLED) ## break it on purpose, at length: kills, full disks, mutated input; prints how often each promise held
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 -m "faults or not faults" tests/faults
+	@tests/browser/install_chromium.sh
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 -m "faults or not faults" $(FAULTS)
 
 audit: $(INSTALLED) ## known weaknesses of the installed versions (needs the network)
 	$(VENV)/bin/python tests/faults/audit.py

@@ -18,14 +18,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
 import shutil
+import stat
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
@@ -39,9 +42,12 @@ if TYPE_CHECKING:
 
 SPEC, ENVIRONMENT, RESULT, LOG, SPEED = "spec.json", "environment.json", "result.json", "log.txt", "speed.json"
 SPEED_ERROR, NOTES = "speed-error.txt", "notes.json"
+MAX_FILE_BYTES = 64 << 20
+"""Of a record; those of real runs have thousands of bytes."""
 
 
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
+T = TypeVar("T")
 
 
 class Store:
@@ -67,9 +73,12 @@ class Store:
 
     def get(self, key: str) -> Result | None:
         """What came out of a run, ``None`` where nothing is; what cannot be read is warned of and left out."""
-        result = self._read(key, RESULT, Result)
+        result = self._record(key, RESULT, Result)
         if result is not None and result.key != key:
             warnings.warn(f"{self.runs / key / RESULT} belongs to another run, '{result.key}'; ignored", stacklevel=2)
+            return None
+        if result is not None and self.directory(key).is_symlink():
+            warnings.warn(f"{self.directory(key)} is a link and no run; ignored", stacklevel=2)
             return None
         return result
 
@@ -89,7 +98,7 @@ class Store:
 
     def speed(self, key: str) -> Speed | None:
         """What the measuring stage found, ``None`` where it has not been there."""
-        return self._read(key, SPEED, Speed)
+        return self._record(key, SPEED, Speed)
 
     def has_speed(self, key: str) -> bool:
         """Whether the measuring stage has been there."""
@@ -97,32 +106,44 @@ class Store:
 
     def speed_error(self, key: str) -> str | None:
         """Why the run could not be measured when that was last tried."""
-        path = self.directory(key) / SPEED_ERROR
-        return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+        said = self.text(key, SPEED_ERROR)
+        return said and said.strip()
+
+    def notes(self, key: str) -> dict[str, list[dict[str, Any]]]:
+        """Tables that the method has noted down, by name; what is no table of rows is left out."""
+        content = self._read(key, NOTES, json.loads)
+        tables = content.items() if isinstance(content, dict) else ()
+        return {name: [row for row in rows if isinstance(row, dict)] for name, rows in tables if isinstance(rows, list)}
+
+    def text(self, key: str, name: str) -> str | None:
+        """One of a run's files, ``None`` where it is not; what cannot be read is warned of and left out."""
+        return self._read(key, name, bytes.decode)
 
     def environment(self, key: str) -> Environment | None:
         """Revision, versions and hardware of a run; ``None`` where nothing is stored."""
-        return self._read(key, ENVIRONMENT, Environment)
+        return self._record(key, ENVIRONMENT, Environment)
 
     def spec(self, key: str) -> RunSpec | None:
         """The run as it was resolved; ``None`` where nothing is stored or its method is no longer known here."""
         from sharkbench.suite.run import RunSpec
 
-        return self._read(key, SPEC, RunSpec)
+        return self._record(key, SPEC, RunSpec)
 
-    def _read(self, key: str, name: str, record: type[AnyRecord]) -> AnyRecord | None:
+    def _record(self, key: str, name: str, record: type[AnyRecord]) -> AnyRecord | None:
+        return self._read(key, name, lambda content: _parsed(record, content))
+
+    def _read(self, key: str, name: str, parse: Callable[[bytes], T]) -> T | None:
         path = f"{self.directory(key)}/{name}"
         try:
-            with open(path, "rb") as file:
-                return _parsed(record, file.read())
+            return parse(_content(path))
         except FileNotFoundError:
             return None
-        except (OSError, SharkbenchError) as error:
-            warnings.warn(f"{path} cannot be read: {error}", stacklevel=3)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the file"
             warnings.warn(f"{path} cannot be read: {where}: {first['msg']}", stacklevel=3)
+        except (OSError, ValueError, RecursionError, SharkbenchError) as error:
+            warnings.warn(f"{path} cannot be read: {error}", stacklevel=3)
         return None
 
     def lock(self, name: str) -> FileLock:
@@ -180,6 +201,16 @@ class Store:
                         shutil.rmtree(leftover, ignore_errors=True)
             except Timeout:
                 continue
+
+
+def _content(path: str) -> bytes:
+    """A plain file of some size: neither a link out of the store, nor a pipe to wait for, nor a device without end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
+            raise OSError(f"not a plain file of at most {MAX_FILE_BYTES:,} bytes")
+        return file.read()
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ import json
 import math
 import multiprocessing
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from sharkbench.records import Epoch, Quality
-from sharkbench.store import RESULT, SPEED, Store, write_text
+from sharkbench.store import MAX_FILE_BYTES, NOTES, RESULT, SPEED, SPEED_ERROR, Store, write_text
 from tests.records import KEY, a_result, a_speed, put
 
 
@@ -76,6 +77,47 @@ def test_a_result_that_cannot_be_read_is_warned_of_and_left_out(store: Store, te
     (store.directory("aa") / RESULT).write_text(text)
     with pytest.warns(UserWarning, match="aa/result.json cannot be read"):
         assert [r.key for r in store.results()] == ["bb"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "device", "folder", "too large"])
+def test_what_is_no_plain_file_is_warned_of_and_not_read(store: Store, tmp_path: Path, kind: str) -> None:
+    """Neither waited for, nor followed out of the store, nor read without end: every file that readers ask for."""
+    put(store, a_result("aa"))
+    put(store, a_result("bb"))
+    (store.directory("aa") / RESULT).rename(tmp_path / RESULT)
+    made: dict[str, Callable[[Path], object]] = {
+        "pipe": os.mkfifo,
+        "link": lambda file: file.symlink_to(tmp_path / RESULT),
+        "device": lambda file: file.symlink_to("/dev/zero"),
+        "folder": Path.mkdir,
+        "too large": lambda file: (file.touch(), os.truncate(file, MAX_FILE_BYTES + 1)),
+    }
+    for name in (RESULT, SPEED, NOTES, SPEED_ERROR):
+        made[kind](store.directory("aa") / name)
+    with pytest.warns(UserWarning, match="aa/result.json cannot be read"):
+        assert [r.key for r in store.results()] == ["bb"]
+    with pytest.warns(UserWarning, match="cannot be read") as warned:
+        assert (store.speed("aa"), store.notes("aa"), store.speed_error("aa")) == (None, {}, None)
+    assert len(warned) == 3
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "file"])
+def test_a_run_whose_folder_is_none_is_warned_of_and_not_read(store: Store, tmp_path: Path, kind: str) -> None:
+    folder = put(store, a_result())
+    folder.rename(tmp_path / KEY)
+    {"pipe": os.mkfifo, "link": lambda file: file.symlink_to(tmp_path / KEY), "file": Path.touch}[kind](folder)
+    assert store.results() == []
+    with pytest.warns(UserWarning, match=KEY):
+        assert store.get(KEY) is None
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"a": 1, "b": [1, {"c": 2}]}', "[" * 99_999])
+def test_notes_are_tables_of_rows_whatever_the_file_holds(store: Store, text: str) -> None:
+    write_text(put(store, a_result()) / NOTES, text)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert store.notes(KEY) == ({"b": [{"c": 2}]} if "b" in text else {})
+    assert len(told) == (text in ("", "[" * 99_999))
 
 
 def test_a_result_under_a_foreign_key_is_not_believed(store: Store) -> None:

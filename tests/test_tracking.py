@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sharkbench.runner.tracked import Tracked
 from sharkbench.store import LOG, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
-from sharkbench.tracking import Tracker, attach, track, tracking_uri, without_secrets
+from sharkbench.tracking import Tracker, attach, reason, track, tracking_uri, without_secrets
 from tests.records import KEY, a_result, a_speed, an_environment, put
 
 
@@ -194,11 +195,43 @@ def test_the_invocation_is_recorded_as_it_goes_and_its_end_too(store: Store, cli
         ("https://host/x?token=secret&y=1 is down", "https://host/x?*** is down"),
         ("exceeded with url: /path?token=secret/api (refused)", "exceeded with url: /path?*** (refused)"),
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),
-        ("a@b.c, see http://host/a@b", "a@b.c, see http://host/a@b"),
+        ("a@b.c, see http://host/b", "a@b.c, see http://host/b"),
+        ("http://user:pa/ss@host", "http://***@host"),
+        ("at http://user:p@ss-w0rd@host:5000/x, refused", "at http://***@host:5000/x, refused"),
+        ("http://user:pa?ss@host", "http://***"),
+        ("http://host/x?token=se@cret&y=1 is down", "http://*** is down"),
     ],
 )
 def test_secrets_in_addresses_are_not_told(text: str, shown: str) -> None:
-    assert without_secrets(text) == shown
+    assert without_secrets(text, "sqlite:////a/b.db") == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "told"),
+    [
+        ("http://user:pass/word1@host", "url: /word1@host/api, port: 'pass'", "url: /***@host/api, port: '***'"),
+        ("postgresql://me:p@ss-w0rd@host/db", 'no host "ss-w0rd@host"', 'no host "***@host"'),
+        ("http://user:pass%2Fword@host", "pass/word or pass%2Fword", "***/*** or ***"),
+        ("http://user:two words@host/x", "at http://user:two words@host/x/api", "at http://***@host/x/api"),
+        ("user:p@ss-w0rd@host", "user:p@ss-w0rd@host/api is unknown", "***@host/api is unknown"),
+        ("http://host/x?token=s3cr3t", "s3cr3t is no good", "*** is no good"),
+    ],
+)
+def test_parts_of_a_secret_are_not_told_either(address: str, said: str, told: str) -> None:
+    assert without_secrets(said, address) == told
+
+
+@pytest.mark.parametrize("secret", ["pass/word1", "p@ss-w0rd", "pass?word2", "pass#word3", "pass:word4@x/y"])
+def test_no_part_of_a_password_is_in_what_an_unreachable_server_raises(
+    secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    address = f"http://someone:{secret}@127.0.0.1:9/records"
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        track(a_suite(uri=address), tmp_path)
+    told = reason(raised.value, address)
+    assert not [part for part in re.split(r"\W+", secret) if len(part) > 2 and part in told], told
+    assert "someone" not in told
 
 
 def test_a_server_that_cannot_be_reached_costs_one_line_without_its_password(store: Store) -> None:

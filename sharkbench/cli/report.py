@@ -33,9 +33,8 @@ def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
     for path in paths:
         print(path)
     if _attach(loaded, out_dir, paths):
-        print(
-            f"attached to the newest parent run at {tracking.without_secrets(tracking.tracking_uri(loaded, out_dir))}"
-        )
+        uri = tracking.tracking_uri(loaded, out_dir)
+        print(f"attached to the newest parent run at {tracking.without_secrets(uri, uri)}")
 
 
 def report_at_the_end(suite: Suite, out: Path) -> Path | None:
@@ -121,6 +120,6 @@ def _attach(suite: Suite, out: Path, files: list[Path]) -> bool:
     try:
         return tracking.attach(suite, out, [file for file in files if file.suffix != ".parquet"])
     except Exception as error:  # whatever MLflow and what lies below it raise
-        said = tracking.without_secrets(" ".join(str(error).split()))
-        print(f"the report could not be attached in MLflow ({type(error).__name__}: {said})", file=sys.stderr)
+        why = tracking.reason(error, tracking.tracking_uri(suite, out))
+        print(f"the report could not be attached in MLflow ({why})", file=sys.stderr)
         return False

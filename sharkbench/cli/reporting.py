@@ -44,13 +44,13 @@ def track(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
 
     loaded, out_dir = opened(suite, settings, out)
     _check_exists(out_dir, suite)
-    uri = tracking.without_secrets(tracking.tracking_uri(loaded, out_dir))
+    uri = tracking.tracking_uri(loaded, out_dir)
+    shown = tracking.without_secrets(uri, uri)
     try:
         added = tracking.track(loaded, out_dir)
     except Exception as error:  # whatever MLflow and what lies below it raise
-        said = tracking.without_secrets(" ".join(str(error).split()))
-        raise InputError(f"tracking.uri: {uri} cannot be written to ({type(error).__name__}: {said})") from error
-    print(f"{added} runs recorded at {uri}")
+        raise InputError(f"tracking.uri: {shown} cannot be written to ({tracking.reason(error, uri)})") from error
+    print(f"{added} runs recorded at {shown}")
 
 
 def ui(

@@ -88,10 +88,9 @@ def _record(searched: Searched, files: list[Path]) -> None:
 
     if not searched.suite.tracking.enabled:
         return
+    uri = tracking.tracking_uri(searched.suite, searched.out)
     try:
         track_search(searched, files)
-        uri = tracking.tracking_uri(searched.suite, searched.out)
-        print(f"recorded in MLflow at {tracking.without_secrets(uri)}")
+        print(f"recorded in MLflow at {tracking.without_secrets(uri, uri)}")
     except Exception as error:  # whatever MLflow and what lies below it raise
-        said = tracking.without_secrets(" ".join(str(error).split()))
-        print(f"the search could not be recorded in MLflow ({type(error).__name__}: {said})", file=sys.stderr)
+        print(f"the search could not be recorded in MLflow ({tracking.reason(error, uri)})", file=sys.stderr)

@@ -26,7 +26,7 @@ def code_column(
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
-    if pa.types.is_dictionary(array.type):
+    if pa.types.is_dictionary(array.type) and not _is_text(array.type.value_type):
         array = array.cast(array.type.value_type)
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
         separator = use.separator if isinstance(use, MultiValued) else ","
@@ -35,8 +35,21 @@ def code_column(
         array = array.cast(pa.string())
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.int8())
-    coded = array.dictionary_encode()
+    coded = _used(array) if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), _text(coded.dictionary, missing))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
+
+
+def _used(coded: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Without values that no row has: a file's dictionary is that of more rows than these."""
+    rows = coded.indices.cast(pa.int32()).fill_null(-1).to_numpy(zero_copy_only=False)
+    used = np.zeros(len(coded.dictionary) + 1, dtype=bool)
+    used[rows] = True
+    new = np.append(np.cumsum(used[:-1], dtype=np.int32) - 1, 0)[rows].astype(np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(new, mask=rows < 0), coded.dictionary.filter(pa.array(used[:-1])))
 
 
 def _text(values: pa.Array, missing: frozenset[str]) -> pa.Array:

@@ -21,6 +21,10 @@ ARCHIVE = "store.parquet"
 FILES = (SPEC, ENVIRONMENT, RESULT, NOTES, SPEED, SPEED_ERROR)
 MAX_BYTES = 1 << 30
 """Of all texts together; more is refused, as a small file can say the same long text many times."""
+MAX_GROUP_BYTES = 1 << 28
+"""Of a row group, in which every text is said once."""
+ROWS = 2000
+"""Of a row group: the texts of a run have some twenty thousand bytes."""
 
 
 def write_archive(store: Store, path: Path) -> None:
@@ -28,11 +32,11 @@ def write_archive(store: Store, path: Path) -> None:
     keys = store.keys()
     columns: dict[str, list[str | None]] = {"key": list(keys)}
     for name in FILES:
-        columns[name] = [_text(f"{store.runs}/{key}/{name}") for key in keys]
+        columns[name] = [store.text(key, name) for key in keys]
     table = pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns]))
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        pq.write_table(table, part, compression="zstd", compression_level=6)
+        pq.write_table(table, part, row_group_size=ROWS, compression="zstd", compression_level=6)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -55,30 +59,29 @@ def opened(path: Path) -> Iterator[Store]:
         raise InputError(f"{path}: neither a directory with results nor a {ARCHIVE}; name the --out of a suite")
 
 
-def _text(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
 def _unpacked(archive: Path, folder: Path) -> Store:
     store = Store(folder)
     try:
         with pq.ParquetFile(archive) as file:
-            if missing := {"key", *FILES} - set(file.schema_arrow.names):
+            metadata = file.metadata
+            columns = map(file.schema.column, range(len(file.schema)))
+            texts = {column.path for column in columns if column.physical_type == "BYTE_ARRAY"}
+            if missing := {"key", *FILES} - (texts & set(file.schema_arrow.names)):
                 raise ValueError(f"column '{min(missing)}' is missing")
-            left = MAX_BYTES
+            for group in map(metadata.row_group, range(metadata.num_row_groups)):
+                if sum(group.column(i).total_uncompressed_size for i in range(group.num_columns)) > MAX_GROUP_BYTES:
+                    raise ValueError(f"more than {MAX_GROUP_BYTES:,} bytes in a row group")
+        left = MAX_BYTES
+        with pq.ParquetFile(archive, metadata=metadata, read_dictionary=["key", *FILES]) as file:
             for batch in file.iter_batches(batch_size=16, columns=["key", *FILES]):
-                for row in batch.to_pylist():
-                    directory = store.directory(row["key"] or "")
+                for row in range(batch.num_rows):
+                    directory = store.directory(batch["key"][row].as_py() or "")
                     directory.mkdir(parents=True, exist_ok=True)
                     for name in FILES:
-                        if row[name] is not None:
-                            left -= (directory / name).write_text(row[name], encoding="utf-8")
-                    if left < 0:
-                        raise ValueError(f"more than {MAX_BYTES:,} characters")
+                        if (text := batch[name][row].as_py()) is not None:
+                            left -= (directory / name).write_text(text, encoding="utf-8")
+                            if left < 0:
+                                raise ValueError(f"more than {MAX_BYTES:,} characters")
     except (pa.ArrowException, ValueError, TypeError, OSError) as error:
         raise InputError(f"{archive}: is not an archive of results ({' '.join(str(error).split())})") from None
     return store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from sharkbench.leaderboard.cells import Cell, FinishedRun, cells_of
 from sharkbench.leaderboard.columns import Column
 from sharkbench.leaderboard.csvfile import write_csv
 from sharkbench.leaderboard.statistics import MIN_SEEDS, Interval, paired_difference
-from sharkbench.store import NOTES, Store
+from sharkbench.store import Store
 from sharkbench.suite.claims import NOTE, Claim
 
 Verdict = Literal["held", "not held", "not resolvable", "not measured"]
@@ -117,15 +116,12 @@ def _by_seed(store: Store, cell: Cell | None, figure: str) -> BySeed:
 
 def _figure(store: Store, cell: Cell, run: FinishedRun, figure: str) -> float | None:
     if figure.startswith(NOTE):
-        return _noted(store.directory(run.result.key) / NOTES, *figure.removeprefix(NOTE).rsplit(".", 1))
+        return _noted(store, run.result.key, *figure.removeprefix(NOTE).rsplit(".", 1))
     return _FIGURES[figure](cell, run)
 
 
-def _noted(path: Path, table: str, column: str) -> float | None:
-    if not path.is_file():
-        return None
-    rows = json.loads(path.read_text(encoding="utf-8")).get(table, [])
-    values = [row[column] for row in rows if isinstance(row.get(column), int | float)]
+def _noted(store: Store, key: str, table: str, column: str) -> float | None:
+    values = [row[column] for row in store.notes(key).get(table, []) if isinstance(row.get(column), int | float)]
     return math.fsum(values) if values else None
 
 

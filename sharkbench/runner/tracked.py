@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from sharkbench.runner.events import Event, Message
-from sharkbench.runner.failures import one_line
 from sharkbench.store import Store
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
-from sharkbench.tracking import DATABASE, Tracker, without_secrets
+from sharkbench.tracking import DATABASE, Tracker, reason, tracking_uri
 
 
 class Tracked:
@@ -72,11 +71,11 @@ class Tracked:
             try:
                 self._thread.submit(finish).result()
             except Exception as error:
-                reason = without_secrets(one_line(error)).split(" [SQL:")[0]
+                why = reason(error, tracking_uri(self.suite, self.store.out))
                 advice = f"'sharkbench track {self.suite.name}' records them later"
                 if not self.suite.tracking.uri:
                     advice += f" (if {self.store.out / DATABASE} is damaged, delete it first)"
-                self.watch(Message(f"MLflow could not record everything ({reason}); the results are stored, {advice}"))
+                self.watch(Message(f"MLflow could not record everything ({why}); the results are stored, {advice}"))
         self._thread.shutdown(cancel_futures=True)
 
     def _open(self) -> Tracker:

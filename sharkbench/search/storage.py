@@ -33,11 +33,10 @@ def storage(address: str, folder: Path) -> BaseStorage | str:
     try:
         return optuna.storages.get_storage(address)
     except Exception as error:  # whatever the database's driver raises
-        from sharkbench.tracking import without_secrets
+        from sharkbench.tracking import reason, without_secrets
 
-        said = without_secrets(" ".join(str(error).split()))
         raise InputError(
-            f"search.storage: {without_secrets(address)} cannot be used ({type(error).__name__}: {said}); "
+            f"search.storage: {without_secrets(address, address)} cannot be used ({reason(error, address)}); "
             "leave it out for a journal file beside the results"
         ) from None
 

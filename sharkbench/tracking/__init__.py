@@ -11,10 +11,10 @@ from pathlib import Path
 
 from sharkbench.store import Store
 from sharkbench.suite.model import Suite
-from sharkbench.tracking.client import DATABASE, client_of, tracking_uri, without_secrets
+from sharkbench.tracking.client import DATABASE, client_of, reason, tracking_uri, without_secrets
 from sharkbench.tracking.tracker import INVOCATION, Tracker
 
-__all__ = ["DATABASE", "Tracker", "attach", "track", "tracking_uri", "without_secrets"]
+__all__ = ["DATABASE", "Tracker", "attach", "reason", "track", "tracking_uri", "without_secrets"]
 
 
 def track(suite: Suite, out: Path) -> int:

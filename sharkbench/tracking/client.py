@@ -7,7 +7,9 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from sharkbench.errors import printable
 from sharkbench.suite.model import Suite
 
 if TYPE_CHECKING:
@@ -27,10 +29,37 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(named) if uri.startswith(SQLITE) and named and not named.startswith(":") and "?" not in named else None
 
 
-def without_secrets(text: str) -> str:
-    """``text`` with user names, passwords and query strings of all addresses and paths in it replaced by ``***``."""
-    text = re.sub(r"(\w[\w+.-]*://)[^/\s@]*@", r"\1***@", text)
-    return re.sub(r"(/[^\s?'\"]*)\?[^\s'\"]*", r"\1?***", text)
+def without_secrets(text: str, address: str) -> str:
+    """``text`` with user name, password and query of ``address`` replaced by ``***``, and those of all addresses in it.
+
+    Also where parts of three characters or more stand by themselves: what reads ``http://user:pass/word@host`` another
+    way complains about the port ``pass``.
+    """
+    start = address.find("://") + 3 if "://" in address else 0
+    shown, secret = _told(address[start:])
+    parts = {part for form in (secret, unquote(secret)) for part in re.split(r"[/:@?#&=\s]+", form) if len(part) > 2}
+    hidden = []
+    for other in text.split(address):
+        for part in sorted(parts, key=len, reverse=True):
+            other = other.replace(part, "***")
+        other = re.sub(r"(?<=://)\S+", lambda found: _told(found[0])[0], other)
+        hidden.append(re.sub(r"(/[^\s?'\"]*)\?[^\s'\"]*", r"\1?***", other))
+    return (address[:start] + shown).join(hidden)
+
+
+def reason(error: Exception, address: str) -> str:
+    """In one line, why the records at ``address`` cannot be reached: nothing that is secret, no statement of SQL."""
+    said = without_secrets(" ".join(str(error).split()), address)
+    return printable(f"{type(error).__name__}: {said}".split(" [SQL:")[0])
+
+
+def _told(rest: str) -> tuple[str, str]:
+    """What may be shown of that which follows ``://``, and what may not."""
+    user, at, place = ("", "", rest) if rest.startswith("/") else rest.rpartition("@")
+    if "?" in user:
+        return "***", rest  # a password with a '?', or a query with an '@'
+    place, mark, query = place.partition("?")
+    return (at and "***@") + place + (mark and "?***"), f"{user}?{query}"
 
 
 def client_of(uri: str) -> MlflowClient:

@@ -105,8 +105,10 @@ class Tracker:
                 self.experiment, tags={INVOCATION: invocation, "sharkbench.suite": self.suite.name}, run_name=invocation
             )
             self.parents[invocation] = run.info.run_id
-            # Without its tracking section: an address may carry a password.
-            settings = self.suite.model_dump(mode="json", exclude={"tracking"}, warnings=False)
+            # Without addresses, which may carry a password.
+            settings = self.suite.model_dump(
+                mode="json", exclude={"tracking": True, "search": {"storage"}}, warnings=False
+            )
             self.client.log_dict(run.info.run_id, settings, "suite.json")
         self._open.add(invocation)
         return self.parents[invocation]
@@ -170,7 +172,8 @@ class Tracker:
         self.client.log_inputs(run, datasets=[DatasetInput(about, tags)])
 
     def _attach(self, run: str, uri: str, directory: Path, names: Iterable[str] | None = None) -> None:
-        files = [directory / name for name in names] if names else sorted(directory.iterdir())
+        found = [directory / name for name in names] if names else sorted(directory.iterdir())
+        files = [file for file in found if file.is_file() and not file.is_symlink()]
         local = Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else None
         for file in files:
             if local is None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sharkbench.data.prepare import prepare
 from sharkbench.errors import DataError, SharkbenchError
+from sharkbench.leaderboard.archive import ARCHIVE, FILES
 from tests.faults.counting import Count, rounds
 from tests.faults.mutated_data import ADAPTER, table
 from tests.faults.mutated_suites import CPU_SECONDS
@@ -65,7 +69,77 @@ def test_a_decompression_bomb_costs_no_memory(tmp_path: Path, count: Count) -> N
     told, end = in_a_process("tests.faults.prepare_once", json.dumps(spec), str(tmp_path))
     assert told["code"] == 2, told
     assert end["peak"] < MOST_MEMORY
-    count("decompression bombs: refused under 1 GB")
+    count("decompression bombs: read or refused under 1 GB")
+
+
+LONG = "x" * 4000
+
+
+def repeated(values: pa.Array, rows: int) -> pa.Array:
+    """Its first value in every row but the second, which has the other one."""
+    return values.take(pa.array(np.arange(rows) == 1).cast(pa.int8()))
+
+
+PARQUET_BOMBS: dict[str, tuple[Callable[[], dict[str, Any]], int, str]] = {
+    "a long text in every row": (
+        lambda: {f"a{i}": repeated(pa.array([LONG, "b"]).dictionary_encode(), 65_536) for i in range(6)}, 0, "",
+    ),
+    "lists of a long text": (
+        lambda: {"a": pa.ListArray.from_arrays(
+            pa.array(np.arange(20_001) * 40, pa.int32()), repeated(pa.array([LONG, "b"]).dictionary_encode(), 800_000),
+        )}, 0, "",
+    ),
+    "a list of a billion bytes in one row": (
+        lambda: {"a": pa.ListArray.from_arrays(
+            pa.array([0, 0, 1, 300_000], pa.int32()), repeated(pa.array([LONG, "b"]).dictionary_encode(), 300_000),
+        )}, 2, "column 'a' is longer than",
+    ),
+    "a list of millions of numbers": (
+        lambda: {"a": pa.ListArray.from_arrays(
+            pa.array([0, 0, 1, 1 << 26], pa.int32()), pa.array(np.zeros(1 << 26, np.int8)),
+        )}, 2, "write smaller row groups",
+    ),
+    "texts as long as books": (lambda: {"a": [str(i) + "x" * 3_000_000 for i in range(20)]}, 2, "is longer than"),
+    "long fixed sizes": (lambda: {"a": pa.array([b"x" * 100_000] * 12_000, pa.binary(100_000))}, 0, ""),
+}  # fmt: skip
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("what", PARQUET_BOMBS)
+def test_a_small_parquet_file_that_says_much_costs_little_memory(what: str, tmp_path: Path, count: Count) -> None:
+    make, code, said = PARQUET_BOMBS[what]
+    columns = make()
+    columns["y"] = pa.array(np.arange(len(columns[next(iter(columns))])) % 2)
+    file = tmp_path / "bomb.parquet"
+    pq.write_table(pa.table(columns), file, compression="zstd")
+    assert file.stat().st_size < 4 << 20
+    spec = {"source": "parquet", "path": str(file), "labels": "y", "split": {"kind": "random"}}
+    told, end = in_a_process("tests.faults.prepare_once", json.dumps(spec), str(tmp_path))
+    assert (told["code"], said in told["said"]) == (code, True), told
+    assert end["peak"] < MOST_MEMORY, end
+    count("decompression bombs: read or refused under 1 GB")
+
+
+ARCHIVE_BOMBS = {
+    "a text of 100 MB in every row": lambda: repeated(pa.array(["x" * 100_000_000, "b"]).dictionary_encode(), 100),
+    "texts of 50 MB, all different": lambda: pa.array([str(i) + "x" * 50_000_000 for i in range(6)]),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("what", ARCHIVE_BOMBS)
+def test_a_small_archive_that_says_much_is_refused_and_costs_little(what: str, tmp_path: Path, count: Count) -> None:
+    texts = ARCHIVE_BOMBS[what]()
+    keys = pa.array([f"{number:020d}" for number in range(len(texts))])
+    file = tmp_path / ARCHIVE
+    pq.write_table(pa.table({"key": keys, **dict.fromkeys(FILES, texts)}), file, compression="zstd")
+    del texts
+    assert file.stat().st_size < 1 << 20
+    told, end = in_a_process("tests.faults.unpack_once", str(file))
+    assert told["code"] == 2, told
+    assert "more than" in told["said"]
+    assert end["peak"] < MOST_MEMORY, end
+    count("decompression bombs: read or refused under 1 GB")
 
 
 ODD = {

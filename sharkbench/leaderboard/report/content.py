@@ -12,7 +12,7 @@ from sharkbench.leaderboard.cells import Cell, FinishedRun, why
 from sharkbench.leaderboard.figures import duration, size
 from sharkbench.leaderboard.report.cards import MethodCard
 from sharkbench.leaderboard.standings import Standing, revision
-from sharkbench.store import NOTES, Store
+from sharkbench.store import Store
 
 MAX_NOTE_ROWS = 400
 CHARTS = {
@@ -159,21 +159,8 @@ def _notes(store: Store, runs: Sequence[FinishedRun]) -> list[Note]:
         first.setdefault((run.result.dataset, run.result.backbone, run.result.budget), run)
     found = []
     for run in first.values():
-        file = store.directory(run.result.key) / NOTES
-        if file.is_file():
-            found += [
-                _note(name, rows, run) for name, rows in _tables(file.read_text(encoding="utf-8")).items() if rows
-            ]
+        found += [_note(name, rows, run) for name, rows in store.notes(run.result.key).items() if rows]
     return found
-
-
-def _tables(text: str) -> dict[str, list[dict[str, Any]]]:
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return {}
-    tables = content.items() if isinstance(content, dict) else ()
-    return {name: [row for row in rows if isinstance(row, dict)] for name, rows in tables if isinstance(rows, list)}
 
 
 def _note(name: str, rows: list[dict[str, Any]], run: FinishedRun) -> Note:
