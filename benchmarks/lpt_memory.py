@@ -13,7 +13,6 @@ memory with sparse gradients and the same optimizer.
 from __future__ import annotations
 
 import argparse
-import csv
 import gc
 import json
 import os
@@ -21,6 +20,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import benchmark_table
 
 FIELDS, WIDTH, BATCH = 8, 16, 4096
 VARIANTS = ("fp32", "16", "8", "4", "2", "8+cache")
@@ -149,12 +150,9 @@ def main() -> None:
     for row in measured:
         for name in ("table", "resident", "peak"):
             row[f"{name}_ratio"] = str(round(int(row[f"{name}_bytes"]) / int(full[f"{name}_bytes"]), 3))
+        row["cpu"] = benchmark_table.processor()
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        with args.out.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(measured[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(measured)
+        benchmark_table.write(args.out, measured)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,17 @@
     python benchmarks/suite_profile.py suites/kuairand.yaml -- --only seed=0 --only backbone=dcnv2
 
 Everything after ``--`` goes to ``sharkbench run``; the output is a temporary folder, so that nothing is stored already.
-``training`` holds batches, steps and validations; ``evaluation`` the judging of a finished model; ``lookups`` what is
-timed and the tables made for it. Lines below are what they are not. ``seconds`` are of the process of the run, and of
-the one that started it where no run was at work (``between runs``).
+``training`` holds batches, steps and validations; ``evaluation`` the judging of a model, finished or on the way;
+``lookups`` what is timed and the tables made for it. Lines below are what they are not; ``the method's own`` is what
+its algorithm does besides. ``seconds`` are of the process of the run, and of the one that started it where no run was
+at work (``between runs``). py-spy takes some tenths of a second to find a new process, which count as that too.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import re
 import shutil
 import subprocess
 import sys
@@ -23,18 +25,26 @@ from pathlib import Path
 
 from benchmark_table import processor
 
+
+def _frame(path: str, function: str = "") -> str:
+    """A pattern of frames as py-spy writes them, ``Class.function (path:line)``, whatever stands before ``path``."""
+    name = rf"\b{function}" if function else ""
+    return rf"{name} \((?:[^;]*/)?{re.escape(path)}"
+
+
 RATE = 25
 """Samples per second: each stops a process for some milliseconds."""
-PARTS = (
-    ("training", ("fit (sharkbench/training/fit.py",)),
-    ("lookups", ("measure (sharkbench/runner/execute.py",)),
-    ("evaluation", ("_quality (sharkbench/runner/execute.py", "evaluate (sharkbench/workbench.py")),
-    ("imports", ("<frozen importlib",)),
-    ("packing, saving, loading", ("sharkbench/artifact.py", "pack (sharkbench/")),
-    ("the method's own", ("compress (methods/",)),
-    ("data", ("sharkbench/data/",)),
-)
-"""Of the process of a run, by the first line whose frame is in the stack."""
+PARTS = {
+    "training": [_frame("sharkbench/training/fit.py", "fit")],
+    "lookups": [_frame("sharkbench/runner/execute.py", "measure")],
+    "evaluation": [_frame("sharkbench/runner/execute.py", "_quality"), _frame("sharkbench/workbench.py", "evaluate")],
+    "imports": ["<frozen importlib"],
+    "packing, saving, loading": [_frame("sharkbench/artifact.py"), _frame("sharkbench/", "pack")],
+    "the method's own": [_frame("methods/", "compress")],
+    "data": [_frame("sharkbench/data/")],
+}
+"""Of the process of a run, by the first one of which the stack has a frame."""
+RUN = _frame("sharkbench/runner/forkserver.py", "_become_worker")
 WORK = ("training", "evaluation", "lookups")
 
 
@@ -77,14 +87,16 @@ def shares(stacks: list[str], wall: float) -> dict[str, float]:
     counts: Counter[str] = Counter()
     for line in stacks:
         stack, _, count = line.rpartition(" ")
-        if "MainThread" in stack and "_become_worker (sharkbench/runner/forkserver.py" in stack:
+        if "MainThread" in stack and re.search(RUN, stack):
             counts[part_of(stack)] += int(count)
-    seconds = {part: counts[part] / RATE for part in [*(name for name, _ in PARTS), "other"]}
+    if not counts:
+        sys.exit("py-spy has seen no run")
+    seconds = {part: counts[part] / RATE for part in [*PARTS, "other"]}
     return {**seconds, "between runs": max(0.0, wall - sum(seconds.values()))}
 
 
 def part_of(stack: str) -> str:
-    return next((name for name, frames in PARTS if any(frame in stack for frame in frames)), "other")
+    return next((part for part, frames in PARTS.items() if any(re.search(frame, stack) for frame in frames)), "other")
 
 
 def _split(arguments: list[str]) -> tuple[list[str], str, list[str]]:

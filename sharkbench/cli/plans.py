@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING
 
 from sharkbench.cli.console import duration, table
 
 if TYPE_CHECKING:
-    from sharkbench.records import Result
     from sharkbench.suite.run import RunSpec
 
 
@@ -19,19 +17,17 @@ def print_plan(
 ) -> None:
     """One row per run: done or to do, and the seconds that it took or may take."""
     from sharkbench.store import Store
+    from sharkbench.suite.costs import Costs
 
     store = Store(out)
     results = {result.key: result for result in store.results()}
-    guesses: dict[tuple[str, str, str], float | None] = {}
+    costs = Costs(results.values())
     rows, left, unknown = [], 0.0, 0
     for run in runs:
         key = run.key
         state = results[key].status if key in results else None
         to_do = force or state is None or (retry_failed and state == "failed")
-        kind = (run.fingerprint, run.method_label, run.backbone.name)
-        if to_do and kind not in guesses:
-            guesses[kind] = guessed_seconds(run, results.values())
-        guess = guesses[kind] if to_do else None
+        guess = costs.guess(run) if to_do else None
         left, unknown = left + (guess or 0.0), unknown + (to_do and guess is None)
         told = "to do" if state is None else f"{state}, again" if to_do else state
         cost = "" if not to_do else "?" if guess is None else f"~{duration(guess)}"
@@ -46,17 +42,3 @@ def print_plan(
     if unknown:
         parts.append(f"{unknown} like none that has finished here, so their cost is not known")
     print("; ".join(parts))
-
-
-def guessed_seconds(run: RunSpec, results: Iterable[Result]) -> float | None:
-    """Mean seconds of the finished runs most like ``run``: same data and dimension, then method and backbone if any."""
-    alike = [r for r in results if r.status == "ok" and r.data_fingerprint == run.fingerprint]
-    for same in (
-        lambda r: (r.method_label, r.backbone) == (run.method_label, run.backbone.name),
-        lambda r: r.method_label == run.method_label,
-        lambda r: r.backbone == run.backbone.name,
-        lambda r: True,
-    ):
-        if taken := [r.seconds for r in alike if same(r)]:
-            return mean(taken)
-    return None

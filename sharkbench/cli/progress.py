@@ -28,10 +28,13 @@ class Progress:
     def __init__(self, runs: Sequence[RunSpec], jobs: int, to: Console | None = None) -> None:
         from rich.live import Live
 
+        from sharkbench.suite.costs import Costs
+
         self.console = to or console(stderr=True)
         self.names = {run.key: run_name(run) for run in runs}
         self.jobs, self.ended, self.cached, self.failed, self.measured = jobs, 0, 0, 0, 0
-        self.seconds: list[float] = []
+        self.left = {run.key: run for run in runs}
+        self.costs = Costs()
         self.current: dict[str, tuple[float, str]] = {}
         self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
 
@@ -63,10 +66,9 @@ class Progress:
                 self._print(text)
 
     def time_left(self) -> float | None:
-        """Seconds, judged by the mean of the runs that ended."""
-        if not self.seconds:
-            return None
-        return (len(self.names) - self.ended) * sum(self.seconds) / len(self.seconds) / self.jobs
+        """Seconds, judged for each run that is left by the runs like it that have ended in this call."""
+        guesses = [seconds for run in self.left.values() if (seconds := self.costs.guess(run)) is not None]
+        return len(self.left) * sum(guesses) / len(guesses) / self.jobs if guesses else None
 
     def _begin(self, key: str, state: str) -> None:
         # The display starts no earlier than the first run: the preparation of data has bars of its own.
@@ -76,14 +78,16 @@ class Progress:
 
     def _ended(self, result: Result, cached: bool) -> None:
         self.ended += 1
+        self.left.pop(result.key, None)
         self.failed += result.status == "failed"
         if cached:
             self.cached += 1
             return
         started, _ = self.current.pop(result.key, (None, ""))
-        self.seconds.append(time.monotonic() - started if started else result.seconds)
+        seconds = time.monotonic() - started if started else result.seconds
+        self.costs.add(result.model_copy(update={"seconds": seconds}))
         name = self.names.get(result.key, result.key)
-        self._print(f"[{self.ended}/{len(self.names)}] {name}: {_outcome(result)}, {duration(self.seconds[-1])}")
+        self._print(f"[{self.ended}/{len(self.names)}] {name}: {_outcome(result)}, {duration(seconds)}")
 
     def _print(self, text: str) -> None:
         from rich.text import Text

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,15 +23,28 @@ from sharkbench.runner.job import Job
 from sharkbench.runner.outcome import failed
 from sharkbench.runner.processes import Worker
 from sharkbench.store import ENVIRONMENT, LOG, RESULT, SPEC, write_text
+from sharkbench.suite.costs import Costs
 from sharkbench.suite.run import RunSpec
 
 _POLL_SECONDS = 0.5
 _ABORT_SECONDS = 3.0
 
 
+@dataclass(eq=False)
+class _Waiting:
+    spec: RunSpec
+    full_key: str | None = None
+    """Of the full-precision model that it may use or train."""
+
+    def __post_init__(self) -> None:
+        if self.spec.method.from_model or not self.spec.method.budgeted:
+            self.full_key = self.spec.full_key
+
+
 @dataclass
 class _Active:
     spec: RunSpec
+    full_key: str | None
     directory: Path
     lock: FileLock
     worker: Worker
@@ -55,12 +69,12 @@ def _name(spec: RunSpec) -> str:
     return f"{spec.dataset.name} {spec.backbone.name} {spec.method_label} seed {spec.seed}"
 
 
-def _may_use_full_model(spec: RunSpec) -> bool:
-    return spec.method.from_model or not spec.method.budgeted
-
-
 class Schedule:
     """Executes runs. A run that another process works on is waited for and not done twice.
+
+    One at a time, runs go in the order in which they come. Of several at a time, those go first whose full-precision
+    model others wait for, then the longest by what runs like them took, so that none is left to run alone at the end;
+    what nothing is known of may be long.
 
     Args:
         stored: what the store held when it was decided to do these runs.
@@ -74,7 +88,8 @@ class Schedule:
         self.active: dict[int, _Active] = {}
         self.lost = 0
         """Runs whose result could not be written. Nothing is started after the first."""
-        self.waiting: deque[RunSpec] = deque()
+        self.waiting: list[_Waiting] = []
+        self._costs = Costs(result for result in stored.values() if result is not None)
         self._have_full_model: set[str] = set()
         self._told_to_wait = False
         self._attempts: Counter[str] = Counter()
@@ -85,20 +100,20 @@ class Schedule:
         Args:
             more: asked for up to so many further runs whenever fewer wait than could be started.
         """
-        waiting = self.waiting = deque(specs)
+        self.waiting = [_Waiting(spec) for spec in specs]
         try:
             while True:
-                free = self.job.jobs - len(self.active) - len(waiting)
+                free = self.job.jobs - len(self.active) - len(self.waiting)
                 if free > 0 and not self.lost:
-                    waiting.extend(more(free))
-                if not self.active and (not waiting or self.lost):
+                    self.waiting += [_Waiting(spec) for spec in more(free)]
+                if not self.active and (not self.waiting or self.lost):
                     return
-                self._start_what_can_start(waiting)
+                self._start_what_can_start()
                 if not self.active:
-                    if waiting and not self.lost:
-                        self._wait_for_others(len(waiting))
+                    if self.waiting and not self.lost:
+                        self._wait_for_others(len(self.waiting))
                     continue
-                for worker in self.processes.wait(self._patience(bool(waiting))):
+                for worker in self.processes.wait(self._patience(bool(self.waiting))):
                     self._attend(self.active[worker.number])
                 self._stop_what_takes_too_long()
         finally:
@@ -109,9 +124,9 @@ class Schedule:
 
     def stop(self, key: str) -> None:
         """Give up a run, started or not; tells :class:`RunStopped`, or how it ended where it was quicker."""
-        for spec in [spec for spec in self.waiting if spec.key == key]:
-            self.waiting.remove(spec)
-            self.tell(RunStopped(spec, 0.0))
+        for one in [one for one in self.waiting if one.spec.key == key]:
+            self.waiting.remove(one)
+            self.tell(RunStopped(one.spec, 0.0))
         for active in self.active.values():
             if active.spec.key == key and active.worker.exit_code is None:
                 active.unwanted = True
@@ -124,27 +139,42 @@ class Schedule:
             (directory / LOG).write_text(reason + "\n", encoding="utf-8")
             self._publish(failed(spec, kind, reason, started=now(), seconds=0.0), directory)
 
-    def _start_what_can_start(self, waiting: deque[RunSpec]) -> None:
-        for _ in range(len(waiting)):
+    def _start_what_can_start(self) -> None:
+        if len(self.active) >= self.job.jobs:
+            return
+        for one in self._most_urgent_first():
             if len(self.active) >= self.job.jobs or self.lost:
                 return
-            spec = waiting.popleft()
-            if self._needs_what_another_makes(spec):
-                waiting.append(spec)
+            if one not in self.waiting or self._needs_what_another_makes(one):  # whoever is told may give runs up
                 continue
+            lock = self.job.store.lock(one.spec.key)
             try:
-                lock = self.job.store.lock(spec.key)
                 lock.acquire(timeout=0)
             except Timeout:
-                waiting.append(spec)
                 continue
             except OSError as error:
-                self._give_up(spec, one_line(error))
+                self._give_up(one.spec, one_line(error))
                 return
-            if not self._done_by_another(spec):
-                self._start(spec, lock)
+            self.waiting.remove(one)
+            if not self._done_by_another(one.spec):
+                self._start(one, lock)
             else:
                 lock.release()
+
+    def _most_urgent_first(self) -> list[_Waiting]:
+        if self.job.jobs == 1:
+            return list(self.waiting)
+        sharing: dict[str, list[_Waiting]] = defaultdict(list)
+        for one in self.waiting:
+            if one.full_key is not None and one.full_key not in self._have_full_model:
+                sharing[one.full_key].append(one)
+        makers = {several[0] for several in sharing.values() if len(several) > 1}
+
+        def urgency(one: _Waiting) -> tuple[bool, float]:
+            seconds = self._costs.guess(one.spec)
+            return one in makers, inf if seconds is None else seconds
+
+        return sorted(self.waiting, key=urgency, reverse=True)
 
     def _wait_for_others(self, runs: int) -> None:
         if not self._told_to_wait:
@@ -152,11 +182,11 @@ class Schedule:
             self._told_to_wait = True
         time.sleep(_POLL_SECONDS)
 
-    def _needs_what_another_makes(self, spec: RunSpec) -> bool:
+    def _needs_what_another_makes(self, one: _Waiting) -> bool:
         """Whether it would only wait for the full-precision model that a run at work is training."""
-        if not _may_use_full_model(spec) or spec.full_key in self._have_full_model:
+        if one.full_key is None or one.full_key in self._have_full_model:
             return False
-        return any(_may_use_full_model(a.spec) and a.spec.full_key == spec.full_key for a in self.active.values())
+        return any(active.full_key == one.full_key for active in self.active.values())
 
     def _done_by_another(self, spec: RunSpec) -> bool:
         result = self.job.store.get(spec.key)
@@ -170,7 +200,8 @@ class Schedule:
         write_text(directory / SPEC, spec.model_dump_json(indent=1))
         return directory
 
-    def _start(self, spec: RunSpec, lock: FileLock) -> None:
+    def _start(self, one: _Waiting, lock: FileLock) -> None:
+        spec = one.spec
         try:
             directory = self._new_directory(spec)
             arguments = {
@@ -185,7 +216,7 @@ class Schedule:
             lock.release()
             self._give_up(spec, one_line(error))
             return
-        self.active[worker.number] = _Active(spec, directory, lock, worker)
+        self.active[worker.number] = _Active(spec, one.full_key, directory, lock, worker)
         self.tell(RunStarted(spec))
 
     def _patience(self, more: bool) -> float:
@@ -208,8 +239,8 @@ class Schedule:
 
     def _finish(self, active: _Active, code: int) -> None:
         del self.active[active.worker.number]
-        if _may_use_full_model(active.spec):
-            self._have_full_model.add(active.spec.full_key)
+        if active.full_key is not None:
+            self._have_full_model.add(active.full_key)
         try:
             if active.storage is not None:
                 self._give_up(active.spec, active.storage)
@@ -234,7 +265,7 @@ class Schedule:
         self._attempts[spec.key] += 1
         turn = f"{self._attempts[spec.key]} of {self.job.retries}"
         self.tell(Message(f"{_name(spec)}: {reason}; it is done again ({turn} times)"))
-        self.waiting.append(spec)
+        self.waiting.append(_Waiting(spec))
 
     def _result_in(self, directory: Path, spec: RunSpec) -> Result | None:
         try:
@@ -264,6 +295,7 @@ class Schedule:
         self.job.store.publish(directory, result.key)
         if result.kind != "killed":  # that one is done again, from where it was
             self.job.store.forget(result.key)
+        self._costs.add(result)
         self.tell(RunEnded(result, cached=False))
 
     def _give_up(self, spec: RunSpec, reason: str) -> None:

@@ -6,10 +6,10 @@ import io
 
 from rich.console import Console
 
-from sharkbench.cli.plans import guessed_seconds
 from sharkbench.cli.progress import Progress
 from sharkbench.records import Epoch, Quality, Result
 from sharkbench.runner.events import EpochEnded, MeasureEnded, MeasureStarted, Message, RunEnded, RunStarted
+from sharkbench.suite.costs import Costs
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from sharkbench.suite.run import RunSpec
@@ -115,12 +115,24 @@ def test_time_left_counts_what_is_left_at_the_pace_so_far() -> None:
     assert progress.time_left() == 20.0
 
 
+def test_time_left_does_not_take_all_runs_for_as_long_as_those_that_came_first() -> None:
+    full_dnn, qr_dnn, full_fm, qr_fm = RUNS
+    _, progress = shown(RunEnded(result(qr_dnn, 100.0), cached=False), terminal=False)
+    progress(RunEnded(result(full_dnn, 10.0), cached=False))
+    assert progress.time_left() == 110.0  # full and qr on fm
+    progress(RunEnded(result(qr_fm, 1.0), cached=True))
+    assert progress.time_left() == 10.0
+    progress(RunEnded(result(full_fm, 10.0), cached=False))
+    assert progress.time_left() is None
+
+
 def test_costs_are_guessed_from_the_runs_most_alike() -> None:
     full_dnn, qr_dnn, full_fm, qr_fm = RUNS
     results = [result(full_dnn, 10.0), result(qr_dnn, 20.0), result(full_fm, 30.0)]
-    assert guessed_seconds(qr_dnn, results) == 20.0
-    assert guessed_seconds(qr_fm, results) == 20.0
-    assert guessed_seconds(qr_fm, [results[0], results[2]]) == 30.0
-    assert guessed_seconds(qr_fm, []) is None
-    other_data = [result(qr_fm, 5.0, data_fingerprint="another")]
-    assert guessed_seconds(qr_fm, other_data) is None
+    assert Costs(results).guess(qr_dnn) == 20.0
+    assert Costs(results).guess(qr_fm) == 20.0
+    assert Costs([results[0], results[2]]).guess(qr_fm) == 30.0
+    assert Costs([results[0], results[1]]).guess(full_fm) == 10.0
+    assert Costs([results[0], result(qr_dnn, 1.0, status="failed")]).guess(qr_fm) == 10.0
+    assert Costs().guess(qr_fm) is None
+    assert Costs([result(qr_fm, 5.0, data_fingerprint="another")]).guess(qr_fm) is None

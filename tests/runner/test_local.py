@@ -108,6 +108,28 @@ def test_runs_that_start_from_the_same_full_model_do_not_wait_for_each_other_sid
     ]  # fmt: skip
 
 
+def test_of_several_at_a_time_shared_models_go_first_then_the_longest_runs(bench: Bench) -> None:
+    short, maker, user, long = bench.plan("short", "maker", "user", "long")
+    user = user.model_copy(update={"seed": maker.seed, "method_version": "2"})
+    assert user.full_key == maker.full_key
+    runs = [short, maker, user, long]
+    bench.run_plan(runs)
+    assert started(bench) == ["short", "maker", "user", "long"]  # one at a time, as planned
+    for result in bench.store.results():
+        seconds = {"short": 2.0, "maker": 1.0, "user": 5.0, "long": 9.0}[result.method_label]
+        file = bench.store.directory(result.key) / RESULT
+        file.write_text(result.model_copy(update={"seconds": seconds}).model_dump_json())
+    bench.run_plan(runs, jobs=2, force=True)
+    assert started(bench) == ["maker", "long", "user", "short"]
+
+
+def started(bench: Bench) -> list[str]:
+    """Labels of the runs in the order in which they were started, since this was asked before."""
+    labels = [event.spec.method_label for event in bench.events if isinstance(event, RunStarted)]
+    bench.events.clear()
+    return labels
+
+
 def test_a_full_disk_stops_the_plan_and_is_nobody_s_failure(bench: Bench) -> None:
     assert bench.run("disk full", "fine") == Summary(failed=1)
     assert bench.store.results() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 
 from sharkbench.errors import InputError
 from sharkbench.runner import Summary, run_suite
-from sharkbench.runner.events import EpochEnded, Event, MeasureEnded, Message, RunEnded, RunStarted
+from sharkbench.runner.events import EpochEnded, Event, MeasureEnded, MeasureStarted, Message, RunEnded, RunStarted
 from sharkbench.store import LOG, RESULT, SPEC, SPEED, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
@@ -103,8 +104,9 @@ def test_a_node_that_dies_costs_its_run_one_more_try(on_ray: Bench, cluster: Clu
     assert not list(on_ray.store.runs.glob(".tmp*"))
 
 
-def test_a_driver_that_is_killed_comes_back_to_what_was_done(bench: Bench, cluster: Cluster) -> None:
-    command = [sys.executable, "-m", "tests.runner.faked_run", str(bench.out.parent), "2", "fine", "hangs"]
+def test_a_driver_that_is_killed_comes_back_to_what_was_done(on_ray: Bench, cluster: Cluster, tmp_path: Path) -> None:
+    ways = ("fine", "waits to go")
+    command = [sys.executable, "-m", "tests.runner.faked_run", str(on_ray.out.parent), "2", *ways]
     driver = subprocess.Popen(
         command, env={**os.environ, "FAKED_RAY": cluster.address}, stdout=subprocess.PIPE, text=True
     )
@@ -112,14 +114,81 @@ def test_a_driver_that_is_killed_comes_back_to_what_was_done(bench: Bench, clust
     while driver.stdout.readline().strip() not in ("RunEnded", ""):
         pass
     late = time.monotonic() + 60
-    while len(bench.diary("began")) < 2 and time.monotonic() < late:
+    while len(on_ray.diary("began")) < 2 and time.monotonic() < late:
         time.sleep(0.1)
-    [hanging] = [line for line in bench.diary("began") if line.split()[0] not in bench.diary("ended")]
+    [waiting] = [line for line in on_ray.diary("began") if line.split()[0] not in on_ray.diary("ended")]
     driver.kill()
     driver.wait()
-    run = psutil.Process(int(hanging.split()[1])) if psutil.pid_exists(int(hanging.split()[1])) else None
+    run = psutil.Process(int(waiting.split()[1])) if psutil.pid_exists(int(waiting.split()[1])) else None
     assert run is None or not psutil.wait_procs([run], 60)[1], "the cluster ends what a dead driver has started"
-    assert [result.method_label for result in bench.store.results()] == ["fine"]
+    assert [result.method_label for result in on_ray.store.results()] == ["fine"]
+
+    (on_ray.out / "go").touch()
+    assert on_ray.run(*ways, jobs=2) == Summary(done=2, cached=1)
+    assert sorted(line.split()[0] for line in on_ray.diary("began")) == sorted(
+        [*on_ray.diary("ended"), waiting.split()[0]]
+    )
+    undisturbed = Bench(tmp_path / "undisturbed")
+    undisturbed.out.mkdir(parents=True)
+    (undisturbed.out / "go").touch()
+    assert undisturbed.run(*ways) == Summary(done=2)
+    assert on_ray.store.results() == undisturbed.store.results()
+
+
+@pytest.fixture
+def on_gpu(on_ray: Bench, cluster: Cluster) -> Iterator[Bench]:
+    """Its runs want half a GPU and other things that only a third node has."""
+    node = cluster.add_node(**{**NODE, "num_cpus": 3}, num_gpus=1, memory=4 * 2**30, resources={"large_disk": 3})
+    cluster.wait_for_nodes()
+    wanted = {"num_cpus": 0.5, "num_gpus": 0.5, "memory": "1GiB", "resources": {"large_disk": 1}}
+    on_ray.executor = {"name": "ray", "address": cluster.address, **wanted}
+    yield on_ray
+    cluster.remove_node(node)
+
+
+def test_a_run_gets_what_the_suite_says_of_gpus_memory_and_custom_resources(on_gpu: Bench) -> None:
+    taken: dict[str, float] = {}
+
+    def look(event: Event) -> None:
+        if isinstance(event, EpochEnded) and len(on_gpu.diary("began")) == 2 and not taken:
+            wanted = {"CPU": 1.0, "GPU": 1.0, "memory": 2.0 * 2**30, "large_disk": 2.0}
+            late = time.monotonic() + 30
+            while taken != wanted and time.monotonic() < late:
+                all_, free = ray.cluster_resources(), ray.available_resources()
+                taken.update({name: all_[name] - free.get(name, 0.0) for name in wanted})
+            assert taken == wanted
+            for line in on_gpu.diary("began"):
+                assert psutil.Process(int(line.split()[1])).environ()["CUDA_VISIBLE_DEVICES"] == "0"
+            assert len(on_gpu.diary("began")) == 2  # the GPU has no room for the third
+            (on_gpu.out / "go").touch()
+
+    assert on_gpu.run(*["waits to go"] * 3, jobs=3, on_event=look) == Summary(done=3)
+    assert taken
+
+
+def test_while_lookups_are_timed_the_node_has_room_for_nothing_else(on_gpu: Bench) -> None:
+    began: list[float] = []
+
+    def compete() -> None:
+        while not on_gpu.diary("measured"):
+            time.sleep(0.1)
+        try:
+            rival = ray.remote(num_cpus=0.5, resources={"large_disk": 1})(lambda: time.time()).remote()
+            ray.wait([rival], timeout=2.0)  # it would have begun by then
+        finally:
+            (on_gpu.out / "go").touch()
+        began.append(ray.get(rival))
+
+    rival = threading.Thread(target=compete)
+
+    def watch(event: Event) -> None:
+        if isinstance(event, MeasureStarted):
+            rival.start()
+        if isinstance(event, MeasureEnded):
+            rival.join()
+
+    assert on_gpu.run("is timed until it may go", lookup=True, on_event=watch) == Summary(done=1)
+    assert began[0] > (on_gpu.out / "go").stat().st_mtime
 
 
 SUITE: dict[str, Any] = {
