@@ -137,8 +137,8 @@ def _bare(plan: Any, places: list[tuple[int, ...]], out: Tensor, threads: int, i
 
 
 def limits(scene: Scene, table: Tensor, batches: list[Tensor]) -> dict[str, Call]:
-    """A STREAM-like read, making the output, writing it and nothing else, multiplying what lies in the cache, and reading
-    random rows of ``table`` and nothing else."""
+    """A STREAM-like read, making the output, writing it, multiplying what lies in the cache, and reading random rows of
+    ``table`` and nothing else."""
     large = table.flatten()[: 1 << 24]
     out = torch.empty(batches[0].numel(), scene.dimension)
     square = torch.rand(384, 384)
