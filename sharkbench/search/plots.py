@@ -18,6 +18,9 @@ Figure = Any
 LEAST = 2
 """Trials that a plot needs to show anything."""
 
+MISSING = "Optuna's plots are left out: they need plotly; pip install 'sharkbench[search]'"
+"""Said where they cannot be drawn."""
+
 
 def drawable() -> bool:
     """Whether what Optuna draws with is installed."""

@@ -197,7 +197,6 @@ def test_a_front_is_what_nothing_beats(bench: Bench) -> None:
 
 
 def test_optuna_s_plots_stand_on_one_page_that_needs_no_network(bench: Bench) -> None:
-    pytest.importorskip("plotly")
     from sharkbench.search.plots import page
 
     searched = bench.search(modes=["lossless", "per_budget", "pareto"], tune=["learning_rate", "dropout"], trials=5)
