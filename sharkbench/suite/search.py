@@ -52,8 +52,8 @@ class SearchSpec(BaseModel):
     ] = "all"
     """Which of the suite's methods are searched: ``all``, or the labels of some."""
     trials: int | None = Field(None, ge=1, le=100_000)
-    """At most as many trials for each study: a method in a mode, in ``per_budget`` at one budget; 20, unless ``minutes``
-    are given instead."""
+    """At most as many trials for each study: a method in a mode, in ``per_budget`` at one budget; 20, unless
+    ``minutes`` are given instead."""
     minutes: float | None = Field(None, gt=0)
     """Instead of ``trials``: as much time for the runs of each study."""
     seeds: Annotated[
