@@ -36,6 +36,7 @@ def search(
         return
     from sharkbench.cli.console import table
     from sharkbench.cli.search_progress import SearchProgress
+    from sharkbench.search import plots
     from sharkbench.search.conduct import run_search
     from sharkbench.search.report import write_report
     from sharkbench.search.terminal import print_found
@@ -47,6 +48,8 @@ def search(
     print()
     for path in paths:
         print(path)
+    if not plots.drawable():
+        print(plots.MISSING)
     _record(searched, paths)
     if not loaded.search or not loaded.search.storage:
         print(f"studies: optuna-dashboard {shlex.quote(str(searched.folder / 'optuna.journal'))}")

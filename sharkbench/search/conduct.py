@@ -86,11 +86,14 @@ def run_search(
     """
     out, watch = Path(out), on_event or (lambda event: None)
     planned, found = studies_of(suite), cells(suite, cache_dir)
-    with _alone(Store(out / FOLDER)):
+    store = Store(out / FOLDER)
+    with _alone(store):
         prepare_data([spec for cell in found for spec in Reference(cell).specs], cache_dir)
         kept = storage.storage(search_of(suite).storage, out / FOLDER)
         by_place = {(cell.dataset.spec.name, cell.backbone.spec.name): cell for cell in found}
         references = {place: Reference(cell) for place, cell in by_place.items()}
+        for reference in references.values():
+            reference.remember(store)
         searches: list[Search] = []
         for study in planned:
             place = study.dataset.spec.name, study.backbone.spec.name

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from sharkbench import registry
 from sharkbench.budget import Budget
 from sharkbench.records import REFERENCE, Result
+from sharkbench.runner.local import wanted
 from sharkbench.search.space import Configuration, rounded
 from sharkbench.search.study import Finished, Proposal, Search
 from sharkbench.search.trials import Cell, Outcome, mean_auc
+from sharkbench.store import Store
 from sharkbench.suite.entries import MethodEntry
 from sharkbench.suite.run import RunSpec
 
@@ -113,6 +115,13 @@ class Reference:
     def add(self, result: Result) -> None:
         """One of its runs has ended."""
         self.results[result.key] = result
+
+    def remember(self, store: Store) -> None:
+        """Take what an earlier search has stored, and would not do again."""
+        for spec in self.specs:
+            result = store.get(spec.key)
+            if result is not None and not wanted(result):
+                self.add(result)
 
     @property
     def waiting(self) -> list[RunSpec]:

@@ -18,6 +18,9 @@ Figure = Any
 LEAST = 2
 """Trials that a plot needs to show anything."""
 
+MISSING = "Optuna's plots are left out: they need plotly; pip install 'sharkbench[search]'"
+"""Said where they cannot be drawn."""
+
 
 def drawable() -> bool:
     """Whether what Optuna draws with is installed."""
@@ -56,7 +59,9 @@ def _figures(search: Search) -> Iterator[Figure]:
         for number, name in enumerate(names):
             yield from _drawn(draw.plot_optimization_history, study, target=_value(number), target_name=name)
             if tunables > 1:
-                yield from _drawn(draw.plot_param_importances, study, target=_value(number), target_name=name)
+                # It looks at what makes the target small.
+                small = _value(number, -1 if name == "auc" else 1)
+                yield from _drawn(draw.plot_param_importances, study, target=small, target_name=name)
         return
     yield from _drawn(draw.plot_optimization_history, study, target_name=_TARGETS[search.mode])
     yield from _drawn(draw.plot_slice, study, target_name=_TARGETS[search.mode])
@@ -69,8 +74,8 @@ def _figures(search: Search) -> Iterator[Figure]:
 _TARGETS = {"lossless": "bytes", "per_budget": "validation AUC"}
 
 
-def _value(number: int) -> Callable[[optuna.trial.FrozenTrial], float]:
-    return lambda trial: trial.values[number]
+def _value(number: int, sign: int = 1) -> Callable[[optuna.trial.FrozenTrial], float]:
+    return lambda trial: sign * trial.values[number]
 
 
 def _drawn(plot: Callable[..., Figure], study: optuna.Study, **settings: Any) -> Iterator[Figure]:

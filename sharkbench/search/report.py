@@ -84,7 +84,7 @@ def _page(searched: Searched, found: list[Found]) -> str:
         found=found,
         studies=[_study(search, found) for search in searched.searches],
         fronts=list(_fronts(searched)),
-        has_plots=plots.drawable(),
+        no_plots="" if plots.drawable() else plots.MISSING,
         figures=figures,
         interrupted=searched.interrupted,
     )

@@ -51,7 +51,8 @@ def _journal(path: Path) -> BaseStorage:
         """The system lets go of it when its holder dies; Optuna's own locks would be waited for half a minute."""
 
         def __init__(self) -> None:
-            self._lock = FileLock(f"{path}.lock")
+            # Under another name than theirs, which would wait for it when someone takes a note in optuna-dashboard.
+            self._lock = FileLock(path.with_name(f".{path.name}.lock"))
 
         def acquire(self) -> bool:
             self._lock.acquire()

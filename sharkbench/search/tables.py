@@ -96,6 +96,8 @@ def why_nothing(search: Search) -> str:
     """Why a study has chosen nothing."""
     if isinstance(search, Lossless) and search.reference.reason:
         return f"the full-precision table has none to be held against: {search.reference.reason}"
+    if isinstance(search, Lossless) and search.reference.waiting:
+        return "the full-precision table is yet to be trained"
     reasons = list(dict.fromkeys(trial.outcome.reason for trial in search.finished if trial.outcome.reason))
     if not search.finished:
         return "no trial has ended"

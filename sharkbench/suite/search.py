@@ -52,9 +52,10 @@ class SearchSpec(BaseModel):
     ] = "all"
     """Which of the suite's methods are searched: ``all``, or the labels of some."""
     trials: int | None = Field(None, ge=1, le=100_000)
-    """As many trials for each method in each mode; 20, unless they get the same wall time instead."""
+    """At most as many trials for each study: a method in a mode, in ``per_budget`` at one budget; 20, unless
+    ``minutes`` are given instead."""
     minutes: float | None = Field(None, gt=0)
-    """Instead of ``trials``: as much time for the runs of each method in each mode."""
+    """Instead of ``trials``: as much time for the runs of each study."""
     seeds: Annotated[
         tuple[_Seed, ...], BeforeValidator(_counted, json_schema_input_type=list[_Seed] | Annotated[int, Field(ge=1)])
     ] = Field((FIRST_SEED,), min_length=1)
@@ -126,7 +127,7 @@ class SearchSpec(BaseModel):
 
     @property
     def allowance(self) -> int | None:
-        """Trials per method and mode; ``None`` where time decides."""
+        """Trials per study; ``None`` where time decides."""
         return None if self.minutes is not None else self.trials or 20
 
     def check_against(self, methods: Iterable[str], without_budgets: Collection[str], seeds: Iterable[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from sharkbench.cli.app import app
 from sharkbench.cli.search_progress import SearchProgress
 from sharkbench.runner.events import Message, RunStarted
+from sharkbench.search import conduct, plots
 from sharkbench.search.events import SearchesOpened, SearchEvent
 from sharkbench.search.report import write_report
 from sharkbench.search.tables import found_in
@@ -129,3 +131,21 @@ def test_what_was_found_is_printed_and_written(bench: Bench, capsys: pytest.Capt
         assert found.choice.label in said
     assert "Hypervolume" in page
     assert "://" not in page.replace("http://www.w3.org/", "")
+
+
+def test_plots_that_are_left_out_are_told_with_what_to_install(
+    bench: Bench, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = bench.search(modes="lossless", trials=2)
+    monkeypatch.setattr(conduct, "run_search", lambda *suite, **settings: searched)
+    code, said = typed("search", file, "--out", bench.out)
+    assert code == 0
+    assert "plots.html" in said
+    assert plots.MISSING not in said
+
+    monkeypatch.setattr(plots, "drawable", lambda: False)
+    code, said = typed("search", file, "--out", bench.out)
+    assert code == 0
+    assert "plots.html" not in said
+    assert plots.MISSING in said
+    assert plots.MISSING in html.unescape((searched.folder / "report.html").read_text())

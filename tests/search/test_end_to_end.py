@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -27,13 +29,15 @@ methods: [full, {name: hash, threshold: 0}]
 budgets: [0.5]
 seeds: [1, 2]
 train: {batch_size: 256}
-measure: {lookup: false}
+measure: {lookup: false, seconds: 0.1}
 tracking: {enabled: false}
 search:
   modes: [lossless, per_budget]
   trials: 2
   seeds: [7]
 """
+
+MODES = ["lossless", "per_budget", "pareto"]
 
 
 @pytest.fixture
@@ -48,12 +52,18 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_trials_cannot_see_the_test_split(file: Path, cache: Path, tmp_path: Path) -> None:
-    suite = load(file, ["search.retrain=false"])
+    objectives = ["search.modes=[lossless, per_budget, pareto]", "search.objectives=[auc, bytes, lookup]"]
+    suite = load(file, ["search.retrain=false", "search.between=[0.1, 1.0]", *objectives])
     data = prepare(suite.datasets[0].spec, cache)
     (data.path / "test.arrow").write_bytes(b"poison")
     searched = run_search(suite, tmp_path / "out", cache_dir=cache)
 
-    assert [trial.outcome.status for search in searched.searches for trial in search.finished] == ["ok"] * 6
+    assert [trial.outcome.status for search in searched.searches for trial in search.finished] == ["ok"] * 10
+    lookups = [
+        trial.outcome.lookup for search in searched.searches for trial in search.finished if search.mode == "pareto"
+    ]
+    assert len(lookups) == 4
+    assert all(lookups)
     results = Store(tmp_path / "out" / FOLDER).results()
     assert {result.seed for result in results} == {7}
     assert not any(result.quality for result in results)
@@ -102,3 +112,35 @@ def test_a_session_does_not_do_what_is_stored(file: Path, cache: Path, tmp_path:
         asked = [plan(suite, cache_dir=cache)]
         at_work.run(lambda slots: asked.pop() if asked else [])
     assert [event.cached for event in told if hasattr(event, "cached")] == [True]
+
+
+def test_the_built_in_suite_runs_to_its_end(cache: Path, tmp_path: Path) -> None:
+    settings = [
+        "datasets=[{source: synthetic, rows: 1500, cardinalities: [100, 50, 20]}]",
+        "train.epochs=1", "train.batch_size=256", "seeds=1", "measure.seconds=0.05", "tracking.enabled=false",
+        "search.trials=2",
+    ]  # fmt: skip
+    searched = run_search(load("search_quick", settings), tmp_path / "out", jobs=2, cache_dir=cache)
+    write_report(searched)
+
+    methods = ["qr", "f_quantization", "pep"]
+    assert [(s.mode, s.entry.label) for s in searched.searches] == list(product(MODES, methods))
+    for search in searched.searches:
+        assert sorted(trial.number for trial in search.finished) == [0, 1]
+        assert search.over
+        assert search.default is not None
+        assert search.default.outcome.status == "ok"
+    chosen = [(row["mode"], row["method"]) for row in rows(searched.folder / "chosen.csv")]
+    assert chosen == [(s.mode, s.entry.label) for s in searched.searches for _ in s.chosen()]
+    assert set(chosen) >= set(product(["per_budget", "pareto"], methods))
+    assert all(row["test_auc"] and row["lookups_ratio_torch"] for row in rows(searched.folder / "chosen.csv"))
+    assert len(rows(searched.folder / "trials.csv")) == 18
+    # What two modes have chosen is one run, under the name that the later one gives it.
+    labels = {spec.key: choice.label for choice in searched.choices for spec in choice.specs}
+    board = rows(tmp_path / "out" / "leaderboard.csv")
+    assert {row["method"] for row in board} == {"full", *labels.values()}
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,11 @@ from pathlib import Path
 import optuna
 import pytest
 
+from sharkbench.cli.console import table
+from sharkbench.runner.session import Session
+from sharkbench.search.conduct import Conductor
 from sharkbench.search.storage import JOURNAL, storage
+from sharkbench.search.terminal import print_found
 from sharkbench.store import Store
 from tests.search.conftest import Bench
 
@@ -70,3 +75,24 @@ def test_half_a_line_of_a_journal_is_dropped(tmp_path: Path) -> None:
     assert set(optuna.get_all_study_names(storage=storage("", tmp_path))) == {"whole", "another"}
     (tmp_path / JOURNAL).write_bytes(b'{"op')
     assert optuna.get_all_study_names(storage=storage("", tmp_path)) == []
+
+
+def test_a_search_that_is_ended_before_it_begins_still_reports_what_was_found(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"modes": "lossless", "methods": ["full", "hash"], "trials": 6}
+    found = [choice.trial.number for choice in bench.search(**asked).choices]
+    assert found
+
+    def interrupted(conductor: Conductor, session: Session) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Conductor, "run", interrupted)
+    again = bench.search(**asked)
+    assert again.interrupted
+    assert [choice.trial.number for choice in again.choices] == found
+
+    # Nor is it an error where the full-precision table is not there any more.
+    shutil.rmtree(bench.out / "search" / "runs")
+    print_found(bench.search(**asked), table)
+    assert "lossless: synthetic/dnn hash: the full-precision table is yet to be trained" in capsys.readouterr().out

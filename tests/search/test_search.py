@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import optuna
 import pytest
 
 from sharkbench.errors import InputError
 from sharkbench.measure.spec import MeasureSpec
+from sharkbench.search import plots
 from sharkbench.search.conduct import run_search
 from sharkbench.search.events import TrialEnded
 from sharkbench.search.pareto import Pareto, dominates, hypervolume
+from sharkbench.search.report import importances
 from sharkbench.store import Store
 from tests.search.conftest import Bench
 from tests.search.fakes import FULL_AUC, LEAST
@@ -197,11 +201,8 @@ def test_a_front_is_what_nothing_beats(bench: Bench) -> None:
 
 
 def test_optuna_s_plots_stand_on_one_page_that_needs_no_network(bench: Bench) -> None:
-    pytest.importorskip("plotly")
-    from sharkbench.search.plots import page
-
     searched = bench.search(modes=["lossless", "per_budget", "pareto"], tune=["learning_rate", "dropout"], trials=5)
-    html = page(searched.searches, "all <of> them")
+    html = plots.page(searched.searches, "all <of> them")
     assert "all &lt;of&gt; them" in html
     assert html.count("Pareto-front Plot") == 3
     assert html.count("Optimization History Plot") >= 6
@@ -220,3 +221,20 @@ def test_only_what_the_suite_wants_timed_is_timed_again(bench: Bench) -> None:
     timed = {result.method for result in store.results() if store.has_speed(result.key)}
     assert timed == {"hash"}
     assert {result.method for result in store.results()} == {"full", "hash", "qr"}
+
+
+def test_plots_and_report_agree_on_what_decides_the_auc() -> None:
+    def tried(trial: optuna.Trial) -> tuple[float, float]:
+        budget, rate = trial.suggest_float("budget", 0, 1), trial.suggest_float("rate", 0, 1)
+        return budget if budget < 0.5 else 0.5 + rate, budget
+
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(tried, n_trials=40)
+    search = SimpleNamespace(study=study, mode="pareto", asked=SimpleNamespace(objectives=("auc", "bytes")))
+    [drawn] = [
+        dict(zip(bar.y, bar.x, strict=True))
+        for figure in plots._figures(search)
+        for bar in figure.data
+        if figure.layout.title.text == "Hyperparameter Importances" and bar.name == "auc"
+    ]
+    assert drawn == pytest.approx(importances(search))
