@@ -1,4 +1,5 @@
-"""Write the tables of these pages that are made from the code. With ``--check``: only say whether they are current.
+"""Write the tables of these pages that are made from the code or from committed results. With ``--check``: only say
+whether they are current.
 
 A table stands between ``<!-- NAME: generated -->`` and ``<!-- end -->`` in its page.
 """
@@ -8,7 +9,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+
+import claims_tables
 
 from sharkbench import registry
 from sharkbench.leaderboard.columns import LEADERBOARD, Column
@@ -37,10 +41,27 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
+def claims(made: Callable[[], claims_tables.Table]) -> Callable[[], str]:
+    return lambda: table(*made())
+
+
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("methods.md", "methods"): methods,
     ("leaderboard.md", "leaderboard.csv"): columns(LEADERBOARD),
     ("leaderboard.md", "runs.csv"): columns(RUNS),
+    ("claims.md", "fields"): claims(partial(claims_tables.differences, "f_permutation")),
+    ("claims.md", "fields per byte"): claims(partial(claims_tables.differences, "f_permutation per byte")),
+    ("claims.md", "cost of fields"): claims(claims_tables.selections),
+    ("claims.md", "agreement"): claims(
+        partial(
+            claims_tables.figures, spearman_loss="Spearman, 0.8 asked", scoring_seconds="cost of scoring, 0.1 asked"
+        )
+    ),
+    ("claims.md", "tiers"): claims(partial(claims_tables.differences, "f_quantization")),
+    ("claims.md", "shark"): claims(partial(claims_tables.differences, "shark", "shark searched")),
+    ("claims.md", "queries"): claims(
+        partial(claims_tables.figures, model_ratio_fp32="the data's own size", large_model_ratio_fp32="10 million rows")
+    ),
 }
 
 
