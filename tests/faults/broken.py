@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
+from sharkbench.errors import InputError
 from sharkbench.records import Result
 from sharkbench.runner.execute import execute as really_execute
 from sharkbench.suite.run import RunSpec
 from sharkbench.training import checkpoint
+from tests.search import fakes
 
 
 def out_of_memory_in_qr(spec: RunSpec, directory: Path, **more: Any) -> Result:
@@ -24,6 +26,13 @@ def out_of_memory_in_qr(spec: RunSpec, directory: Path, **more: Any) -> Result:
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
         torch.empty(1 << 30).fill_(1.0)
     return really_execute(spec, directory, **more)
+
+
+def formula_in_qr(spec: RunSpec, directory: Path, **more: Any) -> Result:
+    """A faked run; at other rates than the usual one those of one method fail for a reason that is a formula."""
+    if spec.method.name == "qr" and spec.train.learning_rate != 0.001:
+        raise InputError("=cmd|' /C calc'!A0 <script>alert(1)</script>")
+    return fakes.execute(spec, directory, **more)
 
 
 def often_kept(spec: RunSpec, directory: Path, **more: Any) -> Result:

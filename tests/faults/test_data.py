@@ -13,15 +13,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sharkbench import artifact
 from sharkbench.data.prepare import prepare
 from sharkbench.errors import DataError, SharkbenchError
 from sharkbench.leaderboard.archive import ARCHIVE, FILES
+from sharkbench.runner import Summary, run_suite
+from sharkbench.store import Store
+from sharkbench.suite.load import load
+from sharkbench.suite.plan import plan
 from tests.faults.counting import Count, rounds
 from tests.faults.mutated_data import ADAPTER, table
 from tests.faults.mutated_suites import CPU_SECONDS
+from tests.faults.small_suite import SUITE
 from tests.faults.test_suites import MOST_MEMORY, in_a_process
 
 BATCH = 60
@@ -166,6 +173,23 @@ def test_fields_without_information_are_fields(what: str, tmp_path: Path, count:
         assert np.unique(data.splits["test"].ids[:, at]).tolist() == [first]  # the id of what training has not seen
         assert np.unique(data.splits["train"].ids[:, at]).tolist() == [first + 1]
     count("fields of one value, or new in test: stated outcome")
+
+
+def test_a_method_trains_and_packs_fields_without_information(tmp_path: Path, count: Count) -> None:
+    """One field of one value, one that is always missing: a table with them is trained, stored and served."""
+    lines = ["one,none,user,y", *(f"u,,v{i % 17},{i * i % 3 % 2}" for i in range(900))]
+    (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
+    data = {"source": "csv", "path": str(tmp_path / "d.csv"), "labels": "y"}
+    suite = load({**SUITE, "datasets": [data], "methods": ["full", "hash", "int8"], "budgets": [0.6], "seeds": 1})
+    cache = tmp_path / "cache"
+    assert run_suite(suite, plan(suite, cache_dir=cache), tmp_path / "out", cache_dir=cache) == Summary(done=3)
+    for result in Store(tmp_path / "out").results():
+        assert np.isfinite(result.quality["y"].auc)
+        assert set(result.bytes_by_field) == {"one", "none", "user"}
+        table = artifact.load(tmp_path / "out" / "runs" / result.key)
+        first = torch.from_numpy(table.schema.offsets[:-1].copy())
+        assert table.lookup(first[None]).isfinite().all()
+    count("fields of one value, or always missing: trained, packed and served")
 
 
 def test_labels_that_are_all_equal_have_no_auc_and_say_so(tmp_path: Path, count: Count) -> None:

@@ -19,11 +19,15 @@ from typer.testing import CliRunner
 from sharkbench import artifact, leaderboard
 from sharkbench.cli.app import app
 from sharkbench.cli.reporting import ui
-from sharkbench.data.prepare import prepare
+from sharkbench.data.prepare import prepare, prepared_path
 from sharkbench.errors import ArtifactError, SharkbenchError
+from sharkbench.leaderboard.claims import findings_of, write_claims
 from sharkbench.leaderboard.report import write_report
 from sharkbench.records import Quality
+from sharkbench.search.conduct import run_search
+from sharkbench.search.report import write_report as write_search_report
 from sharkbench.store import Store, write_text
+from sharkbench.suite.claims import Claim
 from sharkbench.suite.load import load
 from tests.faults.counting import Count
 from tests.faults.mutated_data import ADAPTER
@@ -154,14 +158,10 @@ def evil_store(tmp_path: Path) -> Store:
     return store
 
 
-def test_names_are_data_in_the_report_and_in_tables(tmp_path: Path, count: Count) -> None:
-    store = evil_store(tmp_path)
-    leaderboard.write(store.out)
-    write_report(store, load({"name": "s", **BASE, "description": EVIL[0]}), store.out, {})
-    page = (store.out / "report.html").read_text()
+def assert_harmless(page: str) -> None:
+    """No element, no script and no link but those that the page has of its own."""
     tags = Tags()
     tags.feed(page)
-    assert "Content-Security-Policy" in page
     assert not [1 for tag, attributes in tags.found for name, _ in attributes if name.startswith("on")]
     assert not [tag for tag, attributes in tags.found if tag == "img" and ("src", "x") in attributes]
     assert "<script>alert" not in page
@@ -171,13 +171,54 @@ def test_names_are_data_in_the_report_and_in_tables(tmp_path: Path, count: Count
         for name, value in attributes
         if "javascript:" in (value or "").lower() and name in ("href", "src")
     ]
+
+
+def assert_no_formula(file: Path) -> None:
+    for line in csv.reader(file.open()):
+        for cell in line:
+            number = re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", cell)
+            assert number or not cell.lstrip().startswith(("=", "+", "-", "@")), (file, cell)
+
+
+def test_names_are_data_in_the_report_and_in_tables(tmp_path: Path, count: Count) -> None:
+    store = evil_store(tmp_path)
+    leaderboard.write(store.out)
+    write_report(store, load({"name": "s", **BASE, "description": EVIL[0]}), store.out, {})
+    claims = [Claim(says=evil, method=evil, against=(evil,), figure=f"note:{evil}.{evil}", at_least=0) for evil in EVIL]
+    write_claims(store.out / "claims.csv", findings_of(store, claims))
+    page = (store.out / "report.html").read_text()
+    assert "Content-Security-Policy" in page
+    assert_harmless(page)
     count("report: names, labels and reasons are data, no element and no script of theirs", len(EVIL))
+    assert {file.name for file in store.out.glob("*.csv")} == {"leaderboard.csv", "runs.csv", "claims.csv"}
     for file in store.out.glob("*.csv"):
-        for line in csv.reader(file.open()):
-            for cell in line:
-                number = re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", cell)
-                assert number or not cell.lstrip().startswith(("=", "+", "-", "@")), (file, cell)
+        assert_no_formula(file)
         count("CSV tables: no cell that a spreadsheet would run")
+
+
+def test_names_are_data_in_what_a_search_writes(tmp_path: Path, count: Count) -> None:
+    """Labels, the data set, and the reason of the method whose runs all fail; the other runs are faked."""
+    labels = [evil for evil in EVIL if evil.isprintable() or "\u202e" in evil]
+    methods = [{"name": "hash", "threshold": number, "as": evil} for number, evil in enumerate(labels)]
+    data = {"source": "synthetic", "rows": 1000, "name": EVIL[4]}
+    search = {"modes": ["per_budget"], "trials": 2, "retrain": False}
+    more = {"budgets": [0.3], "measure": {"lookup": False}, "tracking": {"enabled": False}, "search": search}
+    suite = load({"name": "s", **BASE, "datasets": [data], "methods": ["full", *methods, "qr"], **more})
+    prepared_path(suite.datasets[0].spec, tmp_path / "cache").mkdir(parents=True)
+    searched = run_search(
+        suite, tmp_path / "out", jobs=2, cache_dir=tmp_path / "cache", on_event=lambda event: None,
+        execute="tests.faults.broken:formula_in_qr", measure="tests.search.fakes:measure",
+    )  # fmt: skip
+    page, *others = write_search_report(searched)
+    assert_harmless(page.read_text())
+    tables = {file.name: file for file in others if file.suffix == ".csv"}
+    # Of the method that fails, the first trial has the usual rate.
+    assert len(tables["chosen.csv"].read_text().splitlines()) == 1 + len(["full", *labels, "qr"])
+    assert "cmd|" in tables["trials.csv"].read_text()
+    for file in tables.values():
+        assert_no_formula(file)
+    assert all(file.resolve().is_relative_to(searched.folder.resolve()) for file in others)
+    count("search reports and tables: names are data, no cell that a spreadsheet would run", len(labels))
 
 
 def test_the_ui_listens_on_the_loopback_only(tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch) -> None:
