@@ -11,9 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from sharkbench.errors import InputError
 from sharkbench.store import ENVIRONMENT, NOTES, RESULT, SPEC, SPEED, SPEED_ERROR, Store
 
@@ -29,6 +26,9 @@ ROWS = 2000
 
 def write_archive(store: Store, path: Path) -> None:
     """Write the records of every run; the file appears in one rename. The same store gives the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     keys = store.keys()
     columns: dict[str, list[str | None]] = {"key": list(keys)}
     for name in FILES:
@@ -60,6 +60,9 @@ def opened(path: Path) -> Iterator[Store]:
 
 
 def _unpacked(archive: Path, folder: Path) -> Store:
+    import pyarrow as pa  # a tenth of a second, which a store that lies unpacked does not need
+    import pyarrow.parquet as pq
+
     store = Store(folder)
     try:
         with pq.ParquetFile(archive) as file:
