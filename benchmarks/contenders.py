@@ -114,8 +114,12 @@ def layers(scene: Scene, packed: dict[str, Format]) -> dict[str, PackedLayer]:
 
 
 def ours(served: dict[str, PackedLayer], batches: list[Tensor]) -> dict[str, Call]:
-    """Every format of ours, through the interface and, as ``name (bare)``, the kernel alone, its output allocated."""
+    """Every format of ours, through the interface and, as ``name (bare)``, the kernel alone, its output allocated.
+
+    The two do not follow each other: the second would find in the cache what the first has read.
+    """
     made: dict[str, Call] = {}
+    bare: dict[str, Call] = {}
     for name, layer in served.items():
         made[name] = lambda i, layer=layer: layer(batches[i])  # type: ignore[misc]
         layer(batches[0])
@@ -127,8 +131,8 @@ def ours(served: dict[str, PackedLayer], batches: list[Tensor]) -> dict[str, Cal
             (b.data_ptr(), b.itemsize, plan.slots, len(b), out.data_ptr(), plan.kept * plan.width) for b in batches
         ]
         count = torch.get_num_threads()
-        made[f"{name} (bare)"] = partial(_bare, plan, places, out, count)
-    return made
+        bare[f"{name} (bare)"] = partial(_bare, plan, places, out, count)
+    return made | bare
 
 
 def _bare(plan: Any, places: list[tuple[int, ...]], out: Tensor, threads: int, i: int) -> object:
