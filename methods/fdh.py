@@ -134,6 +134,8 @@ class _ByFrequency:
 
     def nbytes(self, width: int, owned: int, moduli: list[int]) -> int:
         """Bytes of the packed layer, in closed form: rows, two hash functions per field, and who is frequent."""
+        from sharkbench.formats.tier_index import index_nbytes
+
         rows = self.num_rows - len(self.order) + owned + 2 * sum(moduli)
-        index = 12 * -(-len(self.order) // 64)
+        index = index_nbytes(len(self.order), 2)
         return 4 * width * rows + 32 * len(moduli) + (index if moduli else 0)

@@ -30,7 +30,7 @@ from sharkbench.formats.registry import format_of_kind
 from sharkbench.model import PackedModel
 
 PACKED, BACKBONE = "packed.safetensors", "backbone.safetensors"
-VERSION = 1
+VERSION = 2
 _KEY = "sharkbench"
 _MAX_HEADER = 32 << 20
 _MAX_SLOTS = 1 << 16

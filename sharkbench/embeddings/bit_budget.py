@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sharkbench.embeddings.tiers import index_bytes
 from sharkbench.errors import Infeasible
+from sharkbench.formats.tier_index import index_nbytes
 from sharkbench.shape import TableShape
 
 
@@ -20,7 +20,7 @@ class CodedSize(NamedTuple):
 def coded_bytes(shape: TableShape, size: CodedSize, hot: int) -> int:
     """Packed bytes with ``hot`` rows in fp32 and the others coded."""
     stored = (shape.rows - hot) * size.row + hot * 4 * shape.width
-    return stored + (index_bytes(shape.rows, 2, stored) if hot else 0) + size.fixed
+    return stored + (index_nbytes(shape.rows, 2) if hot else 0) + size.fixed
 
 
 def fit_bits(
@@ -44,7 +44,7 @@ def fit_bits(
         if rest < 0:
             continue
         if cache is None:
-            room = rest - index_bytes(shape.rows, 2, budget)
+            room = rest - index_nbytes(shape.rows, 2)
             hot = min(max(room // (4 * shape.width - sizes[bits].row), 0), shape.rows)
         return bits, hot
     least = min(sizes)

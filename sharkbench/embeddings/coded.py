@@ -13,7 +13,7 @@ from sharkbench.embeddings.composed import part_widths
 from sharkbench.embeddings.partly_whole import PartlyWhole
 from sharkbench.formats.base import Format
 from sharkbench.formats.codebooks import Codebooks
-from sharkbench.formats.tier_index import BLOCK, num_planes
+from sharkbench.formats.tier_index import index_nbytes
 
 
 class CodedTable(PartlyWhole):
@@ -66,9 +66,7 @@ def widths_of_parts(dimension: int, first_order: int, parts: int) -> list[int]:
 def codes_nbytes(rows: Sequence[int], parts: int, bits: Sequence[int]) -> int:
     """Bytes of the codes of so many rows in each tier, ``bits`` per code, and of the index that tells tiers apart."""
     total = sum(n * (-(-parts * b // 8)) for n, b in zip(rows, bits, strict=True))
-    if len(bits) == 1:
-        return total
-    return total + -(-sum(rows) // BLOCK) * (8 * num_planes(len(bits)) + (4 if total < 1 << 31 else 8))
+    return total + index_nbytes(sum(rows), len(bits))
 
 
 def most_read(schema: Schema, fields: Sequence[int], count: int) -> Tensor:

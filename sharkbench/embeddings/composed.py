@@ -90,7 +90,7 @@ class ComposedTable(WithWholeFields):
         self.chosen: nn.Module | None = None
         if own is not None and self.made:
             mask = torch.cat([own[schema.offsets[f] : schema.offsets[f + 1]] for f in self.made])
-            self.chosen = TierIndex.of(mask.long(), (0, 1))
+            self.chosen = TierIndex.of(mask, 2)
             tables[0] = torch.cat([tables[0], torch.empty(int(mask.sum()), width).normal_(std=init_std)])
             tables[1:] = [torch.cat([table, table.new_zeros(1, table.shape[1])]) for table in tables[1:]]
         self.tables = nn.ParameterList(tables)

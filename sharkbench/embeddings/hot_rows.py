@@ -16,7 +16,7 @@ from sharkbench.embeddings.sharded import Gather, divisible
 from sharkbench.formats.base import Format
 from sharkbench.formats.codec import CHUNK, RowCodec
 from sharkbench.formats.tier_index import TierIndex
-from sharkbench.formats.tiered import Tiered, TierSettings, tier_sizes
+from sharkbench.formats.tiered import Tiered, TierSettings
 
 CacheBy = Literal["frequency", "recency"]
 WAYS = 32
@@ -85,21 +85,14 @@ class HotRows(nn.Module):
             TierSettings(codec=self.cold.codec, dimension=self.width),
             TierSettings(codec=RowCodec(), dimension=self.width),
         ]
-        sizes, total = tier_sizes(tiers), len(self)
         taken = (self.keys != _EMPTY).nonzero().flatten()
         hot, slots = self.keys[taken].long().sort()
-        tier = torch.zeros(total, dtype=torch.int64)
+        tier = torch.zeros(len(self), dtype=torch.uint8)
         tier[hot.cpu()] = 1
-        lengths = torch.tensor(sizes)[tier]
-        starts = lengths.cumsum(0) - lengths
-        stored = torch.empty(int(lengths.sum()), dtype=torch.uint8)
-        for rows, t in (((tier == 0).nonzero().flatten(), 0), (hot.cpu(), 1)):
-            for n, part in enumerate(rows.split(CHUNK)):
-                chosen = slots[n * CHUNK : n * CHUNK + len(part)]
-                table = self.values[taken[chosen]] if t else self.cold.table[part.to(self.keys.device)]
-                bytes_ = table.cpu().contiguous().view(torch.uint8)
-                stored[starts[part].unsqueeze(1) + torch.arange(sizes[t])] = bytes_
-        return Tiered(schema, fields, self.width, tiers, stored, TierIndex.of(tier, sizes))
+        # Only what is packed is copied: the table may be most of the memory there is.
+        cold = self.cold.table[(tier == 0).nonzero().flatten().to(self.keys.device)].cpu()
+        rows = [cold, self.values[taken[slots]].cpu()]
+        return Tiered(schema, fields, self.width, tiers, rows, TierIndex.of(tier, 2))
 
 
 class FrequentRows(HotRows):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
-from sharkbench.formats.tier_index import BLOCK, num_planes
+from sharkbench.formats.tier_index import index_nbytes
 
 TierName = Literal["dropped", "int2", "int4", "int8", "bf16", "fp16", "fp32"]
 
@@ -42,22 +42,15 @@ def row_bytes(tiers: Sequence[TierName], width: int, tail: int) -> list[int]:
     return [codec.row_bytes(width) if codec else 0 for codec in codecs]
 
 
-def index_bytes(rows: int, tiers: int, stored: int) -> int:
-    """Bytes of the index that says which tier each row is in; ``stored`` is what all rows take. None for one tier."""
-    if tiers == 1:
-        return 0
-    return -(-rows // BLOCK) * (8 * num_planes(tiers) + (4 if stored < 1 << 31 else 8))
-
-
 def smallest_bytes(tiers: Sequence[TierName], rows: int, width: int, tail: int = 0) -> int:
     """Packed bytes of ``rows`` rows that are all in the smallest tier."""
-    return rows * min(row_bytes(tiers, width, tail)) + index_bytes(rows, len(tiers), 0)
+    return rows * min(row_bytes(tiers, width, tail)) + index_nbytes(rows, len(tiers))
 
 
 def within_budget(priorities: Tensor, tiers: Sequence[TierName], width: int, tail: int, budget: int) -> Tensor:
     """:func:`within_bytes` with what the index leaves of ``budget`` bytes for the whole packed layer."""
     sizes = row_bytes(tiers, width, tail)
-    room = budget - index_bytes(len(priorities), len(tiers), budget)
+    room = budget - index_nbytes(len(priorities), len(tiers))
     return within_bytes(priorities, sizes, [ERRORS[tier] for tier in tiers], room)
 
 

@@ -44,7 +44,7 @@ class Codebooks(Format):
     Rows may be in tiers that use only the first codewords, with fewer bits per code. The codes of a row are packed
     little end first into whole bytes.
 
-    Shapes: ``codes`` ``[bytes of all rows]`` uint8; ``codebook{j}`` ``[K, ...]`` rows as ``codec`` stores them, or
+    Shapes: ``codes{t}`` ``[rows of tier t, bytes]`` uint8; ``codebook{j}`` ``[K, ...]`` rows as ``codec`` stores them, or
     ``[fields * K, ...]`` with a codebook per field; ``index.*`` as in :class:`TierIndex`, with more than one tier.
     """
 
@@ -55,19 +55,24 @@ class Codebooks(Format):
         schema: Schema,
         fields: Sequence[int],
         settings: CodebookSettings,
-        codes: Tensor,
+        codes: Sequence[Tensor],
         books: Sequence[Tensor],
         index: TierIndex | None,
     ) -> None:
         super().__init__(schema, fields, _width(settings))
         self.settings, self.sizes = settings, code_bytes(settings)
-        self.register_buffer("codes", codes)
-        self.codes: Tensor
+        for t, stored in enumerate(codes):
+            self.register_buffer(f"codes{t}", stored)
         for j, book in enumerate(books):
             self.register_buffer(f"codebook{j}", book)
         self.index: nn.Module | None = index
         self.register_buffer("firsts", torch.from_numpy(self.first_rows[self.column_fields]), persistent=False)
         self.firsts: Tensor
+
+    @property
+    def codes(self) -> list[Tensor]:
+        """Of each tier."""
+        return [getattr(self, f"codes{t}") for t in range(len(self.sizes))]
 
     @property
     def books(self) -> list[Tensor]:
@@ -112,15 +117,12 @@ class Codebooks(Format):
             per_field=per_field,
             codec=codec,
         )
-        sizes, tier = code_bytes(settings), tier.to(torch.int64)
-        lengths = torch.tensor(sizes)[tier]
-        places = lengths.cumsum(0) - lengths
-        packed = torch.zeros(int(lengths.sum()), dtype=torch.uint8)
-        for t, (size, width) in enumerate(zip(sizes, bits, strict=True)):
-            members = (tier == t).nonzero().flatten()
-            for chunk in members.split(CHUNK) if len(members) else ():
-                packed[places[chunk].unsqueeze(1) + torch.arange(size)] = _pack_codes(codes[chunk], width)
-        index = TierIndex.of(tier, sizes) if len(sizes) > 1 else None
+        packed = []
+        for t, (size, width) in enumerate(zip(code_bytes(settings), bits, strict=True)):
+            own = codes[(tier == t).nonzero().flatten()]
+            parts = [_pack_codes(chunk, width) for chunk in own.split(CHUNK)] if len(own) else []
+            packed.append(torch.cat(parts) if parts else torch.zeros(0, size, dtype=torch.uint8))
+        index = TierIndex.of(tier, len(bits)) if len(bits) > 1 else None
         return cls(schema, fields, settings, packed, [codec.encode(book) for book in codebooks], index)
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -143,23 +145,23 @@ class Codebooks(Format):
         """``[N, parts]`` int64 codes of these rows."""
         parts = len(self.settings.widths)
         if not isinstance(self.index, TierIndex):
-            return _unpack_codes(self.codes.view(-1, self.sizes[0]).index_select(0, rows), self.settings.bits[0], parts)
-        tier, address = self.index.locate(rows)
+            return _unpack_codes(self.codes[0].index_select(0, rows), self.settings.bits[0], parts)
+        tier, rank = self.index.locate(rows)
         codes = torch.empty(len(rows), parts, dtype=torch.int64, device=rows.device)
-        for t, bits in enumerate(self.settings.bits):
+        for t, (bits, stored) in enumerate(zip(self.settings.bits, self.codes, strict=True)):
             members = (tier == t).nonzero().flatten()
             if len(members):
-                packed = self.codes[address[members].unsqueeze(1) + torch.arange(self.sizes[t], device=rows.device)]
-                codes[members] = _unpack_codes(packed, bits, parts)
+                codes[members] = _unpack_codes(stored[rank[members]], bits, parts)
         return codes
 
     def programs(self, columns: Columns) -> list[Program] | None:
-        said, index = self.settings, self.index if isinstance(self.index, TierIndex) else None
-        own: list[int | Tensor] = [self.codes, len(said.bits)]
-        own += [index.planes, index.planes.shape[1], index.bases, index.bases.itemsize] if index else [0, 0, 0, 0]
+        said, codes = self.settings, self.codes
+        own: list[int | Tensor] = [len(said.bits)]
+        own += self.index.arrays if isinstance(self.index, TierIndex) else (0, 0, 0)
         own += [len(said.widths), said.combine == "add", said.codewords if said.per_field else 0]
         own += said.codec.words(self.width)
-        own += [*said.bits, *[0] * (MAX_TIERS - len(said.bits))]
+        rest = [0] * (MAX_TIERS - len(said.bits))
+        own += [*said.bits, *rest, *codes, *rest]
         books = self.books
         per_part = [(books[0 if said.shared else j], w, said.codec.row_bytes(w)) for j, w in enumerate(said.widths)]
         parts = torch.tensor([[book.data_ptr(), w, size] for book, w, size in per_part])
@@ -170,13 +172,14 @@ class Codebooks(Format):
         total = int(self.cardinalities.sum())
         return self.index.tiers(total) if isinstance(self.index, TierIndex) else torch.zeros(total, dtype=torch.uint8)
 
-    def _bytes_of_codes(self) -> list[int]:
-        sizes = torch.tensor(self.sizes)
-        return [int(sizes[part.long()].sum()) for part in self.row_tiers().split(self.cardinalities.tolist())]
+    def _counts(self) -> list[list[int]]:
+        """``[fields][tiers]``: rows."""
+        parts = self.row_tiers().split(self.cardinalities.tolist())
+        return [torch.bincount(part, minlength=len(self.sizes)).tolist() for part in parts]
 
     def nbytes_by_field(self) -> dict[str, int]:
         own = sum(b.nbytes for b in self.books) // len(self.fields) if self.settings.per_field else 0
-        sizes = self._bytes_of_codes()
+        sizes = [sum(n * size for n, size in zip(counts, self.sizes, strict=True)) for counts in self._counts()]
         total = {self.schema.fields[f].name: n + own for f, n in zip(self.fields, sizes, strict=True)}
         rest = self.nbytes - sum(total.values())
         return {**total, SHARED: rest} if rest else total
@@ -189,9 +192,14 @@ class Codebooks(Format):
         return int(self.cardinalities.sum()) * len(self.settings.widths) + books
 
     def replicate(self, times: int) -> Self:
-        codes = torch.cat([part.repeat(times) for part in self.codes.split(self._bytes_of_codes())])
-        tiers = [part.repeat(times) for part in self.row_tiers().split(self.cardinalities.tolist())]
-        index = TierIndex.of(torch.cat(tiers), self.sizes) if self.index is not None else None
+        codes = [
+            torch.cat([part.repeat(times, 1) for part in stored.split(list(counts))])
+            for stored, counts in zip(self.codes, zip(*self._counts(), strict=True), strict=True)
+        ]
+        index = None
+        if self.index is not None:
+            tiers = self.row_tiers().split(self.cardinalities.tolist())
+            index = TierIndex.of(torch.cat([part.repeat(times) for part in tiers]), len(self.sizes))
         return type(self)(replicated(self.schema, times), self.fields, self.settings, codes, self.books, index)
 
     def describe(self) -> dict[str, Any]:
@@ -212,13 +220,13 @@ class Codebooks(Format):
         same = len(set(said.widths)) == 1
         require(same or not (said.shared or said.combine == "add"), kind, "parts of unequal width are shared or added")
         rows, sizes, index = sum(schema.fields[f].cardinality for f in fields), code_bytes(said), None
-        names = {"codes"}
+        names: set[str] = set()
         if len(sizes) > 1:
-            inner = {n.removeprefix("index."): t for n, t in tensors.items() if n.startswith("index.")}
-            index = TierIndex.restore(inner, rows, sizes, kind)
-            names |= {"index.planes", "index.bases"}
-        length = index.total(rows) if index else rows * sizes[0]
-        codes = take_exact(tensors, "codes", kind, torch.uint8, (length,))
+            index, names = TierIndex.restore(tensors, "index", rows, len(sizes), kind)
+        codes = []
+        for t, (count, size) in enumerate(zip(index.counts(rows) if index else [rows], sizes, strict=True)):
+            codes.append(take_exact(tensors, f"codes{t}", kind, torch.uint8, (count, size)))
+            names.add(f"codes{t}")
         books, codewords = [], said.codewords * (len(fields) if said.per_field else 1)
         for j in range(_num_books(said)):
             name = f"codebook{j}"

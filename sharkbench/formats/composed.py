@@ -148,7 +148,7 @@ class Composed(Format):
             operations,
             codec,
             [shared] * len(tables) if isinstance(shared, bool) else shared,
-            *(() if head is None else (codec.encode(head[1]), TierIndex.of(head[0].long(), (0, 1)))),
+            *(() if head is None else (codec.encode(head[1]), TierIndex.of(head[0], 2))),
         )
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -176,8 +176,7 @@ class Composed(Format):
         own: list[int | Tensor] = [len(self.widths), *self.codec.words(self.width), 0, 0, 0, 0, 0]
         if self.head is not None and len(self.head):
             assert isinstance(self.chosen, TierIndex)
-            index = self.chosen
-            own[6:] = [self.head, index.planes, index.bases, index.bases.itemsize, self.codec.row_bytes(self.width)]
+            own[6:] = [self.head, *self.chosen.arrays, self.codec.row_bytes(self.width)]
         functions, lines = [], []
         for j, (part, width) in enumerate(zip(self.functions, self.widths, strict=True)):
             words = [
@@ -204,7 +203,7 @@ class Composed(Format):
         said = composition.constants(parts, operations, [_kinds(p) for p in self.functions], self.codec, bool(head))
         if said is None:
             return None
-        fields = {"functions": self.function_words, "starts": self.starts, "firsts": self.firsts}
+        fields = {"functions": self.function_words, "starts": self.starts, "first_rows": self.firsts}
         return [composition.launch(ids, places, out, tables, head, fields, said)]
 
     def nbytes_by_field(self) -> dict[str, int]:
@@ -235,7 +234,7 @@ class Composed(Format):
             assert isinstance(self.chosen, TierIndex)
             by_field = self.chosen.tiers(int(self.cardinalities.sum())).split(self.cardinalities.tolist())
             owned = head.split([int(mask.sum()) for mask in by_field])
-            chosen = TierIndex.of(torch.cat([mask.repeat(times) for mask in by_field]), (0, 1))
+            chosen = TierIndex.of(torch.cat([mask.repeat(times) for mask in by_field]), 2)
             head = torch.cat([rows.repeat(times, 1) for rows in owned])
         functions = [[f.replicate(times) for f in part] for part in self.functions]
         schema = replicated(self.schema, times)
@@ -292,11 +291,10 @@ class Composed(Format):
             functions.append(made)
         head = chosen = None
         if said.head:
-            index = {n.removeprefix("chosen."): t for n, t in tensors.items() if n.startswith("chosen.")}
-            chosen = TierIndex.restore(index, sum(cardinalities), (0, 1), kind)
-            owned = chosen.total(sum(cardinalities))
+            chosen, parts = TierIndex.restore(tensors, "chosen", sum(cardinalities), 2, kind)
+            owned = chosen.counts(sum(cardinalities))[1]
             head = said.codec.check(take(tensors, "head", kind), owned, width, f"format {kind}: 'head'")
-            names |= {"head", "chosen.planes", "chosen.bases"}
+            names |= {"head", *parts}
         only(tensors, names, kind)
         shared = [p.shared for p in said.parts]
         return cls(schema, fields, functions, tables, widths, said.operations, said.codec, shared, head, chosen)

@@ -1,70 +1,78 @@
-"""Which tier a row is in, and where it lies: a compact index over rows that take unequal space."""
+"""Which tier a row is in, and which of the rows of that tier it is: a compact index with ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from sharkbench.formats.restoring import require, take, take_exact
+from sharkbench.formats.restoring import require, take_exact
 
 BLOCK = 64
-"""Rows per block: one machine word per plane, so that counting the rows before one is a handful of popcounts."""
+"""Rows per block: one machine word per plane, so that counting the rows before one is one popcount."""
+SPAN = 1 << 16
+"""Rows over which the ranks of blocks count, so that 16 bits hold them."""
 MAX_TIERS = 8
 
 
 class TierIndex(nn.Module):
-    """A tier per row, and the rows laid out in order, row ``i`` taking ``sizes[tier(i)]`` units.
+    """A tier per row, and its rank: the number of rows of its tier before it.
 
-        address(i) = bases[i // 64] + sum over tiers t of sizes[t] * (rows of tier t before i in its block)
+        rank(i) = firsts[i // 65536, t] + ranks[i // 64, t] + (rows of tier t before i in its block),  t = tier(i)
 
     Bit ``p`` of the tiers of a block's 64 rows is one word, ``planes[block, p]``. With two tiers a row costs 1.5 bits,
-    with four 2.5. Sizes ``(0, 1)`` make it a set with ranks: a row is chosen or not, and its address is its rank.
+    with three 2.75, with four 3. Two tiers make it a set with ranks: a row is in tier 1, and has a rank there, or is
+    not.
 
-    Shapes: ``planes`` ``[blocks, P]`` int64, ``bases`` ``[blocks]`` int32 (int64 where the total needs it).
+    Shapes: ``planes`` ``[blocks, P]`` int64; ``ranks`` ``[blocks, tiers]`` int16, read as unsigned; ``firsts``
+    ``[spans, tiers]`` int64.
     """
 
-    def __init__(self, sizes: Sequence[int], planes: Tensor, bases: Tensor) -> None:
+    def __init__(self, planes: Tensor, ranks: Tensor, firsts: Tensor) -> None:
         super().__init__()
-        self.sizes = tuple(int(s) for s in sizes)
         self.register_buffer("planes", planes)
-        self.register_buffer("bases", bases)
+        self.register_buffer("ranks", ranks)
+        self.register_buffer("firsts", firsts)
         self.planes: Tensor
-        self.bases: Tensor
+        self.ranks: Tensor
+        self.firsts: Tensor
 
     @classmethod
-    def of(cls, tiers: Tensor, sizes: Sequence[int]) -> TierIndex:
-        """From the tier of each row, ``[R]`` integers below ``len(sizes)``."""
-        planes = num_planes(len(sizes))
-        padded = torch.zeros(-(-len(tiers) // BLOCK) * BLOCK, dtype=torch.int64)
-        padded[: len(tiers)] = tiers.to(torch.int64)
-        blocks = padded.view(-1, BLOCK)
-        shifts = torch.arange(BLOCK)
-        words = [((blocks >> p & 1) << shifts).sum(1) for p in range(planes)]  # bit 63 wraps to the sign, as meant
-        lengths = torch.tensor(sizes, dtype=torch.int64)[padded]
-        lengths[len(tiers) :] = 0
-        return cls(sizes, torch.stack(words, 1), _bases(lengths))
+    def of(cls, tiers: Tensor, count: int) -> TierIndex:
+        """From the tier of each row, ``[R]`` integers below ``count`` (2 to 8)."""
+        padded = torch.zeros(-(-len(tiers) // BLOCK) * BLOCK, dtype=torch.uint8)
+        padded[: len(tiers)] = tiers.to(torch.uint8)
+        blocks, shifts = padded.view(-1, BLOCK), torch.arange(BLOCK)
+        # Bit 63 wraps to the sign, as meant.
+        words = [((blocks >> p & 1).long() << shifts).sum(1) for p in range(num_planes(count))]
+        members = torch.stack([(blocks == t).sum(1) for t in range(count)], 1)
+        before = members.cumsum(0) - members
+        firsts = before[:: SPAN // BLOCK].clone()
+        ranks = before - firsts.repeat_interleave(SPAN // BLOCK, 0)[: len(before)]
+        return cls(torch.stack(words, 1), torch.where(ranks < 1 << 15, ranks, ranks - SPAN).to(torch.int16), firsts)
 
     @property
-    def base_dtype(self) -> torch.dtype:
-        return self.bases.dtype
+    def count(self) -> int:
+        """Tiers."""
+        return self.ranks.shape[1]
+
+    @property
+    def arrays(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Planes, ranks and firsts, in the order in which kernels take them."""
+        return self.planes, self.ranks, self.firsts
 
     def locate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Tiers and addresses (int64) of ``rows`` (int64, any shape)."""
+        """Tiers and ranks (both int64) of ``rows`` (int64, any shape)."""
         block, bit = torch.div(rows, BLOCK, rounding_mode="floor"), rows % BLOCK
         words = self.planes[block]
-        # Rows before this one in its block; at bit 0 there are none (a shift by 64 would not say so).
-        before = torch.where(bit > 0, (torch.ones_like(bit) << bit) - 1, torch.zeros_like(bit))
-        tier = ((words >> bit.unsqueeze(-1) & 1) << torch.arange(words.shape[-1], device=rows.device)).sum(-1)
-        address = self.bases[block].to(torch.int64)
-        for t, size in enumerate(self.sizes):
-            if size:
-                members = before
-                for p in range(words.shape[-1]):
-                    members = members & (words[..., p] if t >> p & 1 else ~words[..., p])
-                address = address + size * popcount(members)
-        return tier, address
+        own = words >> bit.unsqueeze(-1) & 1
+        tier, members = torch.zeros_like(rows), (1 << bit) - 1
+        for p in range(words.shape[-1]):
+            tier |= own[..., p] << p
+            members = members & ~(words[..., p] ^ -own[..., p])
+        before = self.firsts[torch.div(rows, SPAN, rounding_mode="floor"), tier]
+        return tier, before + (self.ranks[block, tier].to(torch.int64) & (SPAN - 1)) + popcount(members)
 
     def tiers(self, rows: int) -> Tensor:
         """``[rows]`` uint8, the tier of every row."""
@@ -74,26 +82,29 @@ class TierIndex(nn.Module):
             total |= ((self.planes[:, p : p + 1] >> shifts & 1) << p).flatten().to(torch.uint8)
         return total[:rows]
 
-    @classmethod
-    def restore(cls, tensors: Mapping[str, Tensor], rows: int, sizes: Sequence[int], kind: str) -> TierIndex:
-        """Rebuild; every tier must exist, and every base must be what the rows before it take."""
-        blocks = -(-rows // BLOCK)
-        planes = take_exact(tensors, "planes", kind, torch.int64, (blocks, num_planes(len(sizes))))
-        bases = take(tensors, "bases", kind)
-        index = cls(sizes, planes, bases)
-        tiers = index.tiers(blocks * BLOCK)
-        require(bool((tiers < len(sizes)).all()), kind, "a row is of a tier that does not exist")
-        require(not tiers[rows:].any(), kind, "rows beyond the last one are marked")
-        lengths = torch.tensor(sizes, dtype=torch.int64)[tiers.to(torch.int64)]
-        lengths[rows:] = 0
-        expected = _bases(lengths)
-        require(bases.dtype == expected.dtype and torch.equal(bases, expected), kind, "row addresses do not add up")
-        return index
+    def counts(self, rows: int) -> list[int]:
+        """How many of the ``rows`` rows each tier has."""
+        return torch.bincount(self.tiers(rows), minlength=self.count).tolist()
 
-    def total(self, rows: int) -> int:
-        """Units that all rows together take."""
-        counts = torch.bincount(self.tiers(rows), minlength=len(self.sizes))
-        return sum(n * size for n, size in zip(counts.tolist(), self.sizes, strict=True))
+    @classmethod
+    def restore(
+        cls, tensors: Mapping[str, Tensor], name: str, rows: int, count: int, kind: str
+    ) -> tuple[TierIndex, set[str]]:
+        """The index that a format calls ``name``, and the names of its tensors.
+
+        Every tier must exist, and every rank must be what the rows before it make it.
+        """
+        blocks, spans = -(-rows // BLOCK), -(-rows // SPAN)
+        planes = take_exact(tensors, f"{name}.planes", kind, torch.int64, (blocks, num_planes(count)))
+        ranks = take_exact(tensors, f"{name}.ranks", kind, torch.int16, (blocks, count))
+        firsts = take_exact(tensors, f"{name}.firsts", kind, torch.int64, (spans, count))
+        tiers = cls(planes, ranks, firsts).tiers(blocks * BLOCK)
+        require(bool((tiers < count).all()), kind, "a row is of a tier that does not exist")
+        require(not tiers[rows:].any(), kind, "rows beyond the last one are marked")
+        index = cls.of(tiers[:rows], count)
+        same = torch.equal(ranks, index.ranks) and torch.equal(firsts, index.firsts)
+        require(same, kind, "ranks do not add up")
+        return index, {f"{name}.{part}" for part in ("planes", "ranks", "firsts")}
 
 
 def num_planes(tiers: int) -> int:
@@ -101,11 +112,11 @@ def num_planes(tiers: int) -> int:
     return max(1, (tiers - 1).bit_length())
 
 
-def _bases(lengths: Tensor) -> Tensor:
-    totals = lengths.view(-1, BLOCK).sum(1)
-    bases = totals.cumsum(0) - totals
-    largest = int(totals.sum())
-    return bases.to(torch.int32 if largest < 1 << 31 else torch.int64)
+def index_nbytes(rows: int, tiers: int) -> int:
+    """Bytes of the index of so many rows, in closed form; a single tier needs none."""
+    if tiers == 1:
+        return 0
+    return -(-rows // BLOCK) * (8 * num_planes(tiers) + 2 * tiers) + -(-rows // SPAN) * 8 * tiers
 
 
 def popcount(words: Tensor) -> Tensor:

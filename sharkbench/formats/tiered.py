@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import SHARED, Format, replicated
-from sharkbench.formats.codec import CHUNK, RowCodec
+from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.gpu.launch import Launch, alignment
 from sharkbench.formats.kernels import TIERED, Columns, Program
-from sharkbench.formats.restoring import only, read_settings, require, take_exact
+from sharkbench.formats.restoring import only, read_settings, require, take
 from sharkbench.formats.tier_index import MAX_TIERS, TierIndex
 
 
@@ -35,10 +35,12 @@ class TieredSettings(BaseModel):
 class Tiered(Format):
     """Each row is stored by the codec of its tier, keeps the tier's leading dimensions, or is dropped (a zero vector).
 
-    Rows lie in the order of their ids, each taking the bytes of its tier; the index that finds them costs 1.5 bits
-    a row with two tiers and 2.5 with up to four (:class:`TierIndex`), whatever rows are in which tier.
+    The rows of a tier lie together, in the order of their ids, so each begins at a multiple of its size; the index that
+    finds them costs 1.5 bits a row with two tiers, 2.75 with three and 3 with four (:class:`TierIndex`), whatever rows
+    are in which tier.
 
-    Shapes: ``rows`` ``[bytes of all rows]`` uint8; ``index.planes``, ``index.bases`` (absent with a single tier).
+    Shapes: ``rows{t}`` the rows of tier ``t`` as its codec stores them, ``[R_t, dimension]`` floats or ``[R_t, row_bytes]``
+    uint8, absent where the tier drops its rows; ``index.*`` as in :class:`TierIndex` (absent with a single tier).
     """
 
     kind = "tiered"
@@ -49,19 +51,25 @@ class Tiered(Format):
         fields: Sequence[int],
         width: int,
         tiers: Sequence[TierSettings],
-        rows: Tensor,
+        rows: Sequence[Tensor | None],
         index: TierIndex | None,
     ) -> None:
         super().__init__(schema, fields, width)
         self.tiers = tuple(tiers)
         self.sizes = tier_sizes(tiers)
-        self.register_buffer("rows", rows)
-        self.rows: Tensor
+        for t, stored in enumerate(rows):
+            if stored is not None:
+                self.register_buffer(f"rows{t}", stored)
         self.index: nn.Module | None = index
         # Global id minus shift is the row, as the index counts them.
         shifts = self.starts.numpy() - self.first_rows[self.column_fields]
         self.register_buffer("shifts", torch.from_numpy(shifts), persistent=False)
         self.shifts: Tensor
+
+    @property
+    def rows(self) -> list[Tensor | None]:
+        """The stored rows of each tier; ``None`` where it drops them."""
+        return [getattr(self, f"rows{t}", None) for t in range(len(self.tiers))]
 
     @classmethod
     def pack(
@@ -85,60 +93,43 @@ class Tiered(Format):
         tiers = [
             TierSettings(codec=c or RowCodec(), dimension=d if c else 0) for c, d in zip(codecs, kept, strict=True)
         ]
-        sizes, tier = tier_sizes(tiers), tier.to(torch.int64).cpu()
-        index = TierIndex.of(tier, sizes) if len(tiers) > 1 else None
-        lengths = torch.tensor(sizes)[tier]
-        rows = torch.empty(int(lengths.sum()), dtype=torch.uint8)
-        places = lengths.cumsum(0) - lengths
-        for t, (said, size) in enumerate(zip(tiers, sizes, strict=True)):
-            chosen = (tier == t).nonzero().flatten()
-            for members in chosen.split(CHUNK) if size and len(chosen) else ():
-                stored = said.codec.encode(table[members, : said.dimension]).cpu().view(torch.uint8)
-                rows[places[members].unsqueeze(1) + torch.arange(size)] = stored.view(len(members), size)
+        rows: list[Tensor | None] = []
+        for t, said in enumerate(tiers):
+            members = (tier == t).nonzero().flatten().to(table.device)
+            rows.append(said.codec.encode(table[members, : said.dimension]).cpu() if said.dimension else None)
+        index = TierIndex.of(tier.cpu(), len(tiers)) if len(tiers) > 1 else None
         return cls(schema, fields, table.shape[1], tiers, rows, index)
 
     def lookup(self, ids: Tensor) -> Tensor:
-        rows = (ids.to(torch.int64) - self.shifts).flatten()
-        tier, address = self._locate(rows)
-        out = torch.zeros(len(rows), self.width, device=ids.device)
-        for t, said in enumerate(self.tiers):
+        asked = (ids.to(torch.int64) - self.shifts).flatten()
+        if isinstance(self.index, TierIndex):
+            tier, rank = self.index.locate(asked)
+        else:
+            tier, rank = torch.zeros_like(asked), asked
+        out = torch.zeros(len(asked), self.width, device=ids.device)
+        for t, (said, stored) in enumerate(zip(self.tiers, self.rows, strict=True)):
             members = (tier == t).nonzero().flatten()
-            if self.sizes[t] and len(members):
-                out[members, : said.dimension] = self._decode(t, address[members])
+            if stored is not None and len(members):
+                out[members, : said.dimension] = said.codec.decode(stored[rank[members]], said.dimension)
         return out.view(*ids.shape, self.width)
 
-    def _locate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        if isinstance(self.index, TierIndex):
-            return self.index.locate(rows)
-        return torch.zeros_like(rows), rows * self.sizes[0]
-
-    def _stored(self, t: int, address: Tensor) -> Tensor:
-        """Stored rows of tier ``t`` at these addresses, as its codec reads them."""
-        said, size = self.tiers[t], self.sizes[t]
-        stored = self.rows[address.unsqueeze(1) + torch.arange(size, device=address.device)]
-        return stored.view(said.codec.stored_dtype)
-
-    def _decode(self, t: int, address: Tensor) -> Tensor:
-        return self.tiers[t].codec.decode(self._stored(t, address), self.tiers[t].dimension)
-
     def programs(self, columns: Columns) -> list[Program]:
-        index = self.index if isinstance(self.index, TierIndex) else None
-        own: list[int | Tensor] = [self.rows, len(self.tiers)]
-        own += [index.planes, index.planes.shape[1], index.bases, index.bases.itemsize] if index else [0, 0, 0, 0]
-        for said in self.tiers:
-            own += [said.dimension, *said.codec.words(said.dimension)]
+        own: list[int | Tensor] = [len(self.tiers)]
+        own += self.index.arrays if isinstance(self.index, TierIndex) else (0, 0, 0)
+        for said, stored in zip(self.tiers, self.rows, strict=True):
+            own += [0 if stored is None else stored, said.dimension, *said.codec.words(said.dimension)]
         return [self.program(TIERED, columns, own)]
 
-    def launches(self, ids: Tensor, places: Tensor, out: Tensor) -> list[Launch]:
-        index = self.index if isinstance(self.index, TierIndex) else None
-        own = {"rows": self.rows, "shifts": self.shifts}
-        # Without an index, with a single tier, the kernel reads neither.
-        own |= {"planes": index.planes, "bases": index.bases} if index else {"planes": self.rows, "bases": self.rows}
+    def launches(self, ids: Tensor, places: Tensor, out: Tensor) -> list[Launch] | None:
+        # The kernel reads no index where there is a single tier, and no rows that are dropped.
+        planes, ranks, firsts = self.index.arrays if isinstance(self.index, TierIndex) else (places, places, places)
+        tables = tuple(places if stored is None else stored for stored in self.rows)
+        own = {"tables": tables, "shifts": self.shifts, "planes": planes, "ranks": ranks, "firsts": firsts}
         said = {
             "sizes": tuple(self.sizes),
             "kept": tuple(t.dimension for t in self.tiers),
             "codecs": tuple(word for t in self.tiers for word in t.codec.words(t.dimension)),
-            "align": alignment(self.rows, self.sizes),
+            "aligns": tuple(alignment(rows, [size]) for rows, size in zip(tables, self.sizes, strict=True)),
         }
         return [Launch.of("tiered_rows", ids, places, out, own, said)]
 
@@ -147,11 +138,15 @@ class Tiered(Format):
         total = int(self.cardinalities.sum())
         return self.index.tiers(total) if isinstance(self.index, TierIndex) else torch.zeros(total, dtype=torch.uint8)
 
+    def _counts(self) -> list[list[int]]:
+        """``[fields][tiers]``: rows."""
+        parts = self.row_tiers().split(self.cardinalities.tolist())
+        return [torch.bincount(part, minlength=len(self.tiers)).tolist() for part in parts]
+
     def nbytes_by_field(self) -> dict[str, int]:
-        sizes, tiers = torch.tensor(self.sizes), self.row_tiers().split(self.cardinalities.tolist())
         total = {
-            self.schema.fields[f].name: int(sizes[part.long()].sum())
-            for f, part in zip(self.fields, tiers, strict=True)
+            self.schema.fields[f].name: sum(n * size for n, size in zip(counts, self.sizes, strict=True))
+            for f, counts in zip(self.fields, self._counts(), strict=True)
         }
         # A block of the index may reach over two fields.
         rest = self.nbytes - sum(total.values())
@@ -163,11 +158,14 @@ class Tiered(Format):
         return sum(n * said.dimension for n, said in zip(counts, self.tiers, strict=True))
 
     def replicate(self, times: int) -> Self:
-        by_field = self.row_tiers().split(self.cardinalities.tolist())
-        sizes = torch.tensor(self.sizes)
-        pieces = self.rows.split([int(sizes[part.long()].sum()) for part in by_field])
-        rows = torch.cat([piece.repeat(times) for piece in pieces])
-        index = TierIndex.of(torch.cat([part.repeat(times) for part in by_field]), self.sizes) if self.index else None
+        rows: list[Tensor | None] = []
+        for stored, counts in zip(self.rows, zip(*self._counts(), strict=True), strict=True):
+            pieces = None if stored is None else [piece.repeat(times, 1) for piece in stored.split(list(counts))]
+            rows.append(None if pieces is None else torch.cat(pieces))
+        index = None
+        if self.index is not None:
+            parts = self.row_tiers().split(self.cardinalities.tolist())
+            index = TierIndex.of(torch.cat([part.repeat(times) for part in parts]), len(self.tiers))
         return type(self)(replicated(self.schema, times), self.fields, self.width, self.tiers, rows, index)
 
     def describe(self) -> dict[str, Any]:
@@ -186,21 +184,19 @@ class Tiered(Format):
         require(all(t.dimension <= width for t in said.tiers), kind, "a tier keeps more numbers than a row has")
         fits = (t.codec.is_float or not t.dimension or t.codec.tail < t.dimension for t in said.tiers)
         require(all(fits), kind, "a tier keeps no codes beside its tail")
-        total, sizes, index = sum(schema.fields[f].cardinality for f in fields), tier_sizes(said.tiers), None
-        names = {"rows"}
-        if len(sizes) > 1:
-            inner = {n.removeprefix("index."): t for n, t in tensors.items() if n.startswith("index.")}
-            index = TierIndex.restore(inner, total, sizes, kind)
-            names |= {"index.planes", "index.bases"}
+        total, index, counts = sum(schema.fields[f].cardinality for f in fields), None, []
+        names: set[str] = set()
+        if len(said.tiers) > 1:
+            index, names = TierIndex.restore(tensors, "index", total, len(said.tiers), kind)
+        counts = index.counts(total) if index else [total]
+        rows: list[Tensor | None] = [None] * len(said.tiers)
+        for t, (tier, count) in enumerate(zip(said.tiers, counts, strict=True)):
+            if tier.dimension:
+                stored = take(tensors, f"rows{t}", kind)
+                rows[t] = tier.codec.check(stored, count, tier.dimension, f"format {kind}: 'rows{t}'")
+                names.add(f"rows{t}")
         only(tensors, names, kind)
-        length = index.total(total) if index else total * sizes[0]
-        made = cls(schema, fields, width, said.tiers, take_exact(tensors, "rows", kind, torch.uint8, (length,)), index)
-        for t, tier in enumerate(said.tiers):
-            members = (made.row_tiers() == t).nonzero().flatten()
-            for chunk in members.split(CHUNK) if sizes[t] and len(members) else ():
-                stored = made._stored(t, made._locate(chunk)[1])
-                tier.codec.check(stored, len(chunk), tier.dimension, f"format {kind}: tier {t}")
-        return made
+        return cls(schema, fields, width, said.tiers, rows, index)
 
 
 def tier_sizes(tiers: Sequence[TierSettings]) -> list[int]:

@@ -103,7 +103,8 @@ def test_each_row_is_served_once_as_it_was_trained(by: str, dtype: str) -> None:
 
     torch.testing.assert_close(served, hot.read(ids.flatten()).view(30, 2, WIDTH), rtol=0, atol=0)
     row = RowCodec(dtype=dtype).row_bytes(WIDTH)
-    assert packed.nbytes == 33 * row + 7 * 4 * WIDTH + 12
+    # The index: 8 bytes for the tiers of 64 rows, two ranks of 2, two of 8.
+    assert packed.nbytes == 33 * row + 7 * 4 * WIDTH + 28
 
 
 def test_the_hottest_rows_are_the_most_frequent() -> None:

@@ -127,6 +127,21 @@ def test_threads_give_the_same(kind: str) -> None:
         torch.set_num_threads(before)
 
 
+def test_large_batches_give_the_same(kind: str) -> None:
+    """Outputs of 16 MiB and more are written past the cache."""
+    if kernels.compiled is None:
+        pytest.skip("the compiled kernels were not built")
+    ids, best = random_ids(22_000), kernels.compiled.in_use()
+    for name, packed, _ in examples(kind, SCHEMA, FIELDS, 32):
+        layer = layer_of(packed)
+        few = torch.cat([layer.lookup(part) for part in ids.split(1000)])
+        assert few.nbytes > 1 << 24
+        for kernel in kernels.compiled.available():
+            kernels.compiled.choose(kernel)
+            assert close(kind, layer.lookup(ids), few), f"{name}, {kernel}"
+        kernels.compiled.choose(best)
+
+
 def test_bytes_are_those_of_the_file(kind: str, tmp_path: Path) -> None:
     for number, (name, packed, _) in enumerate(examples(kind, SCHEMA, FIELDS, 17)):
         folder = tmp_path / str(number)

@@ -18,7 +18,7 @@ from sharkbench.formats.index import Digit, Hash
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.formats.sparse import Sparse, sparse_bytes
-from sharkbench.formats.tier_index import TierIndex, num_planes, popcount
+from sharkbench.formats.tier_index import SPAN, TierIndex, index_nbytes, popcount
 
 
 @settings(max_examples=25, deadline=None)
@@ -125,16 +125,29 @@ def test_hashes_spread_evenly() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 8), st.integers(1, 300), st.integers(0, 99))
-def test_rows_of_unequal_size_lie_one_after_the_other(tiers: int, rows: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    tier, sizes = rng.integers(0, tiers, rows), rng.integers(0, 50, tiers)
-    index = TierIndex.of(torch.from_numpy(tier), sizes.tolist())
-    found, address = index.locate(torch.arange(rows))
+@given(st.integers(2, 8), st.integers(1, 1000), st.integers(0, 99))
+def test_ranks_count_the_rows_of_a_tier(tiers: int, rows: int, seed: int) -> None:
+    tier = np.random.default_rng(seed).integers(0, tiers, rows)
+    index = TierIndex.of(torch.from_numpy(tier), tiers)
+    found, rank = index.locate(torch.arange(rows))
     assert found.tolist() == tier.tolist()
-    assert address.tolist() == [0, *np.cumsum(sizes[tier])[:-1].tolist()]
-    assert index.total(rows) == sizes[tier].sum()
-    assert index.planes.shape == (-(-rows // 64), num_planes(tiers))
+    assert rank.tolist() == [int((tier[:i] == t).sum()) for i, t in enumerate(tier)]
+    assert index.counts(rows) == np.bincount(tier, minlength=tiers).tolist()
+    assert sum(part.nbytes for part in index.arrays) == index_nbytes(rows, tiers)
+
+
+@pytest.mark.parametrize("tier", [0, 1, 2])
+def test_ranks_go_on_where_sixteen_bits_end(tier: int) -> None:
+    """Spans of 65,536 rows, nearly all of one tier: ranks within one reach to the last of the 16 bits."""
+    rows = 2 * SPAN + 200
+    tiers = torch.full((rows,), tier)
+    tiers[::70_000] = (tier + 1) % 3
+    index = TierIndex.of(tiers, 3)
+    for t in range(3):
+        members = (tiers == t).nonzero().flatten()
+        found, rank = index.locate(members)
+        assert (found == t).all()
+        assert torch.equal(rank, torch.arange(len(members)))
 
 
 @given(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=1, max_size=9))

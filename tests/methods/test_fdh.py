@@ -87,7 +87,8 @@ def test_bytes_are_rows_hash_constants_and_who_is_frequent() -> None:
     table = table_of(schema, 0.3, 4)
     rows = sum(table.sizes) + len(table.tables[0]) - table.sizes[0]
     blocks = -(-1500 // 64)
-    assert table.pack().nbytes == 4 * 4 * rows + 2 * 2 * 16 + blocks * (8 + 4)
+    # Of a block: who is frequent in 64 rows, and two ranks; two more in all, as there are fewer than 65,536 rows.
+    assert table.pack().nbytes == 4 * 4 * rows + 2 * 2 * 16 + blocks * (8 + 4) + 16
 
 
 def test_both_kinds_of_rows_start_with_the_full_tables_deviation() -> None:

@@ -5,14 +5,15 @@
 
 #include "decode.h"
 
-#include "composed.h"
+#include "tiered.h" /* its index is read by the next two */
+
+#include "composed.h" /* combines as the next ones do */
+
+#include "codebooks.h"
+#include "projected.h"
 #include "rows.h"
 #include "shared_array.h"
 #include "sparse.h"
-#include "tiered.h"
-
-#include "codebooks.h" /* reads tiers as tiered.h does */
-#include "projected.h"
 #include "tensor_train.h"
 
 const KernelSet SET = {SET_NAME,

@@ -1,8 +1,8 @@
 /* Codes that name codewords. Own words:
  *
- *   0 codes   1 number of tiers   2 planes   3 number of planes   4 bases   5 bytes of a base (as in tiered.h)
- *   6 parts   7 whether codewords are added   8 codewords per field, 0 if all fields share   9-13 codec (no row bytes)
- *   14-21 bits of a code, per tier   22 pointer to int64 [parts][3]: codebook, width, row bytes
+ *   0 number of tiers   1 planes   2 ranks   3 firsts (as in tiered.h)
+ *   4 parts   5 whether codewords are added   6 codewords per field, 0 if all fields share   7-11 codec (no row bytes)
+ *   12-19 bits of a code, per tier   20-27 codes, per tier   28 pointer to int64 [parts][3]: codebook, width, row bytes
  */
 
 typedef struct {
@@ -56,9 +56,8 @@ INLINE void any_row(const uint8_t *codes, int64_t bits, int64_t parts, const Par
 
 /* What the steps know of a lookup of codes. */
 typedef struct {
-    const uint8_t *codes;
+    const int64_t *codes, *bits, *field; /* per tier: where its codes are, bits of a code */
     TierIndex index;
-    const int64_t *field, *bits;
     const Part *parts;
     int64_t count, add, codewords, equal, width;
     Codec codec;
@@ -72,12 +71,12 @@ INLINE void codes_find(const void *what, Spots *spots) {
 
 INLINE void codes_fetch(const void *what, Spots *spots, int i) {
     const Codebooks *books = what;
-    int64_t address;
-    const int64_t tier = find(&books->index, spots->row[i], &address);
+    int64_t rank;
+    const int64_t tier = find(&books->index, spots->row[i], &rank), size = (books->count * books->bits[tier] + 7) >> 3;
     spots->place[i] = tier;
-    spots->source[i] = books->codes + address;
-    prefetch_row(spots->source[i], books->index.sizes[tier]);
-    prefetch_target(spots->target[i], books->width);
+    spots->source[i] = (const uint8_t *)books->codes[tier] + rank * size;
+    prefetch_row(spots->source[i], size);
+    prefetch_target(spots, i, books->width);
 }
 
 INLINE void codes_serve(const void *what, Spots *spots, int i) {
@@ -99,13 +98,11 @@ INLINE void codes_serve(const void *what, Spots *spots, int i) {
 static int codebooks_kernel(const Job *job, int64_t begin, int64_t end) {
     const int64_t *program = job->program, *own = program + FIRST_OWN_WORD, width = program[WIDTH];
     const int64_t *field = (const int64_t *)program[COLUMN_TABLE] + FIELD * program[COLUMNS];
-    const Part *parts = (const Part *)own[22];
+    const Part *parts = (const Part *)own[28];
     float scratch[width];
-    Codebooks books = {(const uint8_t *)own[0], read_index(own + 2), field, own + 14, parts, own[6], own[7], own[8], 0, width,
-                       read_codec(own + 9), scratch};
+    Codebooks books = {own + 20, own + 12, field, read_index(own[0], own + 1), parts, own[4], own[5], own[6], 0, width,
+                       read_codec(own + 7), scratch};
     books.equal = books.codec.dtype == FP32 && !books.add;
     for (int64_t j = 1; j < books.count; j++) books.equal &= parts[j].width == parts[0].width;
-    for (int64_t t = 0; t < own[1]; t++) books.index.sizes[t] = (books.count * books.bits[t] + 7) >> 3;
-    weigh(&books.index);
-    return pipeline(job, begin, end, &books, codes_find, codes_fetch, codes_serve);
+    return pipeline(job, begin, end, width, &books, codes_find, 0, codes_fetch, codes_serve);
 }

@@ -1,7 +1,7 @@
 /* Small tables read at index functions of the id, and combined. Own words: parts, codec, head, head index, then parts.
  *
- *   0 number of parts   1-5 codec (row bytes unused)   6 head rows, or 0   7 planes and 8 bases of the head's index
- *   9 bytes of a base (4 or 8)   10 row bytes of the head
+ *   0 number of parts   1-5 codec (row bytes unused)   6 head rows, or 0   7 planes, 8 ranks and 9 firsts of the
+ *   head's index (as in tiered.h)   10 row bytes of the head
  *   then per part: table, width, row bytes, operation (0 add, 1 mult, 2 concat), pointer to Function [fields]
  *   then per part: pointer to the same numbers as int64 [FUNCTION_WORDS][C + LANES_OF_IDS], an array per number over the
  *   columns and, from the first column on, over as many again as to find those of neighbouring ids side by side
@@ -23,6 +23,7 @@ typedef struct {
     int count, narrow, head;
     const float *nothing; /* [2][width]: what changes nothing when added, when multiplied */
     Codec codec;
+    TierIndex index;
     float *scratch;
 } Composition;
 
@@ -75,12 +76,10 @@ INLINE void apply(const Composition *all, int64_t part, const Spots *spots, int6
 }
 #endif
 
-/* Whether the row is in the set and, if so, its rank: TierIndex with sizes (0, 1). */
-INLINE int64_t rank_of(const int64_t *own, int64_t row) {
-    const uint64_t word = ((const uint64_t *)own[7])[row >> 6], bit = (uint64_t)1 << (row & 63);
-    const int64_t before = own[9] == 4 ? ((const int32_t *)own[8])[row >> 6] : ((const int64_t *)own[8])[row >> 6];
-    const int64_t rank = before + __builtin_popcountll(word & (bit - 1));
-    return word & bit ? rank : -1;
+/* The rank of a row that has one of its own, -1 for all others. */
+INLINE int64_t rank_of(const TierIndex *index, int64_t row) {
+    int64_t rank;
+    return find(index, row, &rank) ? rank : -1;
 }
 
 /* out = left op right, element by element; right may be one number for all (`one`). */
@@ -99,7 +98,8 @@ INLINE void combine(const float *left, const float *right, int one, float *out, 
 INLINE Composition composition_of(const int64_t *program, int64_t *places) {
     const int64_t *own = program + FIRST_OWN_WORD, *parts = program + FIRST_PART, columns = program[COLUMNS];
     const Composition all = {own, parts, parts + own[0] * PART_WORDS, (const int64_t *)program[COLUMN_TABLE] + FIELD * columns,
-                             columns, program[WIDTH], places, (int)own[0], 0, own[6] != 0, 0, read_codec(own + 1), 0};
+                             columns, program[WIDTH], places, (int)own[0], 0, own[6] != 0, 0, read_codec(own + 1),
+                             read_index(2, own + 7), 0};
     return all;
 }
 
@@ -111,10 +111,7 @@ INLINE void composed_find(const void *what, Spots *spots) {
     const Composition *all = what;
     for (int64_t j = 0; j < all->count; j++)
         apply(all, j, spots, places_of(all, spots, j));
-    for (int i = 0; all->head && i < spots->count; i++) {
-        prefetch((const int64_t *)all->own[7] + (spots->row[i] >> 6));
-        prefetch((const char *)all->own[8] + (spots->row[i] >> 6) * all->own[9]);
-    }
+    for (int i = 0; all->head && i < spots->count; i++) prefetch_index(&all->index, spots->row[i]);
 }
 
 /* One to three fp32 parts, added or multiplied; the others are as wide as the first, or single numbers all of them
@@ -126,7 +123,7 @@ INLINE void composed_find(const void *what, Spots *spots) {
  */
 INLINE void floats_fetch(const void *what, Spots *spots, int i) {
     const Composition *all = what;
-    const int64_t rank = all->head ? rank_of(all->own, spots->row[i]) : -1;
+    const int64_t rank = all->head ? rank_of(&all->index, spots->row[i]) : -1;
     for (int64_t j = 0; j < all->count; j++) {
         const int64_t *part = all->parts + j * PART_WORDS, width = j && all->narrow ? 1 : all->width;
         int64_t *place = places_of(all, spots, j) + i;
@@ -138,7 +135,7 @@ INLINE void floats_fetch(const void *what, Spots *spots, int i) {
         *place = (int64_t)source;
         prefetch_row((const uint8_t *)source, 4 * width);
     }
-    prefetch_target(spots->target[i], all->width);
+    prefetch_target(spots, i, all->width);
 }
 
 INLINE void floats_serve(const void *what, Spots *spots, int i) {
@@ -160,7 +157,7 @@ INLINE int composed_floats(const Job *job, int64_t begin, int64_t end, int64_t w
     for (int64_t k = 0; head && k < width; k++) nothing[0][k] = -0.0f, nothing[1][k] = 1.0f;
     Composition all = composition_of(program, places);
     all.width = width, all.count = count, all.narrow = narrow, all.head = head, all.nothing = nothing[0];
-    return pipeline(job, begin, end, &all, composed_find, floats_fetch, floats_serve);
+    return pipeline(job, begin, end, width, &all, composed_find, 0, floats_fetch, floats_serve);
 }
 
 #define COMPOSED_FLOATS(PARTS_, NARROW_, HEAD_)                                                   \
@@ -173,7 +170,7 @@ INLINE int composed_floats(const Job *job, int64_t begin, int64_t end, int64_t w
 /* Any parts of any codec; a chosen id has its row as the source, the others have none. */
 INLINE void composed_fetch(const void *what, Spots *spots, int i) {
     const Composition *all = what;
-    const int64_t rank = all->head ? rank_of(all->own, spots->row[i]) : -1;
+    const int64_t rank = all->head ? rank_of(&all->index, spots->row[i]) : -1;
     spots->source[i] = rank < 0 ? 0 : (const uint8_t *)all->own[6] + rank * all->own[10];
     if (rank >= 0) prefetch_row(spots->source[i], all->own[10]);
     for (int64_t j = 0; rank < 0 && j < all->count; j++) {
@@ -182,7 +179,7 @@ INLINE void composed_fetch(const void *what, Spots *spots, int i) {
         *place = part[0] + *place * part[2];
         prefetch_row((const uint8_t *)*place, part[2]);
     }
-    prefetch_target(spots->target[i], all->width);
+    prefetch_target(spots, i, all->width);
 }
 
 INLINE void composed_serve(const void *what, Spots *spots, int i) {
@@ -226,5 +223,5 @@ static int composed_kernel(const Job *job, int64_t begin, int64_t end) {
     float scratch[width];
     Composition all = composition_of(program, places);
     all.scratch = scratch;
-    return pipeline(job, begin, end, &all, composed_find, composed_fetch, composed_serve);
+    return pipeline(job, begin, end, width, &all, composed_find, 0, composed_fetch, composed_serve);
 }

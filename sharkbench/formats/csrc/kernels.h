@@ -21,6 +21,7 @@ typedef struct {
     int64_t id_stride;
     float *out;
     int64_t out_stride;
+    int large; /* the output is too large for the cache, and its vectors may begin at whole cache lines */
 } Job;
 
 /* Serves samples begin to end. Returns 1 if an id was outside its field; such an id read the field's first row. */

@@ -33,7 +33,7 @@ INLINE void projected_fetch(const void *what, Spots *spots, int i) {
     const Group *group = all->groups + all->field[spots->column[i]];
     spots->source[i] = (const uint8_t *)group->rows + (group->first + spots->local[i]) * group->codec.row_bytes;
     prefetch_row(spots->source[i], group->codec.row_bytes);
-    prefetch_target(spots->target[i], all->width);
+    prefetch_target(spots, i, all->width);
 }
 
 INLINE void projected_serve(const void *what, Spots *spots, int i) {
@@ -56,7 +56,7 @@ INLINE int projected_loop(const Job *job, int64_t begin, int64_t end, int64_t wi
     float scratch[own[1]];
     const Projection all = {(const Group *)own[0], (const int64_t *)program[COLUMN_TABLE] + FIELD * program[COLUMNS], width,
                             scratch};
-    return pipeline(job, begin, end, &all, 0, projected_fetch, projected_serve);
+    return pipeline(job, begin, end, width, &all, 0, 0, projected_fetch, projected_serve);
 }
 
 static int projected_kernel(const Job *job, int64_t begin, int64_t end) {

@@ -52,7 +52,7 @@ INLINE void csr_fetch(const void *what, Spots *spots, int i) {
     spots->local[i] = read_count(rows->ends, rows->end_bytes, row);
     prefetch(rows->values + first * rows->value_bytes);
     prefetch(rows->columns + first * rows->column_bytes);
-    prefetch_target(spots->target[i], rows->width);
+    prefetch_target(spots, i, rows->width);
 }
 
 INLINE void csr_serve(const void *what, Spots *spots, int i) {
@@ -71,7 +71,7 @@ INLINE int csr_loop(const Job *job, int64_t begin, int64_t end, int64_t width, i
     const int64_t *own = job->program + FIRST_OWN_WORD;
     const SparseRows rows = {(const uint8_t *)own[0], dtype, dtype == FP32 ? 4 : 2, width, (const void *)own[2], own[3],
                              (const uint8_t *)own[4], own[5], 0, 0, 0, 0};
-    return pipeline(job, begin, end, &rows, csr_find, csr_fetch, csr_serve);
+    return pipeline(job, begin, end, width, &rows, csr_find, 0, csr_fetch, csr_serve);
 }
 
 /* 64 bits of the mask from bit `at` on; those beyond its end are zero. */
@@ -118,7 +118,7 @@ INLINE void bitmap_fetch(const void *what, Spots *spots, int i) {
     at += __builtin_popcountll(rows->mask[word] & (((uint64_t)1 << (bit & 63)) - 1));
     spots->place[i] = at;
     prefetch(rows->values + at * rows->value_bytes);
-    prefetch_target(spots->target[i], rows->width);
+    prefetch_target(spots, i, rows->width);
 }
 
 INLINE void bitmap_serve(const void *what, Spots *spots, int i) {
@@ -136,7 +136,7 @@ INLINE int bitmap_loop(const Job *job, int64_t begin, int64_t end, int64_t width
     const int64_t *own = job->program + FIRST_OWN_WORD;
     const SparseRows rows = {(const uint8_t *)own[0], dtype, dtype == FP32 ? 4 : 2, width, 0, 0, 0, 0,
                              (const uint64_t *)own[2], own[3], (const void *)own[4], own[5]};
-    return pipeline(job, begin, end, &rows, bitmap_find, bitmap_fetch, bitmap_serve);
+    return pipeline(job, begin, end, width, &rows, bitmap_find, 0, bitmap_fetch, bitmap_serve);
 }
 
 #define SPARSE(LOOP, WIDTH_)                                          \

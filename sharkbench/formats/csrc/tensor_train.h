@@ -27,7 +27,7 @@ INLINE void train_fetch(const void *what, Spots *spots, int i) {
         train->factors[spots->slot][i][k] = factor;
         prefetch_row((const uint8_t *)factor, 4 * size < 512 ? 4 * size : 512);
     }
-    prefetch_target(spots->target[i], train->width);
+    prefetch_target(spots, i, train->width);
 }
 
 INLINE void train_serve(const void *what, Spots *spots, int i) {
@@ -55,5 +55,5 @@ static int tensor_train_kernel(const Job *job, int64_t begin, int64_t end) {
     float scratch[2][own[1]];
     const float *factors[SLOTS][GROUP][MOST_CORES];
     const Train train = {program + FIRST_CORE, own[0], program[WIDTH], {scratch[0], scratch[1]}, factors};
-    return pipeline(job, begin, end, &train, 0, train_fetch, train_serve);
+    return pipeline(job, begin, end, train.width, &train, 0, 0, train_fetch, train_serve);
 }

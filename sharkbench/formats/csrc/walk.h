@@ -14,7 +14,7 @@ enum { GROUP = 32, LANES_OF_IDS = 8 };
 
 /* A group of ids, an array per property. Whole registers are stored, over the end of the group, hence the room. */
 typedef struct {
-    int count, slot; /* slot: place in the ring of the pipeline */
+    int count, slot, streamed; /* slot: place in the ring of the pipeline; streamed: vectors are written past the cache */
     int64_t local[GROUP + LANES_OF_IDS]; /* id within its field */
     int64_t row[GROUP + LANES_OF_IDS];   /* row among those of all fields */
     int64_t column[GROUP + LANES_OF_IDS];
@@ -133,29 +133,70 @@ INLINE void prefetch_row(const uint8_t *row, int64_t bytes) {
 }
 
 /* The place that a vector goes to, asked for ahead like the row that it comes from: else its store would wait. */
-INLINE void prefetch_target(const float *target, int64_t width) { prefetch_row((const uint8_t *)target, 4 * width); }
+INLINE void prefetch_target(const Spots *spots, int i, int64_t width) {
+    if (!spots->streamed) prefetch_row((const uint8_t *)spots->target[i], 4 * width);
+}
 
 /* A step of a kernel: for a whole group, or for one id of it. `what` is the kernel's own. */
 typedef void (*GroupStep)(const void *what, Spots *spots);
 typedef void (*Step)(const void *what, Spots *spots, int i);
 
-enum { SLOTS = 3 };
+enum { SLOTS = 3, STAGES = 4 };
 
-/* Takes every id through three steps, a group apart each: find says where to look in an index and asks for it, fetch
- * says where the row is and asks for it, serve decodes it. So memory is always busy with what comes next.
- * Returns whether an id was outside its field. */
-INLINE int pipeline(const Job *job, int64_t begin, int64_t end, const void *what, GroupStep find, Step fetch, Step serve) {
+/* Vectors on their way past the cache. Each is made in a stage, as kernels make them in pieces, and moved from there as
+ * whole lines; a few later, when all its pieces have arrived. */
+typedef struct {
+    float *stages, *targets[STAGES];
+    int turn;
+} Stream;
+
+INLINE void drain(Stream *stream, int64_t width) {
+    float *stage = stream->stages + stream->turn * width, *to = stream->targets[stream->turn];
+    if (!to) return;
+#if ISA == 3
+    for (int64_t k = 0; k < width; k += 16) _mm512_stream_ps(to + k, _mm512_load_ps(stage + k));
+#elif ISA == 2
+    for (int64_t k = 0; k < width; k += 8) _mm256_stream_ps(to + k, _mm256_load_ps(stage + k));
+#else
+    memcpy(to, stage, 4 * width);
+#endif
+    stream->targets[stream->turn] = 0;
+}
+
+/* Where the vector that goes to `target` is made. */
+INLINE float *staged(Stream *stream, float *target, int64_t width) {
+    stream->turn = (stream->turn + 1) % STAGES;
+    drain(stream, width);
+    stream->targets[stream->turn] = target;
+    return stream->stages + stream->turn * width;
+}
+
+/* Takes every id through four steps. Find says where to look in an index and asks for it; a group later, locate reads
+ * there (both may be none), fetch says where the row is and asks for it; another group later, serve decodes it. So memory
+ * is always busy with what comes next. Returns whether an id was outside its field. */
+INLINE int pipeline(const Job *job, int64_t begin, int64_t end, int64_t width, const void *what, GroupStep find,
+                    GroupStep locate, Step fetch, Step serve) {
     Spots ring[SLOTS];
     Walk walk = walk_over(job, begin, end);
-    for (int slot = 0; slot < SLOTS; slot++) ring[slot].slot = slot, ring[slot].count = 0;
+    const int streams = ISA && job->large && width % 16 == 0;
+    float stages[streams ? STAGES * width : 1] __attribute__((aligned(64)));
+    Stream stream = {stages, {0}, 0};
+    for (int slot = 0; slot < SLOTS; slot++) ring[slot].slot = slot, ring[slot].count = 0, ring[slot].streamed = streams;
     for (int at = 0, busy = 1; busy; at = at + 1 == SLOTS ? 0 : at + 1) {
         Spots *fresh = ring + at, *found = ring + (at + 2) % SLOTS, *fetched = ring + (at + 1) % SLOTS;
         busy = walk_on(&walk, fresh) + found->count + fetched->count;
         if (find) find(what, fresh);
+        if (locate) locate(what, found);
         for (int i = 0; i < GROUP; i++) {
             if (i < found->count) fetch(what, found, i);
-            if (i < fetched->count) serve(what, fetched, i);
+            if (i >= fetched->count) continue;
+            if (streams) fetched->target[i] = staged(&stream, fetched->target[i], width);
+            serve(what, fetched, i);
         }
     }
+#if ISA
+    for (int turn = 0; streams && turn < STAGES; turn++) stream.turn = turn, drain(&stream, width);
+    if (streams) _mm_sfence(); /* whoever is told that the output is there will see it */
+#endif
     return walk.outside;
 }

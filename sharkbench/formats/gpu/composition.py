@@ -45,7 +45,6 @@ def constants(
         "sizes": tuple(sizes),
         "aligns": tuple(alignment(rows, [size]) for (rows, _), size in zip(parts, sizes, strict=True)),
         "headed": headed,
-        "ranks": (0, 1),
     }
 
 
@@ -59,11 +58,11 @@ def launch(
     said: dict[str, Any],
 ) -> Launch:
     """Args:
-    fields: ``functions`` ``[parts, C, 4]``, ``starts`` and ``firsts`` ``[C]``, all int64.
+    fields: ``functions`` ``[parts, C, 4]``, ``starts`` and ``first_rows`` ``[C]``, all int64.
     said: the :func:`constants`.
     """
-    # Without a head the kernel reads none of the three.
-    rows, planes, bases = (head[0], head[1].planes, head[1].bases) if head else (tables[0], places, places)
+    # Without a head the kernel reads none of the four.
+    rows, planes, ranks, firsts = (head[0], *head[1].arrays) if head else (tables[0], places, places, places)
     own: dict[str, Tensor | tuple[Tensor, ...]] = {"tables": tuple(tables), **fields}
-    own |= {"head": rows, "planes": planes, "bases": bases}
+    own |= {"head": rows, "planes": planes, "ranks": ranks, "firsts": firsts}
     return Launch.of("composed_rows", ids, places, out, own, said)

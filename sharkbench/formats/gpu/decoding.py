@@ -118,31 +118,20 @@ def popcount(words):
 
 
 @triton.jit
-def locate(planes, bases, row, there, sizes: tl.constexpr):
-    """Tiers and addresses of rows, as :meth:`TierIndex.locate` finds them; ``sizes`` has at most eight tiers."""
-    count: tl.constexpr = 1 if len(sizes) <= 2 else (2 if len(sizes) <= 4 else 3)
+def locate(planes, ranks, firsts, row, there, tiers: tl.constexpr):
+    """Tiers and ranks of rows, as :meth:`TierIndex.locate` finds them; ``tiers``: 2 to 8."""
+    count: tl.constexpr = 1 if tiers <= 2 else (2 if tiers <= 4 else 3)
     block, bit = row >> 6, row & 63
-    before = (tl.full(bit.shape, 1, tl.int64) << bit) - 1
-    word = planes + block * count
-    low = tl.load(word, there, other=0)
-    tier = (low >> bit) & 1
-    middle, high = low, low
-    if count > 1:
-        middle = tl.load(word + 1, there, other=0)
-        tier |= ((middle >> bit) & 1) << 1
-    if count > 2:
-        high = tl.load(word + 2, there, other=0)
-        tier |= ((high >> bit) & 1) << 2
-    address = tl.load(bases + block, there, other=0).to(tl.int64)
-    for t in tl.static_range(len(sizes)):
-        if sizes[t] > 0:
-            members = before & (low if t & 1 else ~low)
-            if count > 1:
-                members &= middle if t & 2 else ~middle
-            if count > 2:
-                members &= high if t & 4 else ~high
-            address += popcount(members) * sizes[t]
-    return tier.to(tl.int32), address
+    members = (tl.full(bit.shape, 1, tl.int64) << bit) - 1
+    tier = tl.zeros(bit.shape, tl.int32)
+    for p in tl.static_range(count):
+        word = tl.load(planes + block * count + p, there, other=0)
+        own = (word >> bit) & 1
+        members &= ~(word ^ -own)
+        tier |= own.to(tl.int32) << p
+    rank = tl.load(firsts + (row >> 16) * tiers + tier, there, other=0)
+    rank += tl.load(ranks + block * tiers + tier, there, other=0).to(tl.int64) & 0xFFFF
+    return tier, rank + popcount(members)
 
 
 @triton.jit

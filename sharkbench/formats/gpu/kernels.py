@@ -34,31 +34,32 @@ def stored_rows(
 
 @triton.jit(do_not_specialize=["count"])
 def tiered_rows(
-    ids, sample_stride, column_stride, places, count, out, rows, shifts, planes, bases,
-    sizes: tl.constexpr, kept: tl.constexpr, codecs: tl.constexpr, align: tl.constexpr,
+    ids, sample_stride, column_stride, places, count, out, tables, shifts, planes, ranks, firsts,
+    sizes: tl.constexpr, kept: tl.constexpr, codecs: tl.constexpr, aligns: tl.constexpr,
     columns: tl.constexpr, out_strides: tl.constexpr, width: tl.constexpr, block: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
-    """Row ``id - shifts[column]``, where the index says that it lies, of ``sizes[t]`` bytes in tier ``t``."""
+    """Row ``id - shifts[column]``, in the table of the tier that the index says, of ``sizes[t]`` bytes in tier ``t``."""
     there, sample, column, place, row_id = asked(ids, sample_stride, column_stride, places, count, columns, block)
     row = row_id - tl.load(shifts + column, there, other=0)
     if len(sizes) > 1:
-        tier, address = locate(planes, bases, row, there, sizes)
+        tier, rank = locate(planes, ranks, firsts, row, there, len(sizes))
     else:
-        tier, address = tl.zeros([block], tl.int32), row * sizes[0]
+        tier, rank = tl.zeros([block], tl.int32), row
     values = tl.zeros([block, tile], tl.float32)
     for t in tl.static_range(len(sizes)):
         if sizes[t] > 0:
             own = there & (tier == t)
-            got = decode(rows, address, own, tl.program_id(1) * tile, codecs, t, kept[t], align, tile)
+            rows = tables[t].to(tl.pointer_type(tl.uint8))
+            got = decode(rows, rank * sizes[t], own, tl.program_id(1) * tile, codecs, t, kept[t], aligns[t], tile)
             values = tl.where(own[:, None], got, values)
     store(out, sample, place, there, values, out_strides, width, tile)
 
 
 @triton.jit(do_not_specialize=["count"])
 def composed_rows(
-    ids, sample_stride, column_stride, places, count, out, tables, functions, starts, firsts, head, planes, bases,
+    ids, sample_stride, column_stride, places, count, out, tables, functions, starts, first_rows, head, planes, ranks, firsts,
     operations: tl.constexpr, widths: tl.constexpr, begins: tl.constexpr, hashed: tl.constexpr, codecs: tl.constexpr,
-    sizes: tl.constexpr, aligns: tl.constexpr, headed: tl.constexpr, ranks: tl.constexpr,
+    sizes: tl.constexpr, aligns: tl.constexpr, headed: tl.constexpr,
     columns: tl.constexpr, out_strides: tl.constexpr, width: tl.constexpr, block: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """A row of each of ``tables``, combined from left to right; chosen ids have a row of their own in ``head``.
@@ -87,7 +88,8 @@ def composed_rows(
         else:
             values = got
     if headed:
-        chosen, rank = locate(planes, bases, local + tl.load(firsts + column, there, other=0), there, ranks)
+        row = local + tl.load(first_rows + column, there, other=0)
+        chosen, rank = locate(planes, ranks, firsts, row, there, 2)
         last: tl.constexpr = len(widths)
         own, rows, first = there & (chosen == 1), head.to(tl.pointer_type(tl.uint8)), tl.program_id(1) * tile
         got = decode(rows, rank * sizes[last], own, first, codecs, last, width, aligns[last], tile)
