@@ -28,10 +28,11 @@ class MEmCom(Method):
 
     This project's own choices: rows start as those of the hashing trick, all :math:`v = 1` and :math:`w = 0`; what is
     trained and decayed is :math:`v - 1`, so that decay makes ids share more where around zero it would drive all rows
-    into a saddle; :math:`v` learns faster than the rows (``multiplier_rate``), as a step that is large for a row that
-    starts near zero is small for a factor of one; first-order weights are multiplied like the rest of the row; one
-    fraction :math:`r` for all fields, :math:`m_f = \max(1, \lfloor r n_f \rfloor)`, as large as the budget allows; a
-    field keeps a row per id where that takes no more bytes, or where it is small (``threshold``).
+    into a saddle, and a hundred times less than rows; :math:`v` learns faster than the rows (``multiplier_rate``), as a
+    step that is large for a row that starts near zero is small for a factor of one; first-order weights are multiplied
+    like the rest of the row; one fraction :math:`r` for all fields, :math:`m_f = \max(1, \lfloor r n_f \rfloor)`, as
+    large as the budget allows; a field keeps a row per id where that takes no more bytes, or where it is small
+    (``threshold``).
     """
 
     name: Literal["memcom"] = "memcom"
@@ -50,6 +51,7 @@ class MEmCom(Method):
     year: ClassVar[int] = 2022
     family: ClassVar[Family] = "hashing"
     saves_training_memory: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     @property
     def budgeted(self) -> bool:

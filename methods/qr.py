@@ -29,7 +29,8 @@ class QR(Method):
     larger remainder table is taken: with ids ordered by falling frequency, the most frequent ones then share no
     remainder. The *composed* rows start zero-mean with the full table's standard deviation (the authors' code starts
     with positive ones, which costs accuracy in models of the factorization-machine kind); with ``mult`` the quotient's
-    factors start around one and are decayed towards one, not towards the saddle at zero.
+    factors start around one and are decayed towards one, not towards the saddle at zero, and a hundred times less than
+    rows.
     A field keeps a row per id where that takes no more bytes, or where it is small (``threshold``).
     """
 
@@ -47,6 +48,7 @@ class QR(Method):
     year: ClassVar[int] = 2020
     family: ClassVar[Family] = "hashing"
     saves_training_memory: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     @property
     def budgeted(self) -> bool:

@@ -46,7 +46,8 @@ class EmbeddingLayer(nn.Module):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What the optimizer updates, by rule: ``params``, and what departs from the recipe's rule for embeddings.
 
-        Each group may state ``lr_factor`` (times the embedding learning rate) and ``l2`` (in place of the recipe's).
+        Each group may state ``lr_factor`` (times the embedding learning rate), and ``l2`` (in place of the recipe's) or
+        ``l2_factor`` (times it).
         """
         return [{"params": list(self.parameters())}]
 

@@ -48,7 +48,8 @@ class ComposedTable(WithWholeFields):
 
     With mult, the factors after the first are kept as ``1 + table``, tables starting from N(0, 1/4). A product of
     factors around zero has a saddle there that weight decay drives all rows into; around one, decay only makes them
-    share more. This is this project's own form; the packed factors are the products' plain ones.
+    share more, and is weaker by :data:`FACTOR_DECAY`. This is this project's own form; the packed factors are the
+    products' plain ones.
 
     With ``own``, chosen rows of composed fields are not composed: they follow those of ``tables.0``, and the other
     tables end in a row of zeros that is never trained, which add and the factor ``1 + 0`` leave them alone by.
@@ -143,10 +144,13 @@ class ComposedTable(WithWholeFields):
         return [*self.tables, *super().row_tables()]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        apart = [(p.lr_factor, table) for p, table in zip(self.parts, self.tables, strict=True) if p.lr_factor != 1]
-        others = {id(table) for _, table in apart}
-        rest = [p for p in self.parameters() if id(p) not in others]
-        return [{"params": rest}, *({"params": [table], "lr_factor": factor} for factor, table in apart)]
+        groups: list[dict[str, Any]] = [
+            {"params": [table], "lr_factor": part.lr_factor, "l2_factor": FACTOR_DECAY if multiplies else 1.0}
+            for j, (part, table) in enumerate(zip(self.parts, self.tables, strict=True))
+            if (multiplies := j > 0 and part.operation == "mult") or part.lr_factor != 1
+        ]
+        apart = {id(group["params"][0]) for group in groups}
+        return [{"params": [p for p in self.parameters() if id(p) not in apart]}, *groups]
 
     def pack_made(self) -> Composed:
         stored = [table.detach()[:n] for n, table in zip(self.sizes, self.tables, strict=True)]
@@ -177,6 +181,10 @@ def part_widths(width: int, parts: int, combine: Operation) -> list[int]:
 
 FACTOR_STD = 0.5
 """Spread around one at which the factors of a product start."""
+FACTOR_DECAY = 0.01
+"""Weight decay of factors, times that of rows: decay of a composed row reaches its factor through the square of the row
+that it multiplies, and trained numbers are around a tenth. Decayed like rows, factors stay at one: ids share rows as in
+the hashing trick."""
 
 
 def factor_stds(init_std: float, parts: int, combine: Operation) -> list[float]:

@@ -247,7 +247,7 @@ class FieldSteps(SteppedRows):
         books = (words * self.step[:, None]).view(-1, 1)
         made = Codebooks.pack(schema, fields, torch.zeros(0, count), [books.cpu()], shared=True, per_field=True)
         # Both pack codes little end first: what was trained is what is served.
-        codes = Codebooks(schema, fields, made.settings, self.table.flatten().clone(), made.books, None)
+        codes = Codebooks(schema, fields, made.settings, [self.table.clone()], made.books, None)
         if not self.tail:
             return codes
         return SideBySide.pack([codes, Dense.pack(schema, fields, self.tails.clone(), "fp16")])

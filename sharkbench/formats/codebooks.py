@@ -44,8 +44,8 @@ class Codebooks(Format):
     Rows may be in tiers that use only the first codewords, with fewer bits per code. The codes of a row are packed
     little end first into whole bytes.
 
-    Shapes: ``codes{t}`` ``[rows of tier t, bytes]`` uint8; ``codebook{j}`` ``[K, ...]`` rows as ``codec`` stores them, or
-    ``[fields * K, ...]`` with a codebook per field; ``index.*`` as in :class:`TierIndex`, with more than one tier.
+    Shapes: ``codes{t}`` ``[rows of tier t, bytes]`` uint8; ``codebook{j}`` ``[K, ...]`` rows as ``codec`` stores them,
+    or ``[fields * K, ...]`` with a codebook per field; ``index.*`` as in :class:`TierIndex`, with more than one tier.
     """
 
     kind = "codebooks"
@@ -120,8 +120,10 @@ class Codebooks(Format):
         packed = []
         for t, (size, width) in enumerate(zip(code_bytes(settings), bits, strict=True)):
             own = codes[(tier == t).nonzero().flatten()]
-            parts = [_pack_codes(chunk, width) for chunk in own.split(CHUNK)] if len(own) else []
-            packed.append(torch.cat(parts) if parts else torch.zeros(0, size, dtype=torch.uint8))
+            stored = torch.empty(len(own), size, dtype=torch.uint8)
+            for start in range(0, len(own), CHUNK):
+                stored[start : start + CHUNK] = _pack_codes(own[start : start + CHUNK], width)
+            packed.append(stored)
         index = TierIndex.of(tier, len(bits)) if len(bits) > 1 else None
         return cls(schema, fields, settings, packed, [codec.encode(book) for book in codebooks], index)
 

@@ -39,8 +39,9 @@ class Tiered(Format):
     finds them costs 1.5 bits a row with two tiers, 2.75 with three and 3 with four (:class:`TierIndex`), whatever rows
     are in which tier.
 
-    Shapes: ``rows{t}`` the rows of tier ``t`` as its codec stores them, ``[R_t, dimension]`` floats or ``[R_t, row_bytes]``
-    uint8, absent where the tier drops its rows; ``index.*`` as in :class:`TierIndex` (absent with a single tier).
+    Shapes: ``rows{t}`` the rows of tier ``t`` as its codec stores them, ``[R_t, dimension]`` floats or
+    ``[R_t, row_bytes]`` uint8, absent where the tier drops its rows; ``index.*`` as in :class:`TierIndex`, absent
+    with a single tier.
     """
 
     kind = "tiered"
@@ -124,6 +125,7 @@ class Tiered(Format):
         # The kernel reads no index where there is a single tier, and no rows that are dropped.
         planes, ranks, firsts = self.index.arrays if isinstance(self.index, TierIndex) else (places, places, places)
         tables = tuple(places if stored is None else stored for stored in self.rows)
+        own: dict[str, Tensor | tuple[Tensor, ...]]
         own = {"tables": tables, "shifts": self.shifts, "planes": planes, "ranks": ranks, "firsts": firsts}
         said = {
             "sizes": tuple(self.sizes),

@@ -123,7 +123,7 @@ def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
             "role": "embedding",
             "params": group["params"],
             "lr": rate * group.get("lr_factor", 1.0),
-            "l2": group.get("l2", recipe.embedding_l2),
+            "l2": group.get("l2", recipe.embedding_l2 * group.get("l2_factor", 1.0)),
         }
         for group in model.embedding.parameter_groups()
     ]

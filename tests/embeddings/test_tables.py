@@ -129,3 +129,14 @@ class TestComposedTable:
     def test_wants_functions_for_every_field(self) -> None:
         with pytest.raises(ValueError, match="2 fields"):
             ComposedTable(schema_of(10, 10), 4, [(remainder(3),)], "add", 0.1)
+
+
+def test_factors_decay_less_than_the_rows_that_they_multiply() -> None:
+    schema = schema_of(50, 30)
+    for operation in OPERATIONS:
+        table = ComposedTable(schema, 4, quotient_remainder(schema, 7, 0), operation, 0.01)
+        groups = table.parameter_groups()
+        decay = {id(p): group.get("l2_factor", 1.0) for group in groups for p in group["params"]}
+        assert len(decay) == len(list(table.parameters()))
+        assert decay[id(table.tables[0])] == 1
+        assert decay[id(table.tables[1])] == (0.01 if operation == "mult" else 1)

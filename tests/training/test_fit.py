@@ -114,15 +114,21 @@ def test_a_layers_own_groups_have_their_own_rates(dataset: PreparedDataset) -> N
         def __init__(self, *args: Any, **settings: Any) -> None:
             super().__init__(*args, **settings)
             self.threshold = torch.nn.Parameter(torch.zeros(1))
+            self.factor = torch.nn.Parameter(torch.zeros(1))
 
         def parameter_groups(self) -> list[dict[str, Any]]:
-            return [{"params": [self.weight]}, {"params": [self.threshold], "lr_factor": 3.0, "l2": 0.0}]
+            return [
+                {"params": [self.weight]},
+                {"params": [self.threshold], "lr_factor": 3.0, "l2": 0.0},
+                {"params": [self.factor], "l2_factor": 0.01},
+            ]
 
     recipe = QUICK.model_copy(update={"embedding_learning_rate": 0.1, "embedding_l2": 1e-3})
     groups = build_optimizer(make_model(dataset, recipe, Thresholds), recipe).param_groups
-    assert [(group["role"], group["lr"], group["l2"]) for group in groups[:2]] == [
+    assert [(group["role"], group["lr"], group["l2"]) for group in groups[:3]] == [
         ("embedding", 0.1, 1e-3),
         ("embedding", pytest.approx(0.3), 0.0),
+        ("embedding", 0.1, pytest.approx(1e-5)),
     ]
 
 

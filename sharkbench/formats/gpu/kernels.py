@@ -38,7 +38,7 @@ def tiered_rows(
     sizes: tl.constexpr, kept: tl.constexpr, codecs: tl.constexpr, aligns: tl.constexpr,
     columns: tl.constexpr, out_strides: tl.constexpr, width: tl.constexpr, block: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
-    """Row ``id - shifts[column]``, in the table of the tier that the index says, of ``sizes[t]`` bytes in tier ``t``."""
+    """Row ``id - shifts[column]``, in the table of its tier, where a row takes ``sizes[t]`` bytes."""
     there, sample, column, place, row_id = asked(ids, sample_stride, column_stride, places, count, columns, block)
     row = row_id - tl.load(shifts + column, there, other=0)
     if len(sizes) > 1:
@@ -57,7 +57,8 @@ def tiered_rows(
 
 @triton.jit(do_not_specialize=["count"])
 def composed_rows(
-    ids, sample_stride, column_stride, places, count, out, tables, functions, starts, first_rows, head, planes, ranks, firsts,
+    ids, sample_stride, column_stride, places, count, out,
+    tables, functions, starts, first_rows, head, planes, ranks, firsts,
     operations: tl.constexpr, widths: tl.constexpr, begins: tl.constexpr, hashed: tl.constexpr, codecs: tl.constexpr,
     sizes: tl.constexpr, aligns: tl.constexpr, headed: tl.constexpr,
     columns: tl.constexpr, out_strides: tl.constexpr, width: tl.constexpr, block: tl.constexpr, tile: tl.constexpr,
