@@ -141,7 +141,7 @@ INLINE void prefetch_target(const Spots *spots, int i, int64_t width) {
 typedef void (*GroupStep)(const void *what, Spots *spots);
 typedef void (*Step)(const void *what, Spots *spots, int i);
 
-enum { SLOTS = 3, STAGES = 4 };
+enum { SLOTS = 3, STAGES = 4, WIDEST_STREAM = 1024 }; /* stages lie on the stack */
 
 /* Vectors on their way past the cache. Each is made in a stage, as kernels make them in pieces, and moved from there as
  * whole lines; a few later, when all its pieces have arrived. */
@@ -178,7 +178,7 @@ INLINE int pipeline(const Job *job, int64_t begin, int64_t end, int64_t width, c
                     GroupStep locate, Step fetch, Step serve) {
     Spots ring[SLOTS];
     Walk walk = walk_over(job, begin, end);
-    const int streams = ISA && job->large && width % 16 == 0;
+    const int streams = ISA && job->large && width % 16 == 0 && width <= WIDEST_STREAM;
     float stages[streams ? STAGES * width : 1] __attribute__((aligned(64)));
     Stream stream = {stages, {0}, 0};
     for (int slot = 0; slot < SLOTS; slot++) ring[slot].slot = slot, ring[slot].count = 0, ring[slot].streamed = streams;
