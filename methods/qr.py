@@ -3,7 +3,7 @@ from __future__ import annotations
 from math import ceil, isqrt, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from sharkbench.method import Family, Method, largest_fraction, small_field_rows
 
@@ -29,9 +29,8 @@ class QR(Method):
     larger remainder table is taken: with ids ordered by falling frequency, the most frequent ones then share no
     remainder. The *composed* rows start zero-mean with the full table's standard deviation (the authors' code starts
     with positive ones, which costs accuracy in models of the factorization-machine kind); with ``mult`` the quotient's
-    factors start around one and are decayed towards one, not towards the saddle at zero, and a hundred times less than
-    rows.
-    A field keeps a row per id where that takes no more bytes, or where it is small (``threshold``).
+    factors start around one, are decayed towards one, not towards the saddle at zero, a hundred times less than rows,
+    and learn faster (``factor_rate``). A field keeps a row per id where that takes no more bytes, or where it is small (``threshold``).
     """
 
     name: Literal["qr"] = "qr"
@@ -42,6 +41,9 @@ class QR(Method):
     threshold: int | None = Field(default=None, ge=0)
     """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
     given."""
+    factor_rate: PositiveFloat = 10.0
+    """With ``mult``: learning rate of the quotient's factors, times that of rows (ours); a step that is large for a row
+    that starts near zero is small for a factor of one."""
 
     title: ClassVar[str] = "rows composed of a quotient's and a remainder's"
     paper: ClassVar[str] = "Shi et al., KDD 2020, arXiv:1909.02107"
@@ -66,13 +68,23 @@ class QR(Method):
         return sized.model_copy(update={"fraction": largest_fraction(nbytes, budget, what=f"qr ({self.operation})")})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.composed import ComposedTable
+        from dataclasses import replace
+
+        from sharkbench.embeddings.composed import ComposedTable, equal_parts
 
         assert self.fraction is not None
         functions = self._functions(bench.schema, self.fraction)
+        remainders, quotients = equal_parts(bench.width, 2, self.operation, bench.init_std)
+        if self.operation == "mult":
+            quotients = replace(quotients, lr_factor=self.factor_rate)
         with bench.seeded("table"):
             table = ComposedTable(
-                bench.schema, bench.width, functions, self.operation, bench.init_std, sparse=bench.recipe.sparse
+                bench.schema,
+                bench.width,
+                functions,
+                [remainders, quotients],
+                bench.init_std,
+                sparse=bench.recipe.sparse,
             )
         model = bench.model(table)
         bench.train(model)
@@ -82,6 +94,7 @@ class QR(Method):
     def search_space(cls, trial: Any) -> dict[str, Any]:
         return {
             "operation": trial.suggest_categorical("operation", ["mult", "add", "concat"]),
+            "factor_rate": trial.suggest_float("factor_rate", 1.0, 100.0, log=True),
             "threshold": trial.suggest_int("threshold", 1, 2000, log=True),
         }
 

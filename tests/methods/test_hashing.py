@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharkbench import registry
+from sharkbench.check import tiny_bench
 from sharkbench.data.schema import Field, Schema
 from sharkbench.embeddings.composed import ComposedTable
 from sharkbench.errors import Infeasible
 from sharkbench.shape import TableShape
+from sharkbench.training.optimizers import build_optimizer
 
 SIZES = st.lists(st.integers(1, 3000), min_size=1, max_size=6)
 METHODS = ["hash", {"name": "hash", "threshold": 0}] + [
@@ -101,3 +103,14 @@ def test_small_fields_stay_whole_and_large_ones_get_what_is_left() -> None:
     # 230 rows of small fields would be more than half of 300: only the smaller one stays.
     hashed = registry.parse("hash").config_for(300 * whole, TableShape(schema, width))
     assert hashed.threshold == 30  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("operation", "rate"), [("mult", 7.0), ("add", 1.0), ("concat", 1.0)])
+def test_factors_learn_at_their_own_rate_and_added_rows_do_not(operation: str, rate: float) -> None:
+    bench = tiny_bench("dcn", 0.5)
+    said = registry.parse({"name": "qr", "operation": operation, "factor_rate": 7.0})
+    model = said.config_for(bench.budget, bench.shape).compress(bench)
+    groups = build_optimizer(model, bench.recipe).param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    remainders, quotients = model.embedding.tables
+    assert rates[id(quotients)] == pytest.approx(rate * rates[id(remainders)])
