@@ -30,7 +30,8 @@ class QR(Method):
     remainder. The *composed* rows start zero-mean with the full table's standard deviation (the authors' code starts
     with positive ones, which costs accuracy in models of the factorization-machine kind); with ``mult`` the quotient's
     factors start around one, are decayed towards one, not towards the saddle at zero, a hundred times less than rows,
-    and learn faster (``factor_rate``). A field keeps a row per id where that takes no more bytes, or where it is small (``threshold``).
+    and learn faster (``factor_rate``). A field keeps a row per id where that takes no more bytes, or where it is small
+    (``threshold``).
     """
 
     name: Literal["qr"] = "qr"
