@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import claims_tables
+import comparison_tables
 
 from sharkbench import registry
 from sharkbench.leaderboard.columns import LEADERBOARD, Column
@@ -59,6 +60,9 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ),
     ("claims.md", "tiers"): claims(partial(claims_tables.differences, "f_quantization")),
     ("claims.md", "shark"): claims(partial(claims_tables.differences, "shark", "shark searched")),
+    ("comparison.md", "dcnv2"): claims(partial(comparison_tables.falls, "methods", "dcnv2")),
+    ("comparison.md", "deepfm"): claims(partial(comparison_tables.falls, "methods", "deepfm")),
+    ("comparison.md", "learning rates"): claims(partial(comparison_tables.rates, "learning_rates")),
     ("claims.md", "queries"): claims(
         partial(claims_tables.figures, model_ratio_fp32="the data's own size", large_model_ratio_fp32="10 million rows")
     ),

@@ -1,0 +1,93 @@
+"""The tables of comparison.md, from the leaderboards of the suites that run every method."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+BUDGETS = ("0.5", "0.25", "0.1", "0.05")
+FULL = "full"
+Row = dict[str, str]
+Table = tuple[list[str], list[list[str]]]
+
+
+def falls(results: str, backbone: str) -> Table:
+    """A line per method: AUC minus that of the full table in units of 0.0001, as the mean over labels, at each budget.
+
+    The best at a quarter of the bytes come first. Where a method uses less than 95% of its budget, or has none, the
+    bytes that it takes stand beside.
+    """
+    rows = [row for row in _read(results) if row["backbone"] == backbone]
+    methods = dict.fromkeys(row["method"] for row in rows if row["method"] != FULL)
+    lines: dict[str, list[str]] = {}
+    order: dict[str, float] = {}
+    for method in methods:
+        own = [row for row in rows if row["method"] == method]
+        cells = {budget: _cell([row for row in own if row["budget"] == budget]) for budget in ("", *BUDGETS)}
+        epochs = [float(row["train_epochs"]) for row in own if row["train_epochs"]]
+        lines[method] = [
+            f"`{method}`",
+            *(cells[budget] for budget in BUDGETS),
+            cells[""],
+            f"{fmean(epochs):.1f}" if epochs else "",
+            _ratio(own, "lookups_ratio_torch"),
+            _ratio(own, "large_lookups_ratio_torch"),
+        ]
+        order[method] = _order(own)
+    heads = ["", *(f"{float(b):.0%}" for b in BUDGETS), "no budget", "epochs", "lookups", "of 10 million rows"]
+    return heads, [lines[method] for method in sorted(methods, key=lambda m: -order[m])]
+
+
+def rates(results: str) -> Table:
+    """Validation AUC of each setting minus that of the full table, per backbone, in units of 0.0001."""
+    rows = _read(results, "runs.csv")
+    places = dict.fromkeys(row["backbone"] for row in rows)
+
+    def auc(method: str, backbone: str) -> float | None:
+        found = [row["valid_auc"] for row in rows if (row["method"], row["backbone"]) == (method, backbone)]
+        return fmean(map(float, found)) if all(found) and found else None
+
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in rows if row["method"] != FULL):
+        own = [(auc(method, place), auc(FULL, place)) for place in places]
+        lines.append([f"`{method}`", *("" if a is None or b is None else _units(a - b) for a, b in own)])
+    return ["", *places], lines
+
+
+def _units(difference: float) -> str:
+    units = round(difference * 1e4)
+    return f"{units:+d}".replace("-", "\N{MINUS SIGN}") if units else "0"
+
+
+def _cell(rows: Sequence[Row]) -> str:
+    falls = [float(row["auc_delta"]) for row in rows if row["auc_delta"]]
+    if not falls:
+        return "infeasible" if any(row["status"] == "infeasible" for row in rows) else ""
+    said = _units(fmean(falls))
+    ratio, budget = float(rows[0]["bytes_ratio"]), rows[0]["budget"]
+    return said if budget and ratio >= 0.95 * float(budget) else f"{said} ({ratio:.1%})"
+
+
+def _order(rows: Sequence[Row]) -> float:
+    """AUC at a quarter of the bytes, or at the next smaller size that there is."""
+    for budget in ("0.25", "", "0.1", "0.05", "0.5"):
+        falls = [float(row["auc_delta"]) for row in rows if row["budget"] == budget and row["auc_delta"]]
+        if falls:
+            return fmean(falls)
+    return float("-inf")
+
+
+def _ratio(rows: Sequence[Row], name: str) -> str:
+    """At a quarter of the bytes, or without a budget."""
+    found = [float(row[name]) for row in rows if row[name] and row["budget"] in ("0.25", "")]
+    return f"{fmean(found):.1f}" if found else ""
+
+
+@cache
+def _read(results: str, name: str = "leaderboard.csv") -> list[Row]:
+    with (RESULTS / results / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
