@@ -11,15 +11,16 @@ from statistics import fmean
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 BUDGETS = ("0.5", "0.25", "0.1", "0.05")
 FULL = "full"
+SPEEDS = {"lookups_ratio_torch": "lookups", "large_lookups_ratio_torch": "of 10 million rows"}
 Row = dict[str, str]
 Table = tuple[list[str], list[list[str]]]
 
 
-def falls(results: str, backbone: str) -> Table:
+def falls(results: str, backbone: str, *, timed: bool) -> Table:
     """A line per method: AUC minus that of the full table in units of 0.0001, as the mean over labels, at each budget.
 
     The best at a quarter of the bytes come first. Where a method uses less than 95% of its budget, or has none, the
-    bytes that it takes stand beside.
+    bytes that it takes stand beside. With ``timed``, lookups too.
     """
     rows = [row for row in _read(results) if row["backbone"] == backbone]
     methods = dict.fromkeys(row["method"] for row in rows if row["method"] != FULL)
@@ -34,11 +35,10 @@ def falls(results: str, backbone: str) -> Table:
             *(cells[budget] for budget in BUDGETS),
             cells[""],
             f"{fmean(epochs):.1f}" if epochs else "",
-            _ratio(own, "lookups_ratio_torch"),
-            _ratio(own, "large_lookups_ratio_torch"),
+            *(_ratio(own, name) for name in SPEEDS if timed),
         ]
         order[method] = _order(own)
-    heads = ["", *(f"{float(b):.0%}" for b in BUDGETS), "no budget", "epochs", "lookups", "of 10 million rows"]
+    heads = ["", *(f"{float(b):.0%}" for b in BUDGETS), "no budget", "epochs", *(SPEEDS.values() if timed else ())]
     return heads, [lines[method] for method in sorted(methods, key=lambda m: -order[m])]
 
 
