@@ -24,7 +24,7 @@ def differences(*methods: str) -> Table:
         return (*at, f"{own}`{row['against']}`", _bytes(row))
 
     first = [*(() if one_budget else ("budget",)), "" if len(methods) > 1 else "minus that of", "its bytes"]
-    return _spread(found, first, name, _units)
+    return _spread(found, first, name, units)
 
 
 def figures(**names: str) -> Table:
@@ -66,7 +66,7 @@ def _cell(row: Row, number: Callable[[float], str]) -> str:
     return f"{STYLES[row['verdict']].format(value)} ({low} to {high})"
 
 
-def _units(value: float) -> str:
+def units(value: float) -> str:
     rounded = round(value * 1e4)
     return f"{rounded:+d}".replace("-", "\N{MINUS SIGN}") if rounded else "0"
 

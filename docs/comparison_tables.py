@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
+from claims_tables import Row, Table, units
+
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 BUDGETS = ("0.5", "0.25", "0.1", "0.05")
 FULL = "full"
 SPEEDS = {"lookups_ratio_torch": "lookups", "large_lookups_ratio_torch": "of 10 million rows"}
-Row = dict[str, str]
-Table = tuple[list[str], list[list[str]]]
 
 
 def falls(results: str, backbone: str, *, timed: bool) -> Table:
@@ -44,7 +44,7 @@ def falls(results: str, backbone: str, *, timed: bool) -> Table:
 
 def rates(results: str) -> Table:
     """Validation AUC of each setting minus that of the full table, per backbone, in units of 0.0001."""
-    rows = _read(results, "runs.csv")
+    rows = [row for row in _read(results, "runs.csv") if row["superseded"] != "true"]
     places = dict.fromkeys(row["backbone"] for row in rows)
 
     def auc(method: str, backbone: str) -> float | None:
@@ -54,20 +54,15 @@ def rates(results: str) -> Table:
     lines = []
     for method in dict.fromkeys(row["method"] for row in rows if row["method"] != FULL):
         own = [(auc(method, place), auc(FULL, place)) for place in places]
-        lines.append([f"`{method}`", *("" if a is None or b is None else _units(a - b) for a, b in own)])
+        lines.append([f"`{method}`", *("" if a is None or b is None else units(a - b) for a, b in own)])
     return ["", *places], lines
-
-
-def _units(difference: float) -> str:
-    units = round(difference * 1e4)
-    return f"{units:+d}".replace("-", "\N{MINUS SIGN}") if units else "0"
 
 
 def _cell(rows: Sequence[Row]) -> str:
     falls = [float(row["auc_delta"]) for row in rows if row["auc_delta"]]
     if not falls:
         return "infeasible" if any(row["status"] == "infeasible" for row in rows) else ""
-    said = _units(fmean(falls))
+    said = units(fmean(falls))
     ratio, budget = float(rows[0]["bytes_ratio"]), rows[0]["budget"]
     return said if budget and ratio >= 0.95 * float(budget) else f"{said} ({ratio:.1%})"
 

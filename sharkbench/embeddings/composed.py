@@ -182,9 +182,9 @@ def part_widths(width: int, parts: int, combine: Operation) -> list[int]:
 FACTOR_STD = 0.5
 """Spread around one at which the factors of a product start."""
 FACTOR_DECAY = 0.01
-"""Weight decay of factors, times that of rows: decay of a composed row reaches its factor through the square of the row
-that it multiplies, and trained numbers are around a tenth. Decayed like rows, factors stay at one: ids share rows as in
-the hashing trick."""
+"""Weight decay of factors, times that of rows (ours). A factor's gradient passes through the row that it multiplies,
+whose numbers are far below one, so decay of the same strength outweighs it and factors tend to one: ids share rows as
+in the hashing trick."""
 
 
 def factor_stds(init_std: float, parts: int, combine: Operation) -> list[float]:
