@@ -14,14 +14,14 @@ enum { GROUP = 32, LANES_OF_IDS = 8 };
 
 /* A group of ids, an array per property. Whole registers are stored, over the end of the group, hence the room. */
 typedef struct {
-    int count, slot, streamed; /* slot: place in the ring of the pipeline; streamed: vectors are written past the cache */
     int64_t local[GROUP + LANES_OF_IDS]; /* id within its field */
     int64_t row[GROUP + LANES_OF_IDS];   /* row among those of all fields */
     int64_t column[GROUP + LANES_OF_IDS];
-    float *target[GROUP + LANES_OF_IDS]; /* where its vector goes */
-    const uint8_t *source[GROUP];        /* where it is stored, for the kernel to say */
-    int64_t place[GROUP];                /* whatever else a kernel has to keep of it */
-} Spots;
+    float *target[GROUP + LANES_OF_IDS];         /* where its vector goes */
+    const uint8_t *source[GROUP + LANES_OF_IDS]; /* where it is stored, for the kernel to say */
+    int64_t place[GROUP + LANES_OF_IDS];         /* whatever else a kernel has to keep of it */
+    int count, slot, streamed; /* slot: place in the ring of the pipeline; streamed: vectors are written past the cache */
+} __attribute__((aligned(64))) Spots;
 
 typedef struct {
     const Job *job;
