@@ -91,7 +91,7 @@ class Schedule:
         self.waiting: list[_Waiting] = []
         self._costs = Costs(result for result in stored.values() if result is not None)
         self._have_full_model: set[str] = set()
-        self._told_to_wait = False
+        self._told_of_others = False
         self._attempts: Counter[str] = Counter()
 
     def run(self, specs: Iterable[RunSpec], more: Callable[[int], Sequence[RunSpec]] = lambda slots: ()) -> None:
@@ -111,7 +111,7 @@ class Schedule:
                 self._start_what_can_start()
                 if not self.active:
                     if self.waiting and not self.lost:
-                        self._wait_for_others(len(self.waiting))
+                        time.sleep(_POLL_SECONDS)  # others are doing all that is left
                     continue
                 for worker in self.processes.wait(self._patience(bool(self.waiting))):
                     self._attend(self.active[worker.number])
@@ -151,6 +151,7 @@ class Schedule:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
+                self._tell_of_others()
                 continue
             except OSError as error:
                 self._give_up(one.spec, one_line(error))
@@ -176,11 +177,11 @@ class Schedule:
 
         return sorted(self.waiting, key=urgency, reverse=True)
 
-    def _wait_for_others(self, runs: int) -> None:
-        if not self._told_to_wait:
-            self.tell(Message(f"waiting for {runs} runs that another sharkbench is doing"))
-            self._told_to_wait = True
-        time.sleep(_POLL_SECONDS)
+    def _tell_of_others(self) -> None:
+        if not self._told_of_others:
+            out = self.job.store.out
+            self.tell(Message(f"another sharkbench is at work in {out}: no run is done twice, its own are waited for"))
+            self._told_of_others = True
 
     def _needs_what_another_makes(self, one: _Waiting) -> bool:
         """Whether it would only wait for the full-precision model that a run at work is training."""

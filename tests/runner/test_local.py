@@ -9,7 +9,7 @@ import pytest
 
 from sharkbench.errors import DataError, InputError
 from sharkbench.runner import Summary, local
-from sharkbench.runner.events import EpochEnded, Message, RunEnded, RunStarted
+from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted
 from sharkbench.store import LOG, RESULT, SPEC
 from tests.runner.conftest import Bench
 
@@ -128,6 +128,25 @@ def started(bench: Bench) -> list[str]:
     labels = [event.spec.method_label for event in bench.events if isinstance(event, RunStarted)]
     bench.events.clear()
     return labels
+
+
+def test_what_another_process_works_on_is_waited_for_and_said_once(bench: Bench) -> None:
+    runs = bench.plan("fine", "fine", "fine")
+    locks = [bench.store.lock(run.key) for run in runs[:2]]
+    for lock in locks:
+        lock.acquire()
+    others: list[str] = []
+
+    def see(event: Event) -> None:
+        if isinstance(event, Message):
+            others.append(event.text)
+        if isinstance(event, RunEnded) and locks:
+            assert event.result.key == runs[2].key  # what nobody works on goes first
+            while locks:
+                locks.pop().release()
+
+    assert bench.run_plan(runs, on_event=see) == Summary(done=3)
+    assert others == [f"another sharkbench is at work in {bench.out}: no run is done twice, its own are waited for"]
 
 
 def test_a_full_disk_stops_the_plan_and_is_nobody_s_failure(bench: Bench) -> None:
