@@ -52,10 +52,16 @@ def rates(results: str) -> Table:
         return fmean(map(float, found)) if all(found) and found else None
 
     lines = []
-    for method in dict.fromkeys(row["method"] for row in rows if row["method"] != FULL):
+    for method in sorted({row["method"] for row in rows if row["method"] != FULL}, key=_setting):
         own = [(auc(method, place), auc(FULL, place)) for place in places]
         lines.append([f"`{method}`", *("" if a is None or b is None else units(a - b) for a, b in own)])
     return ["", *places], lines
+
+
+def _setting(label: str) -> tuple[str, float]:
+    """A method's name, and the rate that its label says after it; where it says none, the last of its settings."""
+    name, rate = label.split()[:2]
+    return name, float(rate) if rate != "default" else float("inf")
 
 
 def _cell(rows: Sequence[Row]) -> str:

@@ -40,7 +40,7 @@ class DeepLight(Method):
     """Epochs of pruning and training, at most (ours)."""
     ramp: float = Field(default=0.5, gt=0, le=1)
     """Share of those after which the schedule has arrived (ours)."""
-    learning_rate_factor: PositiveFloat = 0.3
+    learning_rate_factor: PositiveFloat = 0.1
     """Learning rates relative to the recipe's (ours)."""
 
     title: ClassVar[str] = "numbers pruned gradually, free to grow back"
