@@ -58,10 +58,10 @@ def rates(results: str) -> Table:
     return ["", *places], lines
 
 
-def _setting(label: str) -> tuple[str, float]:
+def _setting(label: str) -> tuple[str, float, str]:
     """A method's name, and the rate that its label says after it; where it says none, the last of its settings."""
     name, rate = label.split()[:2]
-    return name, float(rate) if rate != "default" else float("inf")
+    return name, float(rate) if rate != "default" else float("inf"), label
 
 
 def _cell(rows: Sequence[Row]) -> str:
