@@ -64,9 +64,9 @@ typedef struct {
     float *scratch;
 } Codebooks;
 
-INLINE void codes_find(const void *what, Spots *spots) {
+INLINE void codes_find(const void *what, Spots *spots, int i) {
     const Codebooks *books = what;
-    for (int i = 0; i < spots->count; i++) prefetch_index(&books->index, spots->row[i]);
+    prefetch_index(&books->index, spots->row[i]);
 }
 
 INLINE void codes_fetch(const void *what, Spots *spots, int i) {
@@ -104,5 +104,5 @@ static int codebooks_kernel(const Job *job, int64_t begin, int64_t end) {
                        read_codec(own + 7), scratch};
     books.equal = books.codec.dtype == FP32 && !books.add;
     for (int64_t j = 1; j < books.count; j++) books.equal &= parts[j].width == parts[0].width;
-    return pipeline(job, begin, end, width, &books, codes_find, 0, codes_fetch, codes_serve);
+    return pipeline(job, begin, end, width, &books, 0, codes_find, 0, codes_fetch, codes_serve);
 }

@@ -107,11 +107,15 @@ INLINE int64_t *places_of(const Composition *all, const Spots *spots, int64_t pa
     return all->places + (spots->slot * all->count + part) * ROOM;
 }
 
-INLINE void composed_find(const void *what, Spots *spots) {
+INLINE void composed_hash(const void *what, Spots *spots) {
     const Composition *all = what;
     for (int64_t j = 0; j < all->count; j++)
         apply(all, j, spots, places_of(all, spots, j));
-    for (int i = 0; all->head && i < spots->count; i++) prefetch_index(&all->index, spots->row[i]);
+}
+
+INLINE void composed_find(const void *what, Spots *spots, int i) {
+    const Composition *all = what;
+    if (all->head) prefetch_index(&all->index, spots->row[i]);
 }
 
 /* One to three fp32 parts, added or multiplied; the others are as wide as the first, or single numbers all of them
@@ -157,7 +161,7 @@ INLINE int composed_floats(const Job *job, int64_t begin, int64_t end, int64_t w
     for (int64_t k = 0; head && k < width; k++) nothing[0][k] = -0.0f, nothing[1][k] = 1.0f;
     Composition all = composition_of(program, places);
     all.width = width, all.count = count, all.narrow = narrow, all.head = head, all.nothing = nothing[0];
-    return pipeline(job, begin, end, width, &all, composed_find, 0, floats_fetch, floats_serve);
+    return pipeline(job, begin, end, width, &all, composed_hash, composed_find, 0, floats_fetch, floats_serve);
 }
 
 #define COMPOSED_FLOATS(PARTS_, NARROW_, HEAD_)                                                   \
@@ -223,5 +227,5 @@ static int composed_kernel(const Job *job, int64_t begin, int64_t end) {
     float scratch[width];
     Composition all = composition_of(program, places);
     all.scratch = scratch;
-    return pipeline(job, begin, end, width, &all, composed_find, 0, composed_fetch, composed_serve);
+    return pipeline(job, begin, end, width, &all, composed_hash, composed_find, 0, composed_fetch, composed_serve);
 }

@@ -56,7 +56,7 @@ INLINE int projected_loop(const Job *job, int64_t begin, int64_t end, int64_t wi
     float scratch[own[1]];
     const Projection all = {(const Group *)own[0], (const int64_t *)program[COLUMN_TABLE] + FIELD * program[COLUMNS], width,
                             scratch};
-    return pipeline(job, begin, end, width, &all, 0, 0, projected_fetch, projected_serve);
+    return pipeline(job, begin, end, width, &all, 0, 0, 0, projected_fetch, projected_serve);
 }
 
 static int projected_kernel(const Job *job, int64_t begin, int64_t end) {

@@ -23,7 +23,7 @@ INLINE int rows_of(const Job *job, int64_t begin, int64_t end, int64_t dtype, in
     /* What the caller has specialised on is a constant here and in the steps. */
     rows.codec.tail = tail;
     rows.row_bytes = dtype == FP32 ? 4 * width : dtype <= BF16 ? 2 * width : rows.codec.row_bytes;
-    return pipeline(job, begin, end, width, &rows, 0, 0, rows_fetch, rows_serve);
+    return pipeline(job, begin, end, width, &rows, 0, 0, 0, rows_fetch, rows_serve);
 }
 
 #define ROWS_OF_WIDTH(WIDTH_, TAIL_)                                                 \

@@ -72,7 +72,7 @@ INLINE int shared_array_loop(const Job *job, int64_t begin, int64_t end, int64_t
     uint64_t hashes[SLOTS * GROUP * (chunks <= MOST_CHUNKS ? chunks : 1)];
     const SharedArray shared = {(const uint8_t *)own[0], start, dtype, own[2], block, own[5], width, chunks, (uint64_t)own[4],
                                 chunks <= MOST_CHUNKS ? hashes : 0};
-    return pipeline(job, begin, end, width, &shared, 0, 0, shared_fetch, shared_serve);
+    return pipeline(job, begin, end, width, &shared, 0, 0, 0, shared_fetch, shared_serve);
 }
 
 #define SHARED_ARRAY_OF(WIDTH_, BLOCK_)                                                      \

@@ -39,9 +39,9 @@ typedef struct {
     int64_t rank_bytes;
 } SparseRows;
 
-INLINE void csr_find(const void *what, Spots *spots) {
+INLINE void csr_find(const void *what, Spots *spots, int i) {
     const SparseRows *rows = what;
-    for (int i = 0; i < spots->count; i++) prefetch((const char *)rows->ends + spots->row[i] * rows->end_bytes);
+    prefetch((const char *)rows->ends + spots->row[i] * rows->end_bytes);
 }
 
 /* The row's values begin at `place`; where they end goes to `local`, which is not needed any more. */
@@ -71,7 +71,7 @@ INLINE int csr_loop(const Job *job, int64_t begin, int64_t end, int64_t width, i
     const int64_t *own = job->program + FIRST_OWN_WORD;
     const SparseRows rows = {(const uint8_t *)own[0], dtype, dtype == FP32 ? 4 : 2, width, (const void *)own[2], own[3],
                              (const uint8_t *)own[4], own[5], 0, 0, 0, 0};
-    return pipeline(job, begin, end, width, &rows, csr_find, 0, csr_fetch, csr_serve);
+    return pipeline(job, begin, end, width, &rows, 0, csr_find, 0, csr_fetch, csr_serve);
 }
 
 /* 64 bits of the mask from bit `at` on; those beyond its end are zero. */
@@ -100,13 +100,11 @@ INLINE int64_t expand(const uint8_t *values, int64_t dtype, int64_t at, uint64_t
     return total;
 }
 
-INLINE void bitmap_find(const void *what, Spots *spots) {
+INLINE void bitmap_find(const void *what, Spots *spots, int i) {
     const SparseRows *rows = what;
-    for (int i = 0; i < spots->count; i++) {
-        const int64_t bit = spots->row[i] * rows->width;
-        prefetch(rows->mask + (bit >> 6));
-        prefetch((const char *)rows->ranks + (bit >> 9) * rows->rank_bytes);
-    }
+    const int64_t bit = spots->row[i] * rows->width;
+    prefetch(rows->mask + (bit >> 6));
+    prefetch((const char *)rows->ranks + (bit >> 9) * rows->rank_bytes);
 }
 
 /* The row's values begin at `place`. */
@@ -136,7 +134,7 @@ INLINE int bitmap_loop(const Job *job, int64_t begin, int64_t end, int64_t width
     const int64_t *own = job->program + FIRST_OWN_WORD;
     const SparseRows rows = {(const uint8_t *)own[0], dtype, dtype == FP32 ? 4 : 2, width, 0, 0, 0, 0,
                              (const uint64_t *)own[2], own[3], (const void *)own[4], own[5]};
-    return pipeline(job, begin, end, width, &rows, bitmap_find, 0, bitmap_fetch, bitmap_serve);
+    return pipeline(job, begin, end, width, &rows, 0, bitmap_find, 0, bitmap_fetch, bitmap_serve);
 }
 
 #define SPARSE(LOOP, WIDTH_)                                          \

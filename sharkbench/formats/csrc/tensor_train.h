@@ -55,5 +55,5 @@ static int tensor_train_kernel(const Job *job, int64_t begin, int64_t end) {
     float scratch[2][own[1]];
     const float *factors[SLOTS][GROUP][MOST_CORES];
     const Train train = {program + FIRST_CORE, own[0], program[WIDTH], {scratch[0], scratch[1]}, factors};
-    return pipeline(job, begin, end, train.width, &train, 0, 0, train_fetch, train_serve);
+    return pipeline(job, begin, end, train.width, &train, 0, 0, 0, train_fetch, train_serve);
 }

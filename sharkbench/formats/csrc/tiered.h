@@ -61,9 +61,9 @@ typedef struct {
     int64_t width;
 } Tiers;
 
-INLINE void tiers_find(const void *what, Spots *spots) {
+INLINE void tiers_find(const void *what, Spots *spots, int i) {
     const Tiers *all = what;
-    for (int i = 0; i < spots->count; i++) prefetch_index(&all->index, spots->row[i]);
+    prefetch_index(&all->index, spots->row[i]);
 }
 
 #if ISA == 3
@@ -171,7 +171,7 @@ INLINE int tiered_loop(const Job *job, int64_t begin, int64_t end, int64_t width
         rows[t] = said[0], sizes[t] = said[1] ? codec.row_bytes : 0;
     }
     const Tiers all = {tiers, rows, sizes, read_index(count, own + 1), width};
-    return pipeline(job, begin, end, width, &all, tiers_find, tiers_locate, tiers_fetch, tiers_serve);
+    return pipeline(job, begin, end, width, &all, 0, tiers_find, tiers_locate, tiers_fetch, tiers_serve);
 }
 
 static int tiered_kernel(const Job *job, int64_t begin, int64_t end) {

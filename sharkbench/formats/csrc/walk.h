@@ -171,11 +171,13 @@ INLINE float *staged(Stream *stream, float *target, int64_t width) {
     return stream->stages + stream->turn * width;
 }
 
-/* Takes every id through four steps. Find says where to look in an index and asks for it; a group later, locate reads
- * there (both may be none), fetch says where the row is and asks for it; another group later, serve decodes it. So memory
- * is always busy with what comes next. Returns whether an id was outside its field. */
-INLINE int pipeline(const Job *job, int64_t begin, int64_t end, int64_t width, const void *what, GroupStep find,
-                    GroupStep locate, Step fetch, Step serve) {
+/* Takes every id through four steps. Find asks for its entry of an index; a group later, locate reads there (both may be
+ * none), fetch says where the row is and asks for it; another group later, serve decodes it. So memory is always busy with
+ * what comes next. Finding, fetching and serving take turns id by id: a processor has room for a dozen or two lines under
+ * way, and asking for a whole group's at once would wait for it. Prepare (may be none) computes for a whole group what
+ * needs no memory. Returns whether an id was outside its field. */
+INLINE int pipeline(const Job *job, int64_t begin, int64_t end, int64_t width, const void *what, GroupStep prepare,
+                    Step find, GroupStep locate, Step fetch, Step serve) {
     Spots ring[SLOTS];
     Walk walk = walk_over(job, begin, end);
     const int streams = ISA && job->large && width % 16 == 0 && width <= WIDEST_STREAM;
@@ -185,9 +187,10 @@ INLINE int pipeline(const Job *job, int64_t begin, int64_t end, int64_t width, c
     for (int at = 0, busy = 1; busy; at = at + 1 == SLOTS ? 0 : at + 1) {
         Spots *fresh = ring + at, *found = ring + (at + 2) % SLOTS, *fetched = ring + (at + 1) % SLOTS;
         busy = walk_on(&walk, fresh) + found->count + fetched->count;
-        if (find) find(what, fresh);
+        if (prepare) prepare(what, fresh);
         if (locate) locate(what, found);
         for (int i = 0; i < GROUP; i++) {
+            if (find && i < fresh->count) find(what, fresh, i);
             if (i < found->count) fetch(what, found, i);
             if (i >= fetched->count) continue;
             if (streams) fetched->target[i] = staged(&stream, fetched->target[i], width);
