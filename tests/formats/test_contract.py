@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ SCHEMA = Schema(
 )
 FIELDS = [4, 0, 2, 3]
 WIDTHS = (1, 5, 16, 17)
+SPECIALISED = (16, 64)
+"""Widths that kernels were compiled for."""
 ROUNDS = {"projected", "tensor_train", "generated"}
 """Formats with matrix products: kernels and references may differ in the last bits."""
 
 
-def all_examples(kind: str) -> Iterator[tuple[str, Format, Any]]:
-    for width in WIDTHS:
+def all_examples(kind: str, widths: Sequence[int] = WIDTHS) -> Iterator[tuple[str, Format, Any]]:
+    for width in widths:
         yield from examples(kind, SCHEMA, FIELDS, width)
 
 
@@ -103,7 +105,7 @@ def test_kernels_give_what_plain_torch_gives(kind: str, dtype: torch.dtype) -> N
     if kernels.compiled is None:
         pytest.skip("the compiled kernels were not built")
     best = kernels.compiled.in_use()
-    for name, packed, _ in all_examples(kind):
+    for name, packed, _ in all_examples(kind, sorted({*WIDTHS, *SPECIALISED})):
         layer = layer_of(packed)
         for ids in (random_ids(300, dtype), random_ids(0, dtype)[:1], random_ids(1, dtype)[:0]):
             plain = layer._plain(ids)

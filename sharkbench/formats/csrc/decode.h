@@ -203,6 +203,9 @@ INLINE void read_scale(const Codec *codec, int64_t bits, const uint8_t *numbers,
 #endif
 }
 
+/* Of a code. */
+INLINE int64_t bits_of(int64_t dtype) { return dtype == INT8 ? 8 : dtype == INT4 ? 4 : dtype == INT2 ? 2 : 1; }
+
 /* `dtype` and `width` are constants where the caller has specialised on them. */
 INLINE void decode_row(const Codec *codec, int64_t dtype, int64_t width, const uint8_t *row, float *out) {
     if (dtype == FP32) {
@@ -217,7 +220,7 @@ INLINE void decode_row(const Codec *codec, int64_t dtype, int64_t width, const u
         decode_bfloats(row, out, width);
         return;
     }
-    const int64_t body = width - codec->tail, bits = dtype == INT8 ? 8 : dtype == INT4 ? 4 : dtype == INT2 ? 2 : 1;
+    const int64_t body = width - codec->tail, bits = bits_of(dtype);
     const uint8_t *after = row + ((body * bits + 7) >> 3);
     float scale, offset;
     read_scale(codec, bits, after + 2 * codec->tail, &scale, &offset);
