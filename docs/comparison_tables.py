@@ -1,12 +1,12 @@
-"""The tables of comparison.md, from the leaderboards of the suites that run every method."""
+"""The tables of comparison.md, from the runs of the suites that run every method."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 from claims_tables import Row, Table, units
 
@@ -19,25 +19,28 @@ SPEEDS = {"lookups_ratio_torch": "lookups", "large_lookups_ratio_torch": "of 10 
 def falls(results: str, backbone: str, *, timed: bool) -> Table:
     """A line per method: AUC minus that of the full table in units of 0.0001, as the mean over labels, at each budget.
 
-    The best at a quarter of the bytes come first. Where a method uses less than 95% of its budget, or has none, the
-    bytes that it takes stand beside. With ``timed``, lookups too.
+    Of several seeds the mean, and behind ± the standard deviation over seeds; a seed is compared with the full table of
+    the same seed. The best at a quarter of the bytes come first. Where a method uses less than 95% of its budget, or has
+    none, the bytes that it takes stand beside. With ``timed``, lookups too.
     """
-    rows = [row for row in _read(results) if row["backbone"] == backbone]
+    rows = [row for row in _read(results, "runs.csv") if row["backbone"] == backbone and row["superseded"] != "true"]
+    full = {(row["seed"], row["label"]): float(row["auc"]) for row in rows if row["method"] == FULL and row["auc"]}
     methods = dict.fromkeys(row["method"] for row in rows if row["method"] != FULL)
     lines: dict[str, list[str]] = {}
     order: dict[str, float] = {}
     for method in methods:
-        own = [row for row in rows if row["method"] == method]
-        cells = {budget: _cell([row for row in own if row["budget"] == budget]) for budget in ("", *BUDGETS)}
-        epochs = [float(row["train_epochs"]) for row in own if row["train_epochs"]]
+        own = {b: [row for row in rows if (row["method"], row["budget"]) == (method, b)] for b in ("", *BUDGETS)}
+        epochs = [float(row["train_epochs"]) for budget in own.values() for row in budget if row["train_epochs"]]
         lines[method] = [
             f"`{method}`",
-            *(cells[budget] for budget in BUDGETS),
-            cells[""],
+            *(_cell(own[budget], full) for budget in BUDGETS),
+            _cell(own[""], full),
             f"{fmean(epochs):.1f}" if epochs else "",
-            *(_ratio(own, name) for name in SPEEDS if timed),
+            *(_ratio(own["0.25"] + own[""], name) for name in SPEEDS if timed),
         ]
-        order[method] = _order(own)
+        # At a quarter of the bytes, or at the next smaller size that there is.
+        sizes = (_differences(own[budget], full) for budget in ("0.25", "", "0.1", "0.05", "0.5"))
+        order[method] = next((fmean(found) for found in sizes if found), float("-inf"))
     heads = ["", *(f"{float(b):.0%}" for b in BUDGETS), "no budget", "epochs", *(SPEEDS.values() if timed else ())]
     return heads, [lines[method] for method in sorted(methods, key=lambda m: -order[m])]
 
@@ -64,31 +67,30 @@ def _setting(label: str) -> tuple[str, float, str]:
     return name, float(rate) if rate != "default" else float("inf"), label
 
 
-def _cell(rows: Sequence[Row]) -> str:
-    falls = [float(row["auc_delta"]) for row in rows if row["auc_delta"]]
-    if not falls:
+def _differences(rows: Sequence[Row], full: Mapping[tuple[str, str], float]) -> list[float]:
+    """AUC minus that of the full table of the same seed, mean over labels, for every seed that has both."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["auc"] and (row["seed"], row["label"]) in full:
+            found.setdefault(row["seed"], []).append(float(row["auc"]) - full[row["seed"], row["label"]])
+    return [fmean(labels) for labels in found.values()]
+
+
+def _cell(rows: Sequence[Row], full: Mapping[tuple[str, str], float]) -> str:
+    found = _differences(rows, full)
+    if not found:
         return "infeasible" if any(row["status"] == "infeasible" for row in rows) else ""
-    said = units(fmean(falls))
-    ratio, budget = float(rows[0]["bytes_ratio"]), rows[0]["budget"]
+    said = units(fmean(found)) + (f" ± {stdev(found) * 1e4:.0f}" if len(found) > 1 else "")
+    budget, ratio = rows[0]["budget"], fmean(float(row["bytes_ratio"]) for row in rows if row["auc"])
     return said if budget and ratio >= 0.95 * float(budget) else f"{said} ({ratio:.1%})"
 
 
-def _order(rows: Sequence[Row]) -> float:
-    """AUC at a quarter of the bytes, or at the next smaller size that there is."""
-    for budget in ("0.25", "", "0.1", "0.05", "0.5"):
-        falls = [float(row["auc_delta"]) for row in rows if row["budget"] == budget and row["auc_delta"]]
-        if falls:
-            return fmean(falls)
-    return float("-inf")
-
-
 def _ratio(rows: Sequence[Row], name: str) -> str:
-    """At a quarter of the bytes, or without a budget."""
-    found = [float(row[name]) for row in rows if row[name] and row["budget"] in ("0.25", "")]
+    found = [float(row[name]) for row in rows if row[name]]
     return f"{fmean(found):.1f}" if found else ""
 
 
 @cache
-def _read(results: str, name: str = "leaderboard.csv") -> list[Row]:
+def _read(results: str, name: str) -> list[Row]:
     with (RESULTS / results / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
