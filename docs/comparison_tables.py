@@ -20,8 +20,8 @@ def falls(results: str, backbone: str, *, timed: bool) -> Table:
     """A line per method: AUC minus that of the full table in units of 0.0001, as the mean over labels, at each budget.
 
     Of several seeds the mean, and behind ± the standard deviation over seeds; a seed is compared with the full table of
-    the same seed. The best at a quarter of the bytes come first. Where a method uses less than 95% of its budget, or has
-    none, the bytes that it takes stand beside. With ``timed``, lookups too.
+    the same seed. The best at a quarter of the bytes come first. Where a method uses less than 95% of its budget, or
+    has none, the bytes that it takes stand beside. With ``timed``, lookups too.
     """
     rows = [row for row in _read(results, "runs.csv") if row["backbone"] == backbone and row["superseded"] != "true"]
     full = {(row["seed"], row["label"]): float(row["auc"]) for row in rows if row["method"] == FULL and row["auc"]}
