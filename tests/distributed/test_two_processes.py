@@ -15,13 +15,23 @@ from sharkbench.training.parts import TrainPart, ValidationPart
 from sharkbench.training.recipe import Recipe
 from tests.distributed.cases import CASES, dataset, train
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-4
+"""Two processes add up in another order, and dozens of steps carry it on: to 2e-5 on some processors."""
+SWAPPED_PAIRS = 2
+"""Pairs of scores closer than the tolerance that may change places: an AUC counts the pairs that are in order."""
 
 
 def numbers(history: list[dict[str, Any]]) -> torch.Tensor:
     return torch.tensor(
-        [[e["train_loss"], *e["valid_auc"].values(), *e["valid_logloss"].values(), e["learning_rate"]] for e in history]
+        [[e["train_loss"], *e["valid_logloss"].values(), e["learning_rate"]] for e in history], dtype=torch.float64
     )
+
+
+def pairs_in_order(history: list[dict[str, Any]]) -> torch.Tensor:
+    """Of each label and epoch: AUC times the pairs of a positive and a negative sample."""
+    positive = dataset().splits["valid"].labels.double()
+    pairs = positive.sum(0) * (1 - positive).sum(0)
+    return torch.tensor([list(e["valid_auc"].values()) for e in history], dtype=torch.float64) * pairs
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -31,6 +41,8 @@ def test_two_processes_come_to_what_one_comes_to(
     one, (two, other) = train(case, tmp_path, 1), (found[case] for found in by_two)
 
     torch.testing.assert_close(numbers(two["history"]), numbers(one["history"]), rtol=0, atol=TOLERANCE)
+    swapped = (pairs_in_order(two["history"]) - pairs_in_order(one["history"])).abs()
+    assert swapped.max() <= SWAPPED_PAIRS + 0.1
     torch.testing.assert_close(two["logits"], one["logits"], rtol=0, atol=TOLERANCE)
     assert two["weights"].keys() == one["weights"].keys()
     for name, tensor in one["weights"].items():
