@@ -19,11 +19,12 @@ SPEEDS = {"lookups_ratio_torch": "lookups", "large_lookups_ratio_torch": "of 10 
 def falls(results: str, backbone: str, *, timed: bool) -> Table:
     """A line per method: AUC minus that of the full table in units of 0.0001, as the mean over labels, at each budget.
 
-    Of several seeds the mean, and behind ± the standard deviation over seeds; a seed is compared with the full table of
-    the same seed. The best at a quarter of the bytes come first. Where a method uses less than 95% of its budget, or
-    has none, the bytes that it takes stand beside. With ``timed``, lookups too.
+    Of all seeds that are complete the mean, and behind ± the standard deviation over seeds; a seed is compared with the
+    full table of the same seed. The best at a quarter of the bytes come first. Where a method uses less than 95% of its
+    budget, or has none, the bytes that it takes stand beside. With ``timed``, lookups too.
     """
     rows = [row for row in _read(results, "runs.csv") if row["backbone"] == backbone and row["superseded"] != "true"]
+    rows = _complete(rows)
     full = {(row["seed"], row["label"]): float(row["auc"]) for row in rows if row["method"] == FULL and row["auc"]}
     methods = dict.fromkeys(row["method"] for row in rows if row["method"] != FULL)
     lines: dict[str, list[str]] = {}
@@ -65,6 +66,15 @@ def _setting(label: str) -> tuple[str, float, str]:
     """A method's name, and the rate that its label says after it; where it says none, the last of its settings."""
     name, rate = label.split()[:2]
     return name, float(rate) if rate != "default" else float("inf"), label
+
+
+def _complete(rows: Sequence[Row]) -> list[Row]:
+    """Those of seeds that have run everything: means over other seeds would not be comparable."""
+    done: dict[str, set[tuple[str, str]]] = {}
+    for row in rows:
+        done.setdefault(row["seed"], set()).add((row["method"], row["budget"]))
+    most = max(map(len, done.values()))
+    return [row for row in rows if len(done[row["seed"]]) == most]
 
 
 def _differences(rows: Sequence[Row], full: Mapping[tuple[str, str], float]) -> list[float]:
