@@ -43,7 +43,7 @@ def falls(results: str, backbone: str, *, timed: bool) -> Table:
         sizes = (_differences(own[budget], full) for budget in ("0.25", "", "0.1", "0.05", "0.5"))
         order[method] = next((fmean(found) for found in sizes if found), float("-inf"))
     heads = ["", *(f"{float(b):.0%}" for b in BUDGETS), "no budget", "epochs", *(SPEEDS.values() if timed else ())]
-    return heads, [lines[method] for method in sorted(methods, key=lambda m: -order[m])]
+    return heads, [lines[method] for method in sorted(methods, key=lambda m: (-order[m], m))]
 
 
 def rates(results: str) -> Table:
