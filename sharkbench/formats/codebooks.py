@@ -7,11 +7,12 @@ from typing import Any, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import SHARED, Format, replicated
+from sharkbench.formats.base import replicated
 from sharkbench.formats.codec import CHUNK, RowCodec
+from sharkbench.formats.in_tiers import InTiers
 from sharkbench.formats.kernels import CODEBOOKS, Columns, Program
 from sharkbench.formats.restoring import only, read_settings, require, take, take_exact
 from sharkbench.formats.tier_index import MAX_TIERS, TierIndex
@@ -31,7 +32,7 @@ class CodebookSettings(BaseModel):
     codec: RowCodec
 
 
-class Codebooks(Format):
+class Codebooks(InTiers):
     """``e_i = C_0[c_i0] ++ C_1[c_i1] ++ ...`` (product) or their sum (additive), ``c_ij`` being codes of a few bits.
 
     ============================ ==============================================================
@@ -59,13 +60,12 @@ class Codebooks(Format):
         books: Sequence[Tensor],
         index: TierIndex | None,
     ) -> None:
-        super().__init__(schema, fields, _width(settings))
-        self.settings, self.sizes = settings, code_bytes(settings)
+        super().__init__(schema, fields, _width(settings), code_bytes(settings), index)
+        self.settings = settings
         for t, stored in enumerate(codes):
             self.register_buffer(f"codes{t}", stored)
         for j, book in enumerate(books):
             self.register_buffer(f"codebook{j}", book)
-        self.index: nn.Module | None = index
         self.register_buffer("firsts", torch.from_numpy(self.first_rows[self.column_fields]), persistent=False)
         self.firsts: Tensor
 
@@ -146,9 +146,9 @@ class Codebooks(Format):
     def _codes(self, rows: Tensor) -> Tensor:
         """``[N, parts]`` int64 codes of these rows."""
         parts = len(self.settings.widths)
-        if not isinstance(self.index, TierIndex):
+        if not self.index:
             return _unpack_codes(self.codes[0].index_select(0, rows), self.settings.bits[0], parts)
-        tier, rank = self.index.locate(rows)
+        tier, rank = self.locate(rows)
         codes = torch.empty(len(rows), parts, dtype=torch.int64, device=rows.device)
         for t, (bits, stored) in enumerate(zip(self.settings.bits, self.codes, strict=True)):
             members = (tier == t).nonzero().flatten()
@@ -158,8 +158,7 @@ class Codebooks(Format):
 
     def programs(self, columns: Columns) -> list[Program] | None:
         said, codes = self.settings, self.codes
-        own: list[int | Tensor] = [len(said.bits)]
-        own += self.index.arrays if isinstance(self.index, TierIndex) else (0, 0, 0)
+        own = self.index_words
         own += [len(said.widths), said.combine == "add", said.codewords if said.per_field else 0]
         own += said.codec.words(self.width)
         rest = [0] * (MAX_TIERS - len(said.bits))
@@ -169,22 +168,9 @@ class Codebooks(Format):
         parts = torch.tensor([[book.data_ptr(), w, size] for book, w, size in per_part])
         return [self.program(CODEBOOKS, columns, [*own, parts], books)]
 
-    def row_tiers(self) -> Tensor:
-        """``[R]`` uint8."""
-        total = int(self.cardinalities.sum())
-        return self.index.tiers(total) if isinstance(self.index, TierIndex) else torch.zeros(total, dtype=torch.uint8)
-
-    def _counts(self) -> list[list[int]]:
-        """``[fields][tiers]``: rows."""
-        parts = self.row_tiers().split(self.cardinalities.tolist())
-        return [torch.bincount(part, minlength=len(self.sizes)).tolist() for part in parts]
-
     def nbytes_by_field(self) -> dict[str, int]:
-        own = sum(b.nbytes for b in self.books) // len(self.fields) if self.settings.per_field else 0
-        sizes = [sum(n * size for n, size in zip(counts, self.sizes, strict=True)) for counts in self._counts()]
-        total = {self.schema.fields[f].name: n + own for f, n in zip(self.fields, sizes, strict=True)}
-        rest = self.nbytes - sum(total.values())
-        return {**total, SHARED: rest} if rest else total
+        books = sum(b.nbytes for b in self.books) // len(self.fields) if self.settings.per_field else 0
+        return self.with_shared([books] * len(self.fields))
 
     @property
     def num_parameters(self) -> int:
@@ -194,14 +180,8 @@ class Codebooks(Format):
         return int(self.cardinalities.sum()) * len(self.settings.widths) + books
 
     def replicate(self, times: int) -> Self:
-        codes = [
-            torch.cat([part.repeat(times, 1) for part in stored.split(list(counts))])
-            for stored, counts in zip(self.codes, zip(*self._counts(), strict=True), strict=True)
-        ]
-        index = None
-        if self.index is not None:
-            tiers = self.row_tiers().split(self.cardinalities.tolist())
-            index = TierIndex.of(torch.cat([part.repeat(times) for part in tiers]), len(self.sizes))
+        stored, index = self.repeated(self.codes, times)
+        codes = [rows for rows in stored if rows is not None]
         return type(self)(replicated(self.schema, times), self.fields, self.settings, codes, self.books, index)
 
     def describe(self) -> dict[str, Any]:

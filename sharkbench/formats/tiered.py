@@ -7,12 +7,13 @@ from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import SHARED, Format, replicated
+from sharkbench.formats.base import replicated
 from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.gpu.launch import Launch, alignment
+from sharkbench.formats.in_tiers import InTiers
 from sharkbench.formats.kernels import TIERED, Columns, Program
 from sharkbench.formats.restoring import only, read_settings, require, take
 from sharkbench.formats.tier_index import MAX_TIERS, TierIndex
@@ -32,7 +33,7 @@ class TieredSettings(BaseModel):
     tiers: tuple[TierSettings, ...] = Field(min_length=1, max_length=MAX_TIERS)
 
 
-class Tiered(Format):
+class Tiered(InTiers):
     """Each row is stored by the codec of its tier, keeps the tier's leading dimensions, or is dropped (a zero vector).
 
     The rows of a tier lie together, in the order of their ids, so each begins at a multiple of its size; the index that
@@ -55,13 +56,11 @@ class Tiered(Format):
         rows: Sequence[Tensor | None],
         index: TierIndex | None,
     ) -> None:
-        super().__init__(schema, fields, width)
+        super().__init__(schema, fields, width, tier_sizes(tiers), index)
         self.tiers = tuple(tiers)
-        self.sizes = tier_sizes(tiers)
         for t, stored in enumerate(rows):
             if stored is not None:
                 self.register_buffer(f"rows{t}", stored)
-        self.index: nn.Module | None = index
         # Global id minus shift is the row, as the index counts them.
         shifts = self.starts.numpy() - self.first_rows[self.column_fields]
         self.register_buffer("shifts", torch.from_numpy(shifts), persistent=False)
@@ -103,10 +102,7 @@ class Tiered(Format):
 
     def lookup(self, ids: Tensor) -> Tensor:
         asked = (ids.to(torch.int64) - self.shifts).flatten()
-        if isinstance(self.index, TierIndex):
-            tier, rank = self.index.locate(asked)
-        else:
-            tier, rank = torch.zeros_like(asked), asked
+        tier, rank = self.locate(asked)
         out = torch.zeros(len(asked), self.width, device=ids.device)
         for t, (said, stored) in enumerate(zip(self.tiers, self.rows, strict=True)):
             members = (tier == t).nonzero().flatten()
@@ -115,15 +111,14 @@ class Tiered(Format):
         return out.view(*ids.shape, self.width)
 
     def programs(self, columns: Columns) -> list[Program]:
-        own: list[int | Tensor] = [len(self.tiers)]
-        own += self.index.arrays if isinstance(self.index, TierIndex) else (0, 0, 0)
+        own = self.index_words
         for said, stored in zip(self.tiers, self.rows, strict=True):
             own += [0 if stored is None else stored, said.dimension, *said.codec.words(said.dimension)]
         return [self.program(TIERED, columns, own)]
 
     def launches(self, ids: Tensor, places: Tensor, out: Tensor) -> list[Launch] | None:
         # The kernel reads no index where there is a single tier, and no rows that are dropped.
-        planes, ranks, firsts = self.index.arrays if isinstance(self.index, TierIndex) else (places, places, places)
+        planes, ranks, firsts = self.index.arrays if self.index else (places, places, places)
         tables = tuple(places if stored is None else stored for stored in self.rows)
         own: dict[str, Tensor | tuple[Tensor, ...]]
         own = {"tables": tables, "shifts": self.shifts, "planes": planes, "ranks": ranks, "firsts": firsts}
@@ -135,24 +130,8 @@ class Tiered(Format):
         }
         return [Launch.of("tiered_rows", ids, places, out, own, said)]
 
-    def row_tiers(self) -> Tensor:
-        """``[R]`` uint8, the tier of each row of ``fields``."""
-        total = int(self.cardinalities.sum())
-        return self.index.tiers(total) if isinstance(self.index, TierIndex) else torch.zeros(total, dtype=torch.uint8)
-
-    def _counts(self) -> list[list[int]]:
-        """``[fields][tiers]``: rows."""
-        parts = self.row_tiers().split(self.cardinalities.tolist())
-        return [torch.bincount(part, minlength=len(self.tiers)).tolist() for part in parts]
-
     def nbytes_by_field(self) -> dict[str, int]:
-        total = {
-            self.schema.fields[f].name: sum(n * size for n, size in zip(counts, self.sizes, strict=True))
-            for f, counts in zip(self.fields, self._counts(), strict=True)
-        }
-        # A block of the index may reach over two fields.
-        rest = self.nbytes - sum(total.values())
-        return {**total, SHARED: rest} if rest else total
+        return self.with_shared([0] * len(self.fields))
 
     @property
     def num_parameters(self) -> int:
@@ -160,14 +139,7 @@ class Tiered(Format):
         return sum(n * said.dimension for n, said in zip(counts, self.tiers, strict=True))
 
     def replicate(self, times: int) -> Self:
-        rows: list[Tensor | None] = []
-        for stored, counts in zip(self.rows, zip(*self._counts(), strict=True), strict=True):
-            pieces = None if stored is None else [piece.repeat(times, 1) for piece in stored.split(list(counts))]
-            rows.append(None if pieces is None else torch.cat(pieces))
-        index = None
-        if self.index is not None:
-            parts = self.row_tiers().split(self.cardinalities.tolist())
-            index = TierIndex.of(torch.cat([part.repeat(times) for part in parts]), len(self.tiers))
+        rows, index = self.repeated(self.rows, times)
         return type(self)(replicated(self.schema, times), self.fields, self.width, self.tiers, rows, index)
 
     def describe(self) -> dict[str, Any]:
