@@ -31,13 +31,13 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
 def lines(tables: ModuleType, tmp_path: Path) -> Callable[..., dict[str, list[str]]]:
     """The table of runs: the cells behind each method's name."""
 
-    def made(*runs: dict[str, str]) -> dict[str, list[str]]:
+    def made(*runs: dict[str, str], timed: bool = False) -> dict[str, list[str]]:
         (tmp_path / "some").mkdir()
         with (tmp_path / "some" / "runs.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, NAMES)
             writer.writeheader()
             writer.writerows(runs)
-        _, found = tables.falls("some", "dnn", timed=False)
+        _, found = tables.falls("some", "dnn", timed=timed)
         return {first: rest for first, *rest in found}
 
     return made
@@ -131,3 +131,15 @@ def test_the_best_at_a_quarter_come_first_and_ties_stand_by_name(lines: Callable
     )
 
     assert list(found) == ["`only a tenth`", "`a`", "`c`", "`b`", "`never`"]
+
+
+def test_lookups_are_those_of_the_last_seed_that_was_timed(lines: Callable[..., dict[str, list[str]]]) -> None:
+    timings = {"0": "1.5", "1": "2.5", "2": ""}
+    found = lines(
+        *(run("full", auc="0.7", seed=seed) for seed in timings),
+        *(run("small", "0.25", "0.7", seed=seed, lookups_ratio_torch=ratio) for seed, ratio in timings.items()),
+        *(run("one size", auc="0.7", seed=seed, large_lookups_ratio_torch=ratio) for seed, ratio in timings.items()),
+        timed=True,
+    )
+
+    assert {name: cells[-2:] for name, cells in found.items()} == {"`small`": ["2.5", ""], "`one size`": ["", "2.5"]}
