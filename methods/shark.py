@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from bisect import bisect_right
 from copy import deepcopy
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -55,11 +56,11 @@ class Shark(Method):
         return self
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        room = max(self._pruned(share, budget, shape) for share in self._shares)
-        self.f_permutation.config_for(room, shape)
         least = self.f_quantization.smallest_bytes(shape, min(field.cardinality for field in shape.schema.fields))
         if least > budget:
             raise Infeasible(f"the smallest field alone takes {least:,} bytes in tiers, the budget is {budget:,}")
+        room = max(self._pruned(share, budget, shape) for share in self._shares)
+        self.f_permutation.config_for(room, shape)
         return self
 
     def compress(self, bench: Workbench) -> Model:
@@ -86,10 +87,11 @@ class Shark(Method):
         return self.share if isinstance(self.share, tuple) else (self.share,)
 
     def _pruned(self, share: float, budget: int, shape: TableShape) -> int:
-        """Bytes that pruning leaves to quantization."""
+        """Bytes that pruning leaves to quantization: no more rows than the smallest tier can take."""
+        sizes = range(shape.rows + 1)
+        rows = bisect_right(sizes, budget, key=lambda rows: self.f_quantization.smallest_bytes(shape, rows)) - 1
         full = shape.fp32_bytes
-        most = budget * full / max(self.f_quantization.smallest_bytes(shape), 1)
-        return int(min(full * (min(budget, full) / full) ** share, most))
+        return min(int(full * (min(budget, full) / full) ** share), rows * shape.width * 4)
 
     @classmethod
     def search_space(cls, trial: Any) -> dict[str, Any]:

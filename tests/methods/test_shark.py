@@ -64,6 +64,22 @@ def test_it_prunes_what_tiers_alone_cannot_reach(dataset: PreparedDataset, tmp_p
     assert shark.compress(bench).pack().layer.nbytes <= (bench.budget or 0)
 
 
+@pytest.mark.parametrize("fields", range(1, 8))
+def test_what_is_pruned_leaves_what_tiers_can_take(bench: Workbench, fields: int) -> None:
+    """To the byte, the index of the tiers included: its last block is a whole one, however few rows are in it."""
+    shark = registry.parse({"name": "shark", "share": 0, **PIECES})
+    least = shark.f_quantization.smallest_bytes(bench.shape, 40 * fields)
+    for budget, left in ((least, fields), (least - 1, fields - 1)):
+        own = bench.for_stage("pruned", budget=budget, start=None)
+        if left:
+            model = shark.config_for(budget, own.shape).compress(own)
+            assert len(model.embedding.fields) == left
+            assert model.pack().layer.nbytes <= budget
+        else:
+            with pytest.raises(Infeasible, match="smallest field alone"):
+                shark.config_for(budget, own.shape)
+
+
 def test_the_best_of_several_splits_is_taken(dataset: PreparedDataset, tmp_path: Path) -> None:
     bench = bench_on(dataset, tmp_path, "dnn", budget=0.6, epochs=1)
     model = registry.parse({"name": "shark", "share": [0, 0.9], **PIECES}).compress(bench)
