@@ -21,8 +21,8 @@ def falls(results: str, backbone: str, *, timed: bool) -> Table:
 
     Of all seeds that are complete the mean, and behind ± the standard deviation over seeds; a seed is compared with the
     full table of the same seed. The best at a quarter of the bytes come first. Where a method uses less than 95% of its
-    budget, or has none, the bytes that it takes stand beside. With ``timed``, lookups too, of the last seed that has
-    them.
+    budget, or has none, the bytes that it takes stand beside, and where some seeds failed, how many did not. With
+    ``timed``, lookups too, of the last seed that has them.
     """
     rows = [row for row in _read(results, "runs.csv") if row["backbone"] == backbone and row["superseded"] != "true"]
     rows = _complete(rows)
@@ -93,7 +93,11 @@ def _cell(rows: Sequence[Row], full: Mapping[tuple[str, str], float]) -> str:
         return "infeasible" if any(row["status"] == "infeasible" for row in rows) else ""
     said = units(fmean(found)) + (f" ± {stdev(found) * 1e4:.0f}" if len(found) > 1 else "")
     budget, ratio = rows[0]["budget"], fmean(float(row["bytes_ratio"]) for row in rows if row["auc"])
-    return said if budget and ratio >= 0.95 * float(budget) else f"{said} ({ratio:.1%})"
+    beside = [] if budget and ratio >= 0.95 * float(budget) else [f"{ratio:.1%}"]
+    seeds = len({row["seed"] for row in rows})
+    if len(found) < seeds:
+        beside.append(f"{len(found)} of {seeds} seeds")
+    return f"{said} ({', '.join(beside)})" if beside else said
 
 
 def _ratio(rows: Sequence[Row], name: str) -> str:

@@ -94,6 +94,15 @@ def test_an_infeasible_run_makes_a_seed_no_less_complete(lines: Callable[..., di
     assert found["`small`"][:4] == ["−100 ± 0", "", "", "infeasible"]
 
 
+def test_where_seeds_failed_it_is_said_how_many_did_not(lines: Callable[..., dict[str, list[str]]]) -> None:
+    found = lines(
+        *(run("full", auc="0.7", seed=seed) for seed in "012"),
+        *(run("small", "0.1", auc, seed=seed) for seed, auc in (("0", "0.69"), ("1", ""), ("2", "0.69"))),
+    )
+
+    assert found["`small`"][2] == "−100 ± 0 (2 of 3 seeds)"
+
+
 def test_bytes_are_said_where_a_budget_is_not_used_or_there_is_none(lines: Callable[..., dict[str, list[str]]]) -> None:
     found = lines(
         run("full", auc="0.7"),
