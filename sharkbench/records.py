@@ -140,6 +140,10 @@ class Environment(Record):
     invocation: str
     """Shared by the runs of one ``sharkbench run``."""
 
+    @property
+    def hardware(self) -> str:
+        return ", ".join([self.cpu, *self.gpus])
+
 
 class Timing(Record):
     """One probe, the packed layer in turns with its rivals in one process (A B A B); medians over rounds.

@@ -131,6 +131,13 @@ def _commonest(values: Iterable[str]) -> str:
     return Counter(values).most_common(1)[0][0]
 
 
+def _apart(cell: Cell) -> int:
+    """How many seeds are compared with a full-precision run on other hardware."""
+    full = {_pair(run): run.environment.hardware for run in cell.references if run.environment}
+    own = [(_pair(run), run.environment.hardware) for run in cell.ok if run.environment]
+    return sum(full.get(pair, hardware) != hardware for pair, hardware in own)
+
+
 def _remarks(standing: Standing, code: str, data: str) -> Iterator[str]:
     cell = standing.cell
     if other := sorted({revision(run) for run in cell.runs} - {code}):
@@ -139,6 +146,8 @@ def _remarks(standing: Standing, code: str, data: str) -> Iterator[str]:
         yield f"made from data {', '.join(other)}, most of this table from {data[:10]}"
     if len({run.speed.hardware for run in cell.ok if run.speed}) > 1:
         yield "speeds measured on different hardware: ratios only"
+    if apart := _apart(cell):
+        yield f"{apart} of {len(cell.ok)} seeds pair with full precision of other hardware: such differences vary more"
     if cell.superseded:
         yield f"{len(cell.superseded)} older runs with other settings are left out"
     if cell.n_failed and cell.ok:

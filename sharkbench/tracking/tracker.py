@@ -130,7 +130,7 @@ class Tracker:
             "sharkbench.data_fingerprint": result.data_fingerprint,
             "sharkbench.git_revision": environment.git_revision if environment else None,
             "sharkbench.git_dirty": environment.git_dirty if environment else None,
-            "sharkbench.hardware": ", ".join([environment.cpu, *environment.gpus]) if environment else None,
+            "sharkbench.hardware": environment.hardware if environment else None,
         }
         texts = {tag: str(value)[: entries.VALUE_LENGTH] for tag, value in tags.items() if value is not None}
         run = self.client.create_run(self.experiment, start_time=begun, tags=texts, run_name=entries.title(result))

@@ -113,6 +113,21 @@ def test_other_code_other_data_and_other_hardware_are_flagged(add_run: AddRun, o
     )
 
 
+def test_seeds_that_pair_with_other_hardware_are_counted(add_run: AddRun, out: Path) -> None:
+    """The same seed trains another model on another processor, so the pair shares less than it should."""
+    _fill(add_run, "full", None, [0.75, 0.76, 0.77])
+    for seed in range(3):
+        key = add_run("hash", 0.25, seed, {"click": 0.7})
+        if seed:
+            other = ENVIRONMENT.model_copy(update={"cpu": "another"})
+            (out / "runs" / key / "environment.json").write_text(other.model_dump_json())
+    found = _standings(out)
+    assert found["full", ""].remarks == ()
+    assert found["hash", "0.25"].remarks == (
+        "2 of 3 seeds pair with full precision of other hardware: such differences vary more",
+    )
+
+
 def test_failed_seeds_leave_a_cell_worst_where_fewer_than_three_are_left(add_run: AddRun, out: Path) -> None:
     _fill(add_run, "full", None, [0.75, 0.76, 0.77, 0.78])
     for seed in range(4):
