@@ -48,7 +48,7 @@ def _take(store: Store, target: Store, result: Result, done: Merged) -> None:
         present = target.get(result.key)
         if present is not None:
             if message := _conflict(present, result):
-                done.conflicts.append(message)
+                done.conflicts.append(message + _elsewhere(target, store, result.key))
             if _worth(target, present) >= _worth(store, result):
                 done.kept += 1
                 return
@@ -68,7 +68,7 @@ def _worth(store: Store, result: Result) -> tuple[bool, bool]:
 
 
 def _conflict(one: Result, other: Result) -> str | None:
-    """A line where both are ok and differ by more than the arithmetic of two processors does."""
+    """A line where both are ok and differ in a digit that tables show."""
     if one.status != "ok" or other.status != "ok":
         return None
     pairs = [(label, q.auc, other.quality[label].auc) for label, q in one.quality.items() if label in other.quality]
@@ -78,3 +78,11 @@ def _conflict(one: Result, other: Result) -> str | None:
     at = f" at {one.budget}" if one.budget else ""
     where = f"{one.dataset}, {one.backbone}, {one.method_label}{at}, seed {one.seed}"
     return f"{where}: AUC of {label} is {first:.4f} here and {second:.4f} there"
+
+
+def _elsewhere(here: Store, there: Store, key: str) -> str:
+    """The same seed trains another model on other hardware; on the same one a difference wants an explanation."""
+    one, other = here.environment(key), there.environment(key)
+    if one is None or other is None or one.hardware == other.hardware:
+        return ""
+    return f" ({one.hardware} and {other.hardware})"

@@ -12,7 +12,7 @@ from sharkbench.leaderboard.archive import ARCHIVE, write_archive
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.merge import merge
 from sharkbench.store import Store
-from tests.leaderboard.handmade import add_run, speed_of
+from tests.leaderboard.handmade import ENVIRONMENT, add_run, speed_of
 
 
 def test_runs_of_all_machines_come_together(tmp_path: Path) -> None:
@@ -57,6 +57,16 @@ def test_different_results_of_one_run_are_told(tmp_path: Path) -> None:
     done = merge([tmp_path / "a"], tmp_path / "b")
     assert done.conflicts == ["synthetic, dnn, hash at 0.1, seed 0: AUC of click is 0.7100 here and 0.7000 there"]
     assert Store(tmp_path / "b").results()[0].quality["click"].auc == 0.71
+
+
+def test_results_that_differ_name_the_hardware_where_that_differs(tmp_path: Path) -> None:
+    add_run(Store(tmp_path / "a"), "hash", 0.1, 0, {"click": 0.70})
+    key = add_run(Store(tmp_path / "b"), "hash", 0.1, 0, {"click": 0.71})
+    other = ENVIRONMENT.model_copy(update={"cpu": "another"})
+    (tmp_path / "b" / "runs" / key / "environment.json").write_text(other.model_dump_json())
+
+    (line,) = merge([tmp_path / "a"], tmp_path / "b").conflicts
+    assert line.endswith(f"is 0.7100 here and 0.7000 there (another and {ENVIRONMENT.hardware})")
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
