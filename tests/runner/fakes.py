@@ -72,6 +72,7 @@ def say_how_it_went(spec: RunSpec, directory: Path) -> None:
         "crashes": lambda: ctypes.string_at(0),
         "is killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "sleeps": lambda: time.sleep(0.3),
+        "sleeps in company": lambda: sleep_in_company(directory.parent.parent),
         "waits to go": lambda: wait_for(directory.parent.parent / "go"),
         "hangs": lambda: time.sleep(600),
         "hangs with children": lambda: hang_with_children(directory.parent.parent),
@@ -90,6 +91,13 @@ def recurse() -> None:
 def wait_for(file: Path) -> None:
     while not file.exists():
         time.sleep(0.05)
+
+
+def sleep_in_company(out: Path) -> None:
+    """No run ends before a second one has begun."""
+    while (out / "diary.txt").read_text().count("began") < 2:
+        time.sleep(0.05)
+    time.sleep(0.3)
 
 
 def hang_with_children(out: Path) -> None:
