@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sharkbench.workbench import Workbench
 
 
+LEAST_SHARE = 0.05
+
+
 class MGQE(Method):
     r"""Multi-granular quantized embeddings (Kang et al., "Learning Multi-granular Quantized Embeddings for Large-Vocab
     Categorical Features in Recommender Systems", WWW companion 2020), on the differentiable product quantization of
@@ -27,11 +30,13 @@ class MGQE(Method):
     often choose among all :math:`K` codewords, the others among the first :math:`K_g` of them.
 
     This project's own choices: two groups, whose codes differ by two bits (256 and 64 codewords are what a public
-    benchmark takes); ``parts``, ``bits`` and ``share`` are those with the fewest parts that give the rows the most bits
-    within the budget, or up to a twentieth less; queries and codewords start from one normal distribution, scaled so
-    that the chosen codewords have the full table's standard deviation (the authors of differentiable product
-    quantization normalise the distances instead); first-order weights are one more part of the row; small fields keep a
-    row per id.
+    benchmark takes); ``parts``, ``bits`` and ``share`` are those with the fewest parts that give the rows the most
+    bits within the budget, or up to a twentieth less, such that a twentieth to a half of the rows may use all
+    codewords (if all did, or none, it would be the parent method; none do where only that fits); a budget beyond that
+    keeps fields whole, as many as fit, and is otherwise not used; queries and codewords start from one normal
+    distribution, scaled so that the chosen codewords have the full table's standard deviation (the authors of
+    differentiable product quantization normalise the distances instead); first-order weights are one more part of the
+    row; small fields keep a row per id.
     """
 
     name: Literal["mgqe"] = "mgqe"
@@ -70,17 +75,19 @@ class MGQE(Method):
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
         threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        fitting, smallest = [], None
-        for parts in [self.parts] if self.parts else range(1, max(shape.dimension, 1) + 1):
-            for bits in [self.bits] if self.bits else range(1, 9):
-                sized = self.model_copy(
-                    update={"parts": parts, "bits": bits, "share": self.share or 0.0, "threshold": threshold}
-                )
-                nbytes = sized.nbytes(shape)
-                smallest = nbytes if smallest is None else min(smallest, nbytes)
-                if nbytes <= budget:
-                    solved = sized._largest_share(budget, shape) if self.share is None else self.share
-                    fitting.append(sized.model_copy(update={"share": solved}))
+        sizes = [
+            self.model_copy(update={"parts": parts, "bits": bits, "threshold": threshold})
+            for parts in ([self.parts] if self.parts else range(1, max(shape.dimension, 1) + 1))
+            for bits in ([self.bits] if self.bits else range(1, 9))
+        ]
+        fitting, smallest = [], 0
+        for share in (LEAST_SHARE, 0.0) if self.share is None else (self.share,):
+            sized = [size.model_copy(update={"share": share}) for size in sizes]
+            smallest = min(one.nbytes(shape) for one in sized)
+            if fitting := [one for one in sized if one.nbytes(shape) <= budget]:
+                break
+        if self.share is None and fitting and fitting[0].share:
+            fitting = [one.model_copy(update={"share": one._largest_share(budget, shape)}) for one in fitting]
         if not fitting:
             raise Infeasible(
                 f"mgqe needs at least {smallest:,} bytes, the budget is {budget:,}; fewer parts or bits, or a lower "
@@ -99,10 +106,10 @@ class MGQE(Method):
         return self.parts * (rare + self.share * (often - rare))
 
     def _largest_share(self, budget: int, shape: TableShape) -> float:
-        def nbytes(share: float) -> int:
-            return self.model_copy(update={"share": share}).nbytes(shape)
+        def nbytes(half: float) -> int:
+            return self.model_copy(update={"share": half / 2}).nbytes(shape)
 
-        return largest_fraction(nbytes, budget, what="mgqe") if nbytes(1e-6) <= budget else 0.0
+        return largest_fraction(nbytes, budget, what="mgqe") / 2
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
@@ -126,9 +133,19 @@ class MGQE(Method):
         kept, rows = 4 * shape.width * count_rows(shape.schema, whole), count_rows(shape.schema, coded)
         if not coded:
             return kept
-        parts, often = (self.parts if shape.dimension else 0) + (shape.first_order > 0), int(self.share * rows)
-        codes = codes_nbytes([rows - often, often], parts, self.tier_bits)
-        return kept + codes + 4 * shape.width * 2**self.bits * (len(coded) if self.books == "field" else 1)
+        parts = (self.parts if shape.dimension else 0) + (shape.first_order > 0)
+        tiers, bits = self._tiers(rows)
+        books = len(coded) if self.books == "field" else 1
+        return kept + codes_nbytes(tiers, parts, bits) + 4 * shape.width * 2 ** max(bits) * books
+
+    def _tiers(self, rows: int) -> tuple[list[int], list[int]]:
+        """How many of ``rows`` are rare and how many are read often, and the bits of their codes; one group if all
+        rows have the same."""
+        assert self.share is not None
+        often, bits = int(self.share * rows), self.tier_bits
+        if often in (0, rows) or bits[0] == bits[1]:
+            return [rows], [bits[often == rows]]
+        return [rows - often, often], bits
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.embeddings.coded import most_read, widths_of_parts
@@ -139,15 +156,15 @@ class MGQE(Method):
         assert self.share is not None
         shape = bench.shape
         whole, coded = divide(bench.schema, self.threshold or 0)
-        often = int(self.share * count_rows(bench.schema, coded))
+        tiers, bits = self._tiers(count_rows(bench.schema, coded))
         with bench.seeded("table"):
             table = VectorQuantizedTable(
                 bench.schema,
                 bench.width,
                 whole,
                 widths=widths_of_parts(shape.dimension, shape.first_order, self.parts),
-                tiers=most_read(bench.schema, coded, often).long(),
-                bits=self.tier_bits,
+                tiers=most_read(bench.schema, coded, tiers[-1] if len(tiers) > 1 else 0).long(),
+                bits=bits,
                 per_field=self.books == "field",
                 init_std=bench.init_std,
                 pull=self.pull,

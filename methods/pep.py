@@ -43,9 +43,10 @@ class PEP(Method):
     """What a kept number is stored as."""
     retrain: Literal["initial", "continue", "none"] = "initial"
     """Train what is kept from the initial table and a fresh backbone, fine-tune it, or leave it as the search does."""
-    threshold_start: float = -8.0
-    """Where every s starts (ours; the paper's -15 for small data and -150 for Criteo and Avazu take long to prune
-    anything)."""
+    threshold_start: float | None = None
+    """Where every s starts; unless given, -8, and lower in proportion where the table starts with less than 0.01: a
+    threshold is then a thirtieth of that deviation at most, so that nearly all numbers are above it and learn (ours;
+    the paper's -15 for small data and -150 for Criteo and Avazu take long to prune anything)."""
     threshold_l2: NonNegativeFloat = 1e-5
     """L2 of the thresholds, coupled: it is part of the gradient that the optimizer sees. With 0 the loss alone moves
     them."""
@@ -102,16 +103,18 @@ class PEP(Method):
         from sharkbench.embeddings.soft_threshold import SoftThresholdTable
 
         table, recipe = bench.full_table(), bench.recipe
-        rate = self.threshold_learning_rate
+        rate, start = self.threshold_learning_rate, self.threshold_start
+        if start is None:
+            start = -8.0 + min(log(bench.init_std / 0.01), 0.0)
         if rate is None:
             size = min(bench.init_std, 0.5)
-            rate = max(log(size / (1 - size)) - self.threshold_start, 1.0) / max(self._steps(bench) / 2, 1)
+            rate = max(log(size / (1 - size)) - start, 1.0) / max(self._steps(bench) / 2, 1)
         return SoftThresholdTable(
             bench.schema,
             table.fields,
             rows_of(table),
             self.granularity,
-            start=self.threshold_start,
+            start=start,
             lr_factor=rate / (recipe.embedding_learning_rate or recipe.learning_rate),
             l2=self.threshold_l2,
             sparse=recipe.sparse,

@@ -57,9 +57,9 @@ class PTQCodebook(Method):
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
         threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        smallest = 0
+        smallest, share = 0, self.share if self.bits else 0.0
         for bits in (self.bits,) if self.bits else range(MOST_BITS, 0, -1):
-            sized = self.model_copy(update={"bits": bits, "threshold": threshold})
+            sized = self.model_copy(update={"bits": bits, "threshold": threshold, "share": share})
             smallest = sized.nbytes(shape)
             if smallest <= budget:
                 return sized._shared_out(budget, shape) if bits < MOST_BITS else sized._filled(budget, shape)

@@ -88,7 +88,7 @@ def _refuses_the_impossible(method: type[Method]) -> str | None:
         return "takes no budget"
     bench = tiny_bench("dcn", None)
     try:
-        sized = _default(method).config_for(1, bench.shape)
+        sized = _default(method).sized_for(1, bench.shape)
     except Infeasible as infeasible:
         reason = str(infeasible)
     else:
@@ -173,7 +173,7 @@ def _compressed(method: type[Method], backbone: str, budget: float | None) -> tu
     config = _default(method)
     try:
         if bench.budget is not None:
-            config = config.config_for(bench.budget, bench.shape)
+            config = config.sized_for(bench.budget, bench.shape)
         return bench, config.compress(bench)
     except Infeasible as reason:
         return reason

@@ -9,6 +9,7 @@ the methods that they name.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -70,6 +71,22 @@ class Method(BaseModel):
         """
         return self
 
+    def sized_for(self, budget: int, shape: TableShape) -> Self:
+        """:meth:`config_for`, and where it finds the budget too small, once more without fields that are kept whole.
+
+        ``threshold`` is what every method calls the size up to which fields keep a row per id. Where it is not given
+        they take up to half of the budget, and the other half may be too little for the rest.
+
+        Raises:
+            Infeasible: no setting reaches the budget.
+        """
+        try:
+            return self.config_for(budget, shape)
+        except Infeasible:
+            if getattr(self, "threshold", 0) is not None:
+                raise
+            return self.model_copy(update={"threshold": 0}).config_for(budget, shape)
+
     @abstractmethod
     def compress(self, bench: Workbench) -> Model:
         """Make the compressed model; ``bench`` is all that a method may use."""
@@ -106,11 +123,12 @@ def small_field_rows(shape: TableShape, budget: int, most: int = 200) -> int:
     """Fields of at most so many rows are worth keeping whole: they say much and cost little.
 
     ``most`` (DLRM's default for the quotient-remainder trick), or fewer where the small fields would take more than
-    half of ``budget`` bytes; that half is this project's own choice.
+    half of ``budget`` bytes; that half is this project's own choice. Fields of equally many rows are kept together or
+    not at all.
     """
     threshold = kept = 0
-    for rows in sorted(field.cardinality for field in shape.schema.fields):
-        kept += rows * shape.width * 4
+    for rows, fields in sorted(Counter(field.cardinality for field in shape.schema.fields).items()):
+        kept += rows * fields * shape.width * 4
         if rows > most or kept > budget / 2:
             break
         threshold = rows

@@ -71,7 +71,7 @@ class Pipeline(Method):
                 shape = bench.shape
                 if model is not None:
                     shape = shape.with_schema(with_fields(bench.schema, model.embedding.fields))
-                method = method.config_for(budget, shape)
+                method = method.sized_for(budget, shape)
             model = method.compress(own)
         assert model is not None
         return model

@@ -128,7 +128,7 @@ def _reach(method: type[Method], shape: TableShape) -> str:
     reached = []
     for fraction in _FRACTIONS:
         with suppress(Infeasible):
-            default.config_for(int(fraction * shape.fp32_bytes), shape)
+            default.sized_for(int(fraction * shape.fp32_bytes), shape)
             reached.append(fraction)
     return f"to {min(reached):g}" if reached else f"above {max(_FRACTIONS):g}"
 
@@ -147,7 +147,7 @@ def _print_budgets(method: Method) -> None:
     for fraction in _FRACTIONS:
         budget = int(fraction * full)
         try:
-            sized = method.config_for(budget, shape).model_dump()
+            sized = method.sized_for(budget, shape).model_dump()
             changes = {k: v for k, v in sized.items() if v != method.model_dump()[k]}
             becomes = ", ".join(f"{k}: {v}" for k, v in changes.items()) or "the same settings"
         except Infeasible as reason:

@@ -17,6 +17,8 @@ from sharkbench.formats.layer import PackedLayer
 
 EPSILON = 1e-12
 """Added to variances: far below those of a table as it starts."""
+CONSTANT = 1e-6
+"""A column that varies by less than this share of its mean square is constant but for rounding."""
 UNITS = 20_000
 """Steps that a budget is divided into to choose dimensions."""
 
@@ -70,13 +72,8 @@ class MixedDimensions(EmbeddingLayer):
         total: Tensor | float = 0.0
         for k, (d, matrices) in enumerate(zip(self.candidates, self.matrices, strict=True)):
             lifted = torch.bmm(by_field[..., :d], matrices).transpose(0, 1)
-            normed = F.batch_norm(
-                lifted.flatten(1),
-                None if mean is None else mean[k],
-                None if variance is None else variance[k],
-                training=self.training or mean is None,
-                eps=EPSILON,
-            )
+            own = (None, None) if mean is None or variance is None else (mean[k], variance[k])
+            normed = _normalised(lifted.flatten(1), *own, by_batch=self.training or mean is None)
             total = total + shares[:, k, None] * normed.view_as(lifted)
         return total * self.scale
 
@@ -85,6 +82,19 @@ class MixedDimensions(EmbeddingLayer):
 
     def pack(self) -> PackedLayer:
         raise NotImplementedError("mixed dimensions serve a search only")
+
+
+def _normalised(numbers: Tensor, mean: Tensor | None, variance: Tensor | None, *, by_batch: bool) -> Tensor:
+    """``[B, N]`` normalised by column, by the batch's statistics (which then go into ``mean`` and ``variance``) or by
+    those; constant columns give zeros, as normalisation would make their rounding errors large."""
+    normed = F.batch_norm(numbers, mean, variance, training=by_batch, eps=EPSILON)
+    with torch.no_grad():
+        if by_batch:
+            variance, mean = torch.var_mean(numbers, 0, correction=0)
+        assert variance is not None
+        assert mean is not None
+        varies = variance > CONSTANT * (variance + mean.square()) + 1e-20
+    return normed * varies
 
 
 def most_likely(logits: Tensor, candidates: Sequence[int], rows: Sequence[int], width: int, budget: int) -> list[int]:

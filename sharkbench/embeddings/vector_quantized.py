@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharkbench.data.schema import Schema
+from sharkbench.data.schema import PADDING, Schema
 from sharkbench.embeddings.kmeans import nearest
 from sharkbench.embeddings.partly_whole import PartlyWhole, count_rows
 from sharkbench.formats.base import Format
@@ -68,6 +68,7 @@ class VectorQuantizedTable(PartlyWhole):
         if self.coded:
             self._scale_to(init_std)
         self._distance: Tensor | None = None
+        self._read: Tensor | None = None
 
     @torch.no_grad()
     def _scale_to(self, std: float) -> None:
@@ -82,13 +83,22 @@ class VectorQuantizedTable(PartlyWhole):
         # A codeword that is chosen goes where its rows are, and they decay already.
         return [{"params": rows}, {"params": list(self.books), "l2": 0.0, "lr_factor": self.codeword_rate}]
 
+    def forward(self, ids: Tensor) -> Tensor:
+        if self._multivalued:
+            self._read = (ids.index_select(1, self.columns) != PADDING).index_select(1, self.coded_columns)
+        return super().forward(ids)
+
     def generate(self, rows: Tensor) -> Tensor:
         distinct, places, counts = rows.unique(return_inverse=True, return_counts=True)
+        if (read := self._read) is not None:
+            # Padding stands for the first row of its field, which pulls at no codeword for that.
+            counts = torch.zeros_like(counts).index_add_(0, places[read], counts.new_ones(int(read.sum())))
+            self._read = None
         queries = F.embedding(distinct, self.queries, sparse=self.sparse)
         chosen = self._codewords_of(distinct, queries.detach())
         if self.training:
             distances = (chosen - queries.detach()).square().mean(1)
-            self._distance = (distances * counts).sum() / counts.sum()
+            self._distance = (distances * counts).sum() / counts.sum().clamp(min=1)
             chosen = queries + (chosen - queries).detach()
         return chosen[places]
 

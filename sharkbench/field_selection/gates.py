@@ -21,9 +21,14 @@ from sharkbench.workbench import Workbench
 
 
 def endless(split: Split, batch_size: int, seed: int) -> Iterator[Batch]:
-    """Shuffled batches for ever; the order depends on ``seed`` alone."""
+    """Shuffled batches for ever; the order depends on ``seed`` alone.
+
+    A last batch of one sample, which has no statistics to be normalised by, is left out.
+    """
     for epoch in count():
-        yield from batches(split, min(batch_size, len(split)), seed=seed, epoch=epoch)
+        for batch in batches(split, min(batch_size, len(split)), seed=seed, epoch=epoch):
+            if len(batch.labels) > 1 or len(split) == 1:
+                yield batch
 
 
 def lasso_gates(bench: Workbench, model: Model, *, steps: int, step_size: float, floor: float) -> Tensor:

@@ -132,7 +132,7 @@ def sized(spec: RunSpec, bench: Workbench) -> Method:
     """
     method: Method = spec.method
     if method.budgeted and bench.budget is not None:
-        method = method.config_for(bench.budget, bench.shape)
+        method = method.sized_for(bench.budget, bench.shape)
     return method
 
 

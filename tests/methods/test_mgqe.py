@@ -25,7 +25,7 @@ def table_of(
     whole: tuple[int, ...] = (2,),
     widths: tuple[int, ...] = (3, 3, 2),
     often: int = 60,
-    bits: tuple[int, int] = (2, 4),
+    bits: tuple[int, ...] = (2, 4),
     per_field: bool = False,
     init_std: float = 0.1,
     pull: float = 1.0,
@@ -138,12 +138,13 @@ def test_bytes_are_exact_and_never_over_the_budget(
     except Infeasible:
         return  # that the reason is said is another test's business
     whole, coded = divide(schema, method.threshold)  # type: ignore[attr-defined]
+    tiers, bits = method._tiers(count_rows(schema, coded))  # type: ignore[attr-defined]
     table = table_of(
         schema,
         whole=whole,
         widths=tuple(widths_of_parts(dimension, first_order, method.parts)),  # type: ignore[attr-defined]
-        often=int(method.share * count_rows(schema, coded)),  # type: ignore[attr-defined]
-        bits=tuple(method.tier_bits),  # type: ignore[attr-defined]
+        often=tiers[1] if len(tiers) > 1 else 0,
+        bits=tuple(bits),
         per_field=books == "field",
     )
     assert table.pack().nbytes == method.nbytes(shape) <= budget  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -17,6 +18,7 @@ from sharkbench.data.schema import PADDING
 from sharkbench.embeddings.pruned import rows_of
 from sharkbench.embeddings.soft_threshold import Granularity, SoftThresholdTable, soft_threshold
 from sharkbench.workbench import Workbench
+from tests.methods.planted import bench_on, planted
 
 GRANULARITIES = get_args(Granularity)
 
@@ -173,3 +175,16 @@ def test_retraining_starts_from_the_initial_table_on_the_mask_that_the_search_fo
     note = frozen.ledger.notes["retraining"][0]
     assert note["retrain"] == "initial"
     assert note["auc_before"] != note["auc_after"]
+
+
+@pytest.mark.parametrize("init_std", [1e-4, 0.01])
+def test_numbers_learn_before_they_are_pruned_however_small_they_start(init_std: float, tmp_path: Path) -> None:
+    bench = bench_on(planted(12_000), tmp_path, budget=0.25, init_std=init_std)
+    pep = registry.parse("pep")
+    start = pep._layer(bench)  # type: ignore[attr-defined]
+    assert (start.margins() > 0).float().mean() > 0.9
+    model = pep.config_for(bench.budget or 0, bench.shape).compress(bench)
+    assert len(bench.ledger.notes["search"]) > 1
+    mask = model.embedding.mask.flatten()  # type: ignore[attr-defined]
+    largest = start.weight.detach().abs().flatten().topk(int(mask.sum())).indices
+    assert mask[largest].float().mean() < 0.5, "the mask is what training wants, not where chance put large numbers"
