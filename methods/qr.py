@@ -31,7 +31,8 @@ class QR(Method):
     with positive ones, which costs accuracy in models of the factorization-machine kind); with ``mult`` the quotient's
     factors start around one, are decayed towards one, not towards the saddle at zero, a hundred times less than rows,
     and learn faster (``factor_rate``). A field keeps a row per id where that takes no more bytes, or where it is small
-    (``threshold``).
+    (``threshold``). With ``concat`` a field takes little more than half of its bytes at most, as every id has a half
+    row of its own by then; a budget beyond that is used up by keeping small fields whole only.
     """
 
     name: Literal["qr"] = "qr"
@@ -120,7 +121,7 @@ class QR(Method):
         m = int((rows + sqrt(max(rows * rows - 4 * n, 0))) / 2) + 1
         while m + ceil(n / m) > rows:
             m -= 1
-        return m
+        return min(m, n)
 
 
 def _fewest_rows(n: int) -> int:

@@ -197,10 +197,11 @@ def tiny_bench(backbone: str, budget: float | None) -> Workbench:
     from sharkbench.training.recipe import Recipe
     from sharkbench.workbench import Workbench
 
+    hidden = {} if backbone in ("linear", "fm") else {"hidden": [16]}
     bench = Workbench(
         dataset=tiny_dataset(),
         task=TypeAdapter(TaskConfig).validate_python({"name": "ctr"}),
-        backbone=TypeAdapter(BackboneConfig).validate_python({"name": backbone, "hidden": [16]}),
+        backbone=TypeAdapter(BackboneConfig).validate_python({"name": backbone, **hidden}),
         dimension=6,
         recipe=Recipe(batch_size=256, epochs=1, learning_rate=0.01, threads=1, accelerator="cpu"),
         seed=1,

@@ -104,6 +104,8 @@ class BinaryTable(PartlyWhole):
 
     def pack_coded(self) -> Format:
         latent = self.latent.detach()
+        if not self.dimension:
+            return Dense.pack(self.schema, self.coded, latent.clone(), "fp16")
         if self.log_scale is None:
             codec = RowCodec(dtype="int1", symmetric=True, tail=self.first_order)
             return IntRows.pack(self.schema, self.coded, latent.clone(), codec)

@@ -44,10 +44,11 @@ def fit_bits(
         if rest < 0:
             continue
         if cache is None:
-            room = rest - index_nbytes(shape.rows, 2)
-            hot = min(max(room // (4 * shape.width - sizes[bits].row), 0), shape.rows)
+            room, more = rest - index_nbytes(shape.rows, 2), 4 * shape.width - sizes[bits].row
+            # Coded rows of one number may be larger than fp32.
+            hot = min(room // more, shape.rows) if room > 0 and more > 0 else 0
         return bits, hot
-    least = min(sizes)
+    least = min(sizes, key=lambda bits: coded_bytes(shape, sizes[bits], hot))
     needed = coded_bytes(shape, sizes[least], hot)
     raise Infeasible(
         f"{what}: {shape.rows:,} rows with {least} bits a number take {needed:,} bytes ({sizes[least].row} a row"

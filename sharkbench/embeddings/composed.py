@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sharkbench.data.schema import Schema
 from sharkbench.embeddings.sharded import lookup
 from sharkbench.embeddings.whole_fields import WithWholeFields
+from sharkbench.errors import InputError
 from sharkbench.formats.composed import Composed, Operation
 from sharkbench.formats.index import Digit, Hash
 from sharkbench.formats.tier_index import TierIndex
@@ -173,9 +174,15 @@ def equal_parts(width: int, parts: int, combine: Operation, init_std: float) -> 
 
 
 def part_widths(width: int, parts: int, combine: Operation) -> list[int]:
-    """Numbers per row of each part: all of them, or for concat an equal share, the first parts taking what is left."""
+    """Numbers per row of each part: all of them, or for concat an equal share, the first parts taking what is left.
+
+    Raises:
+        InputError: there are fewer numbers than parts to take them.
+    """
     if combine != "concat":
         return [width] * parts
+    if width < parts:
+        raise InputError(f"a row of {width} numbers cannot be cut into {parts} parts")
     return [width // parts + (j < width % parts) for j in range(parts)]
 
 

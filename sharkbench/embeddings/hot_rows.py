@@ -105,6 +105,8 @@ class FrequentRows(HotRows):
             self.values[part] = cold.read(self.keys[part].long())
 
     def find(self, rows: Tensor) -> Tensor:
+        if not len(self.keys):  # of a table that is divided, all may be with other processes
+            return torch.full_like(rows, _EMPTY)
         slots = torch.searchsorted(self.keys, rows.to(self.keys.dtype)).clamp_(max=len(self.keys) - 1)
         return torch.where(self.keys[slots] == rows, slots, _EMPTY)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import singledispatch
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,12 @@ class KeptFields(EmbeddingLayer):
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.inner(ids).index_select(1, self.positions)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return self.inner.parameter_groups()
+
+    def may_stay(self) -> bool:
+        return self.inner.may_stay()
 
     def after_step(self) -> None:
         self.inner.after_step()

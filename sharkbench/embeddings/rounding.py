@@ -31,7 +31,9 @@ def rounded(model: Model, codec: RowCodec, find_range: Range | None = None) -> M
 def rounded_layer(embedding: EmbeddingLayer, codec: RowCodec, find_range: Range | None = None) -> PackedLayer:
     """The packed layer of :func:`rounded`."""
     table, schema, fields = rows_of(embedding), embedding.schema, embedding.fields
-    if codec.is_float:
-        return PackedLayer(schema, embedding.width, [Dense.pack(schema, fields, table, codec.dtype)])  # type: ignore[arg-type]
+    if codec.is_float or codec.tail == table.shape[1]:
+        # First-order weights alone are floats in any case, and need no scale beside them.
+        dtype = codec.dtype if codec.is_float else "fp16"
+        return PackedLayer(schema, embedding.width, [Dense.pack(schema, fields, table, dtype)])  # type: ignore[arg-type]
     low, high = find_range(table[:, : table.shape[1] - codec.tail]) if find_range else (None, None)
     return PackedLayer(schema, embedding.width, [IntRows.pack(schema, fields, table, codec, low, high)])

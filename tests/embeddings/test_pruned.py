@@ -81,3 +81,15 @@ def test_fields_that_share_a_table_cannot_part() -> None:
     layer = registry.parse("int8").compress(bench).embedding
     with pytest.raises(InputError, match="share one 'int_rows' table"):
         keep_fields(layer, (0, 1)).pack()
+
+
+def test_what_is_left_of_a_layer_trains_by_the_layers_own_rules() -> None:
+    bench = tiny_bench("dcn", None)
+    layer = registry.parse({"name": "tt_rec", "rank": 4, "threshold": 0}).compress(bench).embedding
+    kept = KeptFields(layer, (0, 2))
+    assert [group.get("l2") for group in kept.parameter_groups()] == [
+        group.get("l2") for group in layer.parameter_groups()
+    ]
+    assert 0.0 in [group.get("l2") for group in kept.parameter_groups()]
+    kept.inner.may_stay = lambda: False  # type: ignore[method-assign]
+    assert not kept.may_stay()

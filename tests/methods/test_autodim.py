@@ -15,7 +15,7 @@ from sharkbench.embeddings.mixed_dimensions import MixedDimensions, most_likely
 from sharkbench.embeddings.table import FullTable
 from sharkbench.errors import InputError
 from tests.methods.bare_tables import SIZES
-from tests.methods.planted import bench_on, planted
+from tests.methods.planted import NOISE, bench_on, planted
 
 CANDIDATES = [1, 2, 4, 8, 16]
 
@@ -65,6 +65,25 @@ def test_noise_is_for_training_and_held_out_statistics_are_not_remembered() -> N
     assert torch.equal(layer.gates(layer.logits), torch.full((2, 3), 1 / 3))
 
 
+@pytest.mark.parametrize("steps", [3, 400])
+def test_a_constant_field_gives_zeros_and_not_its_rounding_errors(steps: int) -> None:
+    layer = layer_of()
+    with torch.no_grad():
+        layer.inner.weight.mul_(30)
+    for _ in range(steps):
+        ids = torch.stack([torch.full((64,), 7), 50 + torch.randint(30, (64,))], 1)
+        mixed = layer(ids)
+        assert not mixed[:, 0].any()
+        assert mixed[:, 1].std() > 0.005
+    held_out = layer.gated(layer.inner(ids), layer.logits)
+    assert not held_out[:, 0].any()
+    layer.eval()
+    # Running statistics take a while to get there.
+    assert layer(ids)[:, 0].abs().max() <= (0 if steps == 400 else 0.01)
+    if steps == 400:
+        assert layer(ids)[:, 1].std() > 0.005
+
+
 def test_the_choice_is_the_likeliest_that_fits() -> None:
     torch.manual_seed(0)
     rows, width, candidates = [400, 900, 250], 8, [1, 2, 4, 8]
@@ -100,6 +119,12 @@ def test_the_search_moves_gates_and_the_choice_follows_them(tmp_path: Path) -> N
     notes = bench.ledger.notes["dimensions"]
     assert [note["dimension"] for note in notes] == list(model.embedding.dimensions)  # type: ignore[attr-defined]
     assert max(note["share_4"] for note in notes) - min(note["share_4"] for note in notes) > 0.05
+    expected = {
+        note["field"]: sum(d * note[f"share_{d}"] for d in (1, 2, 3, 4) if f"share_{d}" in note) for note in notes
+    }
+    of_noise = [d for field, d in expected.items() if field in NOISE]
+    of_others = [d for field, d in expected.items() if field not in NOISE]
+    assert sum(of_others) / len(of_others) > sum(of_noise) / len(of_noise)
     stages = {epoch.stage for epoch in bench.ledger.history}
     assert stages == {"search", "retrain"}
 

@@ -163,6 +163,10 @@ def test_predicted_bytes_are_the_packed_ones() -> None:
     method = registry.parse({"name": "dhe", "layers": 3}).config_for(bench.budget, bench.shape)
     packed = method.compress(bench).pack().layer
     assert bench.budget is not None
+    hidden, k = method.hidden, method.hashes  # type: ignore[attr-defined]
+    numbers = sum(i * o + o for i, o in pairwise([k, *hidden, bench.width]))
+    made = sum(bench.schema.fields[f].cardinality for f in method._made(bench.schema))  # type: ignore[attr-defined]
+    assert packed.nbytes == 4 * numbers + 8 * k + 4 * bench.width * (bench.schema.num_rows - made)
     assert 0.98 * bench.budget <= packed.nbytes <= bench.budget
 
 

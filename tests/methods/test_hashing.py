@@ -71,6 +71,7 @@ def test_qr_gives_every_id_its_own_pair_of_rows(operation: str) -> None:
             m = qr._remainders(n, fraction)  # type: ignore[attr-defined]
             if m is not None:
                 assert len({(i // m, i % m) for i in range(n)}) == n
+                assert 1 <= m <= n, "no row of the remainder table is without an id"
                 assert m + ceil(n / m) <= max(int(fraction * n * (2 if operation == "concat" else 1)), 2 * n**0.5 + 1)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sharkbench import registry
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.schema import Field, Schema
+from sharkbench.embeddings.bit_budget import CodedSize, coded_bytes, fit_bits
 from sharkbench.embeddings.coded_rows import Chance, CodedRows
 from sharkbench.embeddings.stochastic import encode_stochastic
 from sharkbench.errors import Infeasible
@@ -108,6 +109,31 @@ def test_budgets_are_met_or_infeasible(rows: int, dimension: int, first_order: i
     nbytes = (rows - hot) * size + hot * 4 * shape.width + (index if hot else 0)
     assert nbytes <= budget
     assert nbytes >= 0.97 * budget or budget - nbytes < 4 * shape.width + index
+
+
+@given(
+    rows=st.integers(1, 2000),
+    bits=st.sampled_from([None, 16, 8, 4, 2]),
+    budget=st.integers(1, 10_000),
+    cache=st.sampled_from([None, 0.0, 0.3]),
+)
+@settings(max_examples=80, deadline=None)
+def test_rows_of_one_number_may_be_larger_as_codes_and_no_budget_is_exceeded_for_it(
+    rows: int, bits: int | None, budget: int, cache: float | None
+) -> None:
+    shape = TableShape(Schema((Field("a", rows),), ("click",)), 1)
+    sizes = {b: CodedSize(RowCodec(dtype=f"int{b}").row_bytes(1) if b < 16 else 2) for b in (16, 8, 4, 2)}
+    assert sizes[8].row > 4
+    allowed = sizes if bits is None else {bits: sizes[bits]}
+    try:
+        found, hot = fit_bits(budget, shape, allowed, cache, what="lpt")
+    except Infeasible as reason:
+        said, least = str(reason), min(coded_bytes(shape, s, round((cache or 0) * rows)) for s in allowed.values())
+        assert least > budget
+        assert f" {least:,} bytes" in said
+        return
+    assert coded_bytes(shape, sizes[found], hot) <= budget
+    assert 0 <= hot <= rows
 
 
 @pytest.mark.parametrize("cache_by", ["frequency", "recency"])

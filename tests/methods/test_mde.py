@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -65,6 +66,35 @@ def test_short_rows_are_those_that_take_fewer_bytes(rows: int, width: int, bias:
     whole = 4 * rows * width
     shorter = [d for d in range(1, width) if field_bytes(rows, d, width, bias) < whole]
     assert largest_short(rows, width, bias) == max(shorter, default=0)
+
+
+@pytest.mark.parametrize("temperature", [None, 0.3])
+def test_dimensions_follow_the_power_of_popularity(temperature: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Callable[[float], list[float]]] = {}
+
+    def spy(wanted: Callable[[float], list[float]], *rest: object, **more: object) -> tuple[int, ...]:
+        asked["wanted"] = wanted
+        return (1, 1, 1, 1)
+
+    monkeypatch.setattr("sharkbench.embeddings.dimensions.sized_to_budget", spy)
+    rows, reads = [10, 1000, 500, 4000], [4000, 1000, 2000, 1000]
+    counts = np.concatenate([np.full(n, k // n if k >= n else 0) for n, k in zip(rows, reads, strict=True)])
+    counts[-1000:] = 1
+    fields = tuple(Field(f"f{n}", n) for n in rows)
+    shape = TableShape(Schema(fields, ("click",), frequencies=counts), 16)
+    method = registry.parse({"name": "mde", "temperature": temperature, "threshold": 10})
+    method.config_for(shape.fp32_bytes // 4, shape)
+    popularity = [k / n / 400 for n, k in zip(rows, reads, strict=True)]  # the first field's is 400 reads a row
+    for t in (0.2, 0.5, 0.9):
+        found = asked["wanted"](t)
+        if temperature is None:
+            # One power for all: its exponent is what the second field says.
+            exponent = np.log(found[1] / 16) / np.log(popularity[1])
+            expected = [16.0, *(16 * p**exponent for p in popularity[1:])]
+        else:
+            base = t * 16 / min(popularity) ** 0.3
+            expected = [16.0, *(min(16.0, base * p**0.3) for p in popularity[1:])]
+        assert found == pytest.approx(expected)
 
 
 def test_popular_fields_have_longer_rows() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharkbench import registry
+from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.embeddings.coded import most_read, widths_of_parts
 from sharkbench.embeddings.partly_whole import count_rows, divide
 from sharkbench.embeddings.pruned import rows_of
@@ -115,6 +116,40 @@ def test_rows_start_with_the_full_tables_deviation(bits: tuple[int, int], often:
     schema = schema_of((5000,))
     table = table_of(schema, whole=(), widths=(4, 4, 4, 4), often=often, bits=bits, init_std=0.01)
     assert rows_of(table).std().item() == pytest.approx(0.01, rel=0.1)
+
+
+def test_padding_pulls_at_no_codeword() -> None:
+    schema = Schema((Field("a", 30, slots=4),), ("click",))
+    table = table_of(schema, whole=(), widths=(2, 2), often=6).train()
+
+    def pull(*ids: int) -> float:
+        table(torch.tensor([ids]))
+        loss = table.extra_loss()
+        assert loss is not None
+        return loss.item()
+
+    alone = pull(7, PADDING, PADDING, PADDING)
+    assert alone == pytest.approx(pull(7, 7, 7, 7))
+    assert pull(7, 9, PADDING, 9) == pytest.approx((pull(7, 7, 7, 7) + 2 * pull(9, 9, 9, 9)) / 3)
+    assert pull(PADDING, PADDING, PADDING, PADDING) == 0
+
+
+@pytest.mark.parametrize("first_order", [0, 2])
+@pytest.mark.parametrize("share", [0.5, 0.25, 0.2, 0.1, 0.05])
+def test_some_rows_may_use_all_codewords_and_at_least_half_may_not(first_order: int, share: float) -> None:
+    shape = TableShape(schema_of(), 16, first_order)
+    method = registry.parse("mgqe").config_for(int(share * shape.fp32_bytes), shape)
+    assert 0.05 <= method.share <= 0.5  # type: ignore[attr-defined]
+    few, many = method.tier_bits  # type: ignore[attr-defined]
+    assert few < many
+
+
+@pytest.mark.parametrize("said", [{"share": 1.0}, {"share": 0.0}, {"fewer_bits": 0, "share": 0.3}])
+def test_where_all_rows_are_alike_no_index_tells_them_apart(said: dict[str, float]) -> None:
+    shape = TableShape(schema_of((5000,)), 16)
+    method = registry.parse({"name": "mgqe", "parts": 4, "bits": 4, "threshold": 0, **said})
+    bits = 2 if said["share"] == 0 else 4
+    assert method.nbytes(shape) == 5000 * 4 * bits // 8 + 4 * 16 * 2**bits  # type: ignore[attr-defined]
 
 
 @settings(deadline=None, max_examples=25)
