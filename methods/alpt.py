@@ -34,10 +34,12 @@ class ALPT(Method):
     of the table; it falls with that of the model. A step per row is an fp16 in the row, rounded by chance as well; with
     a step per field, a field's rows that are not in the batch scale with it. First-order weights are fp16 beside the
     codes. Bits are the most that fit the budget; with a step per row, what is left keeps the rows read most often in
-    fp32 (``cache``), to which the three steps do not apply.
+    fp32 (``cache``), to which the three steps do not apply. A step per field has no such rows, and so only the sizes of
+    its three numbers of bits: a budget between two of them is not used up.
 
     Only rows of the batch change, whatever the recipe: with ``optimizer: adam`` the table is trained by the lazy form
-    of Adam, and weight decay acts on the batch's rows. The optimizers' state is fp32 and comes on top of the table.
+    of Adam, and weight decay acts on the batch's rows (and on the row of missing values of a field with several values,
+    which stands where a sample has fewer). The optimizers' state is fp32 and comes on top of the table.
     """
 
     name: Literal["alpt"] = "alpt"
@@ -46,7 +48,8 @@ class ALPT(Method):
     step: Literal["row", "field"] = "row"
     """What has a step size of its own."""
     learned: bool = True
-    """Whether the step sizes are learned; otherwise they stay as they start, and there is no second pass."""
+    """Whether the step sizes are learned; otherwise they stay as they start, and there is no second pass. Steps that
+    stay must suit the trained rows: where these outgrow a small ``init_std`` (1e-4, say), give ``initial_step``."""
     initial_step: PositiveFloat | None = None
     """Step sizes at the start; from the spread of the initial rows unless given."""
     step_learning_rate: PositiveFloat | None = None

@@ -30,7 +30,8 @@ class AutoDim(Method):
     taken whatever it costs (``choose: likeliest``).
 
     This project's own choices: under a budget, the dimensions of the largest joint probability that fit into it, and
-    what is left of the bytes for single dimensions beyond; candidates are halves of the width, down to one; a scale
+    what is left of the bytes for single dimensions beyond; candidates are halves of the width, down to one (where a
+    budget holds not even the smallest of those given, fields get fewer, by what the search expects of them); a scale
     that a field's candidates share follows the normalisation; noise and temperature in training steps only; Adam on the
     logits. First-order weights are columns of the generated row. A few hundred steps tell little: in one short epoch
     the shares hardly leave what chance makes of them.

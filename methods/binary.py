@@ -29,8 +29,8 @@ class Binary(Method):
 
     This project's own choices: ``scale`` ``field``, a trained magnitude per field, for budgets that a scale per row
     does not meet; the gradient passes however large :math:`x` is; the straight line in which :math:`\beta` rises;
-    magnitudes start so that rows have the full table's standard deviation; first-order weights stand beside the codes
-    as fp16.
+    magnitudes start so that rows as they are served have the full table's standard deviation (with ``tanh``, training
+    sees smaller ones at first); first-order weights stand beside the codes as fp16.
     """
 
     name: Literal["binary"] = "binary"

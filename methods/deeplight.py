@@ -26,6 +26,7 @@ class DeepLight(Method):
     stays dense; :math:`S` is solved from the bytes of the packed rows, where the kept numbers stand included; the pace
     follows from the length of the training, so that small data arrive too; a validation counts once the table is
     small enough, and numbers are pruned right before it; first-order weights are numbers of the row like others.
+    Sizes have one gap: from 32,768 kept numbers on, each row's counter takes four bytes instead of two.
     """
 
     name: Literal["deeplight"] = "deeplight"

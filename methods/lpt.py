@@ -35,7 +35,8 @@ class LPT(Method):
     hot rows are the training split's; by recency, a row takes one of 32 slots, the one written longest ago.
 
     Only rows of the batch change, whatever the recipe: with ``optimizer: adam`` the table is trained by the lazy form
-    of Adam, and weight decay acts on the batch's rows. The optimizer's state is fp32 and comes on top of the table.
+    of Adam, and weight decay acts on the batch's rows (and on the row of missing values of a field with several values,
+    which stands where a sample has fewer). The optimizer's state is fp32 and comes on top of the table.
     """
 
     name: Literal["lpt"] = "lpt"

@@ -21,7 +21,8 @@ class Magnitude(Method):
     The plain rival of every method that learns what to prune, so it is tuned like one. Published: train, prune, train
     what is left. Ours: :math:`k` is solved from the bytes of the packed rows, where the kept numbers stand included;
     first-order weights are numbers of the row like others and are pruned by the same rule; fine-tuning is undone where
-    no validation gains from it.
+    no validation gains from it. Sizes have one gap: from 32,768 kept numbers on, each row's counter takes four bytes
+    instead of two.
     """
 
     name: Literal["magnitude"] = "magnitude"

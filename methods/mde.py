@@ -33,7 +33,8 @@ class MDE(Method):
     ``temperature`` given, the factor in place of :math:`D`), and what rounding leaves of it buys further dimensions
     one by one, for the field that lacks most of its unrounded :math:`d_f`. A row of width :math:`D` holds the
     first-order weights too. Matrices start orthogonal and are not regularised. A row cannot be shorter than one number:
-    budgets below about :math:`1/D` are out of reach.
+    budgets below about :math:`1/D` are out of reach, and where one field is nearly the whole table, one number more of
+    it may be more than what is left.
     """
 
     name: Literal["mde"] = "mde"

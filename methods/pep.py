@@ -28,7 +28,8 @@ class PEP(Method):
     count of numbers is solved from the bytes of the packed rows, where the kept numbers stand included; of numbers that
     cross together, and where the search ends too early, those furthest above their threshold are kept; the pace of the
     thresholds, and an L2 that grows where they come to rest too early, so that any data reach any budget; first-order
-    weights are numbers of the row like others, by ``dimension`` with thresholds of their own.
+    weights are numbers of the row like others, by ``dimension`` with thresholds of their own. Sizes have one gap: from
+    32,768 kept numbers on, each row's counter takes four bytes instead of two.
     """
 
     name: Literal["pep"] = "pep"

@@ -30,9 +30,9 @@ class PTQCodebook(Method):
 
     Published: k-means of values, for each row or for groups of similar rows. This project's own choices: the groups are
     the fields, and within a field the rows that training reads most, whose codes have one bit more (their codebook is
-    the others', as it is, and as many values again): so that a budget between two widths is met. First-order weights
-    have a codebook of their own, of 4 bits beside at most 4 and of 8 beside more. Small fields keep a row per id, at
-    8 bits as many as fit.
+    the others', as it is, and as many values again): so that a budget between two widths is nearly met. First-order
+    weights have a codebook of their own, of 4 bits beside at most 4 and of 8 beside more. Small fields keep a row per
+    id, at 8 bits as many as fit.
     """
 
     name: Literal["ptq_codebook"] = "ptq_codebook"

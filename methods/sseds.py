@@ -25,9 +25,11 @@ class SSEDS(Method):
 
     Published: the score from one pass, the budget, retraining, matrices where widths must be equal. Ours (the paper
     leaves them open, and public code differs): batches of the validation split, magnitudes batch by batch; columns are
-    weighed by the bytes that they take, those that no longer fit are passed over; small fields whose matrix would
-    cost more than their other columns stay whole, fields without a column leave the model; matrices start as the
-    selection of the kept columns and train; first-order weights are columns like others.
+    weighed by the bytes that they take, those that no longer fit are passed over (one of a field that is nearly the
+    whole table may be more than what is left); small fields whose matrix would cost more than their other columns stay
+    whole, fields without a column leave the model; matrices start as the selection of the kept columns and train, so
+    that rows start as those of the initial table without the other columns; first-order weights are columns like
+    others.
     """
 
     name: Literal["sseds"] = "sseds"

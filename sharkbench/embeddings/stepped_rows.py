@@ -23,7 +23,7 @@ from sharkbench.formats.side_by_side import SideBySide
 from sharkbench.shape import TableShape
 
 SMALLEST_STEP = 2.0**-20
-"""No step falls below; fp16 holds it to 6 bits."""
+"""No step falls below; fp16 holds it to 5 bits."""
 
 
 def nearest_codes(body: Tensor, steps: Tensor, bits: int) -> Tensor:

@@ -46,6 +46,8 @@ def round_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator) 
 def encode_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator) -> Tensor:
     """``[R, width]`` to stored rows whose mean over the draws is the row itself.
 
+    That holds for rows whose range is wider than a step of their offset in fp16.
+
     Unlike :func:`round_stochastic`, the range that a row carries is rounded by chance too: its ends may then move by
     less than its type can hold, on average.
 

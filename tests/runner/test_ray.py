@@ -10,13 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
 from sharkbench.errors import InputError
-from sharkbench.runner import Summary, run_suite
+from sharkbench.runner import Summary, run_suite, schedule
 from sharkbench.runner.events import EpochEnded, Event, MeasureEnded, MeasureStarted, Message, RunEnded, RunStarted
 from sharkbench.store import LOG, RESULT, SPEC, SPEED, Store
 from sharkbench.suite.load import load
@@ -69,10 +70,20 @@ def test_every_way_to_end_is_stored_as_if_it_had_run_here_and_lookups_are_timed_
     assert (told[RunStarted], told[EpochEnded], told[RunEnded], told[MeasureEnded]) == (6, 6, 5, 1)
 
 
-def test_a_timeout_ends_a_run_and_all_that_it_has_started(on_ray: Bench) -> None:
-    assert on_ray.run("hangs with children", timeout=15.0) == Summary(failed=1)
+def test_a_timeout_ends_a_run_and_all_that_it_has_started(on_ray: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(ahead=0.0, sleep=time.sleep)
+    clock.monotonic = lambda: time.monotonic() + clock.ahead
+    monkeypatch.setattr(schedule, "time", clock)
+
+    def let_time_pass(event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            while not on_ray.diary("children"):
+                time.sleep(0.1)
+            clock.ahead = 3600.0  # a busy machine may take long to get there
+
+    assert on_ray.run("hangs with children", timeout=3600.0, on_event=let_time_pass) == Summary(failed=1)
     [hung] = on_ray.store.results()
-    assert (hung.kind, hung.reason) == ("timeout", "stopped after its timeout of 15 s; see log.txt")
+    assert (hung.kind, hung.reason) == ("timeout", "stopped after its timeout of 3600 s; see log.txt")
     assert "log of hangs with children" in (on_ray.store.directory(hung.key) / LOG).read_text()
     [children] = on_ray.diary("children")
     assert not psutil.wait_procs([psutil.Process(int(p)) for p in children.split() if psutil.pid_exists(int(p))], 30)[1]
