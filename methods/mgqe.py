@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 LEAST_SHARE = 0.05
+"""Of the rows that may use all codewords, where a budget decides (ours)."""
 
 
 class MGQE(Method):

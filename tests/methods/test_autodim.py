@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from sharkbench import registry
+from sharkbench.check import tiny_dataset
+from sharkbench.data.dataset import Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.embeddings.dimensions import field_bytes, projected_bytes
 from sharkbench.embeddings.mixed_dimensions import MixedDimensions, most_likely
 from sharkbench.embeddings.table import FullTable
 from sharkbench.errors import InputError
+from sharkbench.field_selection.gates import endless
 from tests.methods.bare_tables import SIZES
 from tests.methods.planted import NOISE, bench_on, planted
 
@@ -82,6 +85,14 @@ def test_a_constant_field_gives_zeros_and_not_its_rounding_errors(steps: int) ->
     assert layer(ids)[:, 0].abs().max() <= (0 if steps == 400 else 0.01)
     if steps == 400:
         assert layer(ids)[:, 1].std() > 0.005
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(257, [256]), (258, [256, 2]), (1, [1])])
+def test_no_held_out_batch_is_of_one_sample_unless_there_is_but_one(rows: int, sizes: list[int]) -> None:
+    split = tiny_dataset().splits["train"]
+    stream = endless(Split(split.ids[:rows], split.dense[:rows], split.labels[:rows]), 256, 0)
+    for _ in range(3):
+        assert [len(next(stream).labels) for _ in sizes] == sizes
 
 
 def test_the_choice_is_the_likeliest_that_fits() -> None:

@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from sharkbench import registry
 from sharkbench.backbones import BackboneConfig
 from sharkbench.check import tiny_dataset
-from sharkbench.data.dataset import PreparedDataset, Split
+from sharkbench.data.dataset import PreparedDataset
 from sharkbench.errors import Infeasible, InputError
-from sharkbench.field_selection.gates import endless
 from sharkbench.field_selection.method import FieldSelection
 from sharkbench.field_selection.pruning import _kept, without
 from sharkbench.field_selection.scores import gradient_norms, permutation_scores, taylor_scores
@@ -35,14 +34,6 @@ def dataset() -> PreparedDataset:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared")
-
-
-@pytest.mark.parametrize(("rows", "sizes"), [(257, [256]), (258, [256, 2]), (1, [1])])
-def test_no_held_out_batch_is_of_one_sample_unless_there_is_but_one(rows: int, sizes: list[int]) -> None:
-    split = tiny_dataset().splits["train"]
-    stream = endless(Split(split.ids[:rows], split.dense[:rows], split.labels[:rows]), 256, 0)
-    for _ in range(3):
-        assert [len(next(stream).labels) for _ in sizes] == sizes
 
 
 def moved(bench: Workbench) -> Model:
