@@ -1,8 +1,13 @@
 """What the metadata in pyproject.toml cannot say: which packages there are, and the compiled kernels."""
 
+import hashlib
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+
+SOURCES = sorted(glob("sharkbench/formats/csrc/*"))
+DIGEST = hashlib.sha256(b"".join(Path(file).read_bytes() for file in SOURCES)).hexdigest()[:16]
 
 setup(
     # methods/ and suites/ lie at the top of the repository and are installed inside the package.
@@ -14,6 +19,8 @@ setup(
             "sharkbench.formats._kernels",
             sources=sorted(glob("sharkbench/formats/csrc/*.c")),
             depends=sorted(glob("sharkbench/formats/csrc/*.h")),
+            # What was timed says with which kernels.
+            define_macros=[("KERNEL_DIGEST", f'"{DIGEST}"')],
             # No contraction: a fused multiply-add would round differently from the plain PyTorch path.
             extra_compile_args=[
                 "-O3",

@@ -75,7 +75,7 @@ class Maker:
         return Result(
             key=spec.key, status="ok", suite=spec.suite, dataset=spec.dataset.name, split="random",
             data_fingerprint=spec.fingerprint, backbone=spec.backbone.name, method=spec.method.name,
-            method_label=spec.method_label, method_version=spec.method_version,
+            method_label=spec.method_label, code=spec.code,
             method_config=spec.method.model_dump(mode="json", exclude={"name"}), dimension=spec.dimension,
             budget=str(spec.budget) if spec.budget else None, budget_bytes=int(full * ratio) if spec.budget else None,
             seed=spec.seed, setting=spec.model_copy(update={"seed": 0}).key, comparison=spec.full_key,

@@ -51,7 +51,6 @@ class AutoDim(Method):
     cooling: NonNegativeFloat = 5e-5
     """The temperature starts at 1 and falls by this at every step, to 0.01."""
 
-    version: ClassVar[int] = 2
     title: ClassVar[str] = "each field's dimension searched by gates, then retrained"
     paper: ClassVar[str] = "Zhao et al., WWW 2021, arXiv:2006.14827 (AutoDim)"
     year: ClassVar[int] = 2021

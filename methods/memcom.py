@@ -51,7 +51,6 @@ class MEmCom(Method):
     year: ClassVar[int] = 2022
     family: ClassVar[Family] = "hashing"
     saves_training_memory: ClassVar[bool] = True
-    version: ClassVar[int] = 2
 
     @property
     def budgeted(self) -> bool:

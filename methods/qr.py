@@ -52,7 +52,6 @@ class QR(Method):
     year: ClassVar[int] = 2020
     family: ClassVar[Family] = "hashing"
     saves_training_memory: ClassVar[bool] = True
-    version: ClassVar[int] = 2
 
     @property
     def budgeted(self) -> bool:

@@ -63,7 +63,6 @@ def _round_trips(method: type[Method]) -> None:
     config = method(name=method.model_fields["name"].default)
     again = registry.parse(config.model_dump(mode="json"))
     assert again == config, f"settings change on the way through JSON: {config!r} became {again!r}"
-    assert registry.version_of(again), "no version"
 
 
 def _meets_budgets(method: type[Method]) -> str:

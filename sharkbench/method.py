@@ -47,8 +47,6 @@ class Method(BaseModel):
     """Authors, venue, year, and where to find it."""
     year: ClassVar[int]
     family: ClassVar[Family]
-    version: ClassVar[int] = 1
-    """Raise it when a change outside the method's own file alters its results."""
     from_model: ClassVar[bool] = False
     """Whether it starts from a trained model: the full-precision one, or the stage before it in a pipeline."""
     saves_training_memory: ClassVar[bool] = False

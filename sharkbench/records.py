@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +15,10 @@ Status = Literal["ok", "infeasible", "failed"]
 REFERENCE = "full"
 """The method that trains the table as it is: what all others are compared with."""
 FailureKind = Literal["method", "out of memory", "timeout", "killed", "data", "diverged"]
+
+
+State = Literal["fresh", "verified", "verified on other hardware", "stale"]
+"""What the code as it is has to do with a stored run: it made it, it was shown to come to the same, or neither."""
 
 
 class Record(BaseModel):
@@ -88,7 +92,8 @@ class Result(Record):
     backbone: str
     method: str
     method_label: str
-    method_version: str
+    code: str = Field(default="", validation_alias=AliasChoices("code", "method_version"))
+    """Digest of all own code that decided the outcome; before there was one, the method's version."""
     method_config: dict[str, Any] = Field(default_factory=dict)
     dimension: int
     budget: str | None = None
@@ -144,6 +149,44 @@ class Environment(Record):
     def hardware(self) -> str:
         return ", ".join([self.cpu, *self.gpus])
 
+    @property
+    def torch(self) -> str:
+        """Its version."""
+        return self.packages.get("torch", "")
+
+    @property
+    def arithmetic(self) -> tuple[str, str]:
+        """What decides the last bits of sums: hardware and torch."""
+        return self.hardware, self.torch
+
+
+class Verification(Record):
+    """That newer code makes the same of a run as the code that made it, as far as drawn runs can show."""
+
+    at: str
+    code: str
+    """Digest that the run has had before."""
+    revision: str | None
+    """Git revision of the newer code."""
+    drawn: tuple[str, ...]
+    """Keys of the runs, as they were called before, that were done again."""
+    hardware: str
+    torch: str
+    same_hardware: bool
+    """Whether the drawn runs were done on the processor and torch of before, and every bit agreed."""
+    largest_difference: float
+    """In AUC, of the drawn runs."""
+
+
+class Verified(Record):
+    """Every verification of a run, in order."""
+
+    steps: tuple[Verification, ...] = Field(min_length=1)
+
+    @property
+    def same_hardware(self) -> bool:
+        return all(step.same_hardware for step in self.steps)
+
 
 class Timing(Record):
     """One probe, the packed layer in turns with its rivals in one process (A B A B); medians over rounds.
@@ -170,6 +213,10 @@ class Speed(Record):
 
     hardware: str
     kernels: dict[str, str]
+    code: str = ""
+    """Digest of the formats and of the timing."""
+    compiled: str = ""
+    """Digest of the compiled kernels' sources; empty where there were none."""
     lookups: list[Timing]
     model_samples_per_second: float
     model_ratio_fp32: float

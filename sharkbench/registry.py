@@ -5,21 +5,22 @@ Nothing is imported but the method that is asked for: the file is named like the
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
-import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import BaseModel
+
+from sharkbench.closure import USER_PACKAGES
 from sharkbench.errors import InputError, did_you_mean
 from sharkbench.method import Method
 from sharkbench.pipeline import Pipeline, Stage
@@ -100,34 +101,21 @@ def _stage(entry: Any) -> Stage:
     return Stage(method=parse(entry))
 
 
-def version_of(method: Method) -> str:
-    """Declared version and a digest of the method's code (comments and docstrings left out), for the run's key.
-
-    It covers the classes that the method derives from and the methods that it is made of.
-    """
-    if isinstance(method, Pipeline):
-        return "+".join(version_of(stage.method) for stage in method.pipeline)
-    made_of = (getattr(method, name) for name in type(method).model_fields)
-    parts = [version_of(part) for part in made_of if isinstance(part, Method)]
-    return "+".join([f"{method.version}-{_code_digest(type(method))}", *parts])
+def modules_of(method: Method) -> frozenset[str]:
+    """Modules of a method, of its stages, and of the methods that are among its settings."""
+    return frozenset({type(method).__module__}).union(*map(modules_of, _made_of(method)))
 
 
-@cache
-def _code_digest(cls: type[Method]) -> str:
-    bases = (base for base in cls.__mro__ if issubclass(base, Method) and base is not Method)
-    digest = hashlib.sha256()
-    for file in dict.fromkeys(inspect.getfile(base) for base in bases):
-        tree = ast.parse(Path(file).read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-                node.body = [line for line in node.body if not _is_text(line)]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:8]
-
-
-def _is_text(line: ast.stmt) -> bool:
-    """A docstring, of the thing itself or of the setting above it."""
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
+def _made_of(value: Any) -> Iterator[Method]:
+    """Methods that a method's settings hold, at any depth."""
+    values = (getattr(value, name) for name in type(value).model_fields) if isinstance(value, BaseModel) else value
+    for one in values:
+        if isinstance(one, Method):
+            yield one
+        elif isinstance(one, BaseModel | list | tuple):
+            yield from _made_of(one)
+        elif isinstance(one, Mapping):
+            yield from _made_of(list(one.values()))
 
 
 def _sources() -> dict[str, Callable[[], type[Method]]]:
@@ -172,7 +160,8 @@ def _folders() -> list[Path]:
 def _import_file(file: Path) -> ModuleType:
     if file.parent == _built_in():
         return importlib.import_module(f"sharkbench.methods.{file.stem}")
-    name = f"sharkbench_user_methods.{file.stem}"
+    package = _package_of(file.parent)
+    name = f"{package}.{file.stem}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None
@@ -185,6 +174,17 @@ def _import_file(file: Path) -> ModuleType:
             del sys.modules[name]
             raise
     return sys.modules[name]
+
+
+def _package_of(folder: Path) -> str:
+    """A package for a folder of a user's methods, so that they may import helpers beside them: ``from ._parts import
+    rows``. It is named by the folder's path, as two folders may have files of one name."""
+    name = f"{USER_PACKAGES}_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}"
+    if name not in sys.modules:
+        package = ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+    return name
 
 
 def _only_method(module: ModuleType) -> type[Method]:

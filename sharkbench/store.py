@@ -5,9 +5,11 @@
     spec.json            the resolved RunSpec
     environment.json     an Environment
     result.json          a Result
+    code.json            digests of the modules that its outcome depends on
     log.txt              all that the run's process printed
     packed.safetensors   the compressed table (only when the run is ok)
     backbone.safetensors the backbone that goes with it (only when the run is ok)
+    verified.json        where it was made by code of before: what showed that the present code makes the same
     notes.json           tables that the method has noted down, by name (only where there are any)
     speed.json           a Speed, added in one rename by the measuring stage, which has the machine to itself
     speed-error.txt      instead of it: why the run could not be measured, in one line
@@ -35,13 +37,14 @@ from pydantic import BaseModel, ValidationError
 
 from sharkbench.collector import uncollected
 from sharkbench.errors import SharkbenchError
-from sharkbench.records import Environment, Result, Speed
+from sharkbench.records import Environment, Result, Speed, Verified
 
 if TYPE_CHECKING:
     from sharkbench.suite.run import RunSpec
 
 SPEC, ENVIRONMENT, RESULT, LOG, SPEED = "spec.json", "environment.json", "result.json", "log.txt", "speed.json"
-SPEED_ERROR, NOTES = "speed-error.txt", "notes.json"
+SPEED_ERROR, NOTES, CODE, VERIFIED = "speed-error.txt", "notes.json", "code.json", "verified.json"
+MODEL = "packed.safetensors"
 MAX_FILE_BYTES = 64 << 20
 """Of a record; those of real runs have thousands of bytes."""
 
@@ -104,6 +107,10 @@ class Store:
         """Whether the measuring stage has been there."""
         return (self.directory(key) / SPEED).is_file()
 
+    def has_model(self, key: str) -> bool:
+        """Whether the run's model is here; it is not where an archive was merged."""
+        return (self.directory(key) / MODEL).is_file()
+
     def speed_error(self, key: str) -> str | None:
         """Why the run could not be measured when that was last tried."""
         said = self.text(key, SPEED_ERROR)
@@ -122,6 +129,15 @@ class Store:
     def environment(self, key: str) -> Environment | None:
         """Revision, versions and hardware of a run; ``None`` where nothing is stored."""
         return self._record(key, ENVIRONMENT, Environment)
+
+    def code(self, key: str) -> dict[str, str]:
+        """Digests of the modules that a run's outcome depends on; empty where nothing is stored."""
+        content = self._read(key, CODE, json.loads)
+        return {str(name): str(digest) for name, digest in content.items()} if isinstance(content, dict) else {}
+
+    def verified(self, key: str) -> Verified | None:
+        """What showed that newer code makes the same of a run; ``None`` where the code that made it has its digest."""
+        return self._record(key, VERIFIED, Verified)
 
     def spec(self, key: str) -> RunSpec | None:
         """The run as it was resolved; ``None`` where nothing is stored or its method is no longer known here."""

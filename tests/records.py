@@ -22,7 +22,7 @@ def a_result(key: str = KEY, **changes: Any) -> Result:
         "backbone": "fm",
         "method": "full",
         "method_label": "full",
-        "method_version": "1",
+        "code": "1",
         "dimension": 8,
         "seed": 0,
         "started": "2026-01-01T00:00:00+00:00",

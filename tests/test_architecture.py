@@ -47,7 +47,7 @@ LAYERS = """
     seeds
     data
     budget
-    errors aligned collector
+    errors aligned collector closure stated
 """.strip().splitlines()
 RANK = {room: rank for rank, line in enumerate(LAYERS) for room in line.split()}
 

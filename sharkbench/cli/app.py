@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sharkbench.cli import artifacts, authoring, claims, listing, report, reporting, running, searching
+from sharkbench.cli import artifacts, authoring, claims, listing, report, reporting, running, searching, verifying
 from sharkbench.cli.guard import FAILED, guarded
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for _command in (
     running.validate,
     running.prepare,
     running.status,
+    verifying.verify,
     searching.search,
     reporting.leaderboard,
     report.report,

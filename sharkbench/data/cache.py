@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sharkbench.data.columns import Columns
+from sharkbench.data.options import GivenSplit
 from sharkbench.data.spec import BarsSpec, HubSpec
-
-ENCODER_VERSION = 1
-"""Part of every fingerprint; goes up whenever the same input would be encoded differently."""
+from sharkbench.stated import stated
 
 
 def default_cache_dir() -> Path:
@@ -21,25 +20,20 @@ def default_cache_dir() -> Path:
 
 
 def fingerprint(spec: Columns, cache_dir: Path | None = None) -> str:
-    """64 hex digits that change with the source's bytes, the settings and the encoder, not with names or places.
+    """64 hex digits that change with the source's bytes and the settings, not with names, places or the code.
 
     Raises:
         InputError: a file is missing.
     """
     cache_dir = cache_dir or default_cache_dir()
-    settings = spec.model_dump(mode="json", exclude={"name", "path"})
-    if (
-        spec.files()
-        and "split" in settings
-        and settings["split"]["kind"] == "given"
-        and not settings["split"]["column"]
-    ):
-        settings["split"] = {k: v for k, v in settings["split"].items() if k not in ("train", "valid", "test")}
-        settings["split"]["parts"] = getattr(spec.split, "valid", None) is not None
+    settings = {key: value for key, value in stated(spec).items() if key not in ("name", "path")}
+    if spec.files() and isinstance(spec.split, GivenSplit) and not spec.split.column:
+        by_file = {key: value for key, value in stated(spec.split).items() if key not in ("train", "valid", "test")}
+        settings["split"] = {**by_file, "parts": spec.split.valid is not None}
     if isinstance(spec, HubSpec | BarsSpec) and not spec.files():
         settings["commit"] = _hub_commit(spec, cache_dir)
     content = [_digest(file, cache_dir) for file in spec.files()]
-    text = json.dumps([ENCODER_VERSION, settings, content], sort_keys=True)
+    text = json.dumps([settings, content], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -61,6 +61,8 @@ class Columns(Options):
 
     never_inputs: ClassVar[frozenset[str]] = frozenset()
     """Columns of the source that would leak the label or say nothing; inputs only if a role names them."""
+    reader: ClassVar[str]
+    """What reads it, as ``module:function``."""
 
     name: str = Field("", validate_default=False)
     """Name in tables; made from the source unless given."""

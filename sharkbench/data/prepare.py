@@ -7,6 +7,7 @@ Three passes: read and code every value into a scratch file, count the training 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sharkbench.closure import Snapshot
 from sharkbench.data.cache import default_cache_dir, fingerprint
 from sharkbench.data.columns import Columns
 from sharkbench.errors import ArtifactError, printable
@@ -28,9 +30,11 @@ _SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
 
 def prepared_path(spec: Columns, cache_dir: Path | None = None) -> Path:
-    """Folder of the prepared data set, whether it is there already or not."""
+    """Folder of the prepared data set, whether it is there already or not: of the data as the present code reads and
+    encodes it."""
     cache_dir = cache_dir or default_cache_dir()
-    return cache_dir / "prepared" / fingerprint(spec, cache_dir)[:32]
+    code = Snapshot(cache_dir / "code").digest((__name__, spec.reader.partition(":")[0]))
+    return cache_dir / "prepared" / hashlib.sha256(f"{fingerprint(spec, cache_dir)} {code}".encode()).hexdigest()[:32]
 
 
 def prepare(

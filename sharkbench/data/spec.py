@@ -28,6 +28,8 @@ BarsName = Literal["frappe_x1", "movielenslatest_x1", "criteo_x1", "avazu_x1"]
 class CsvSpec(Files):
     """Rows of text: CSV, TSV and the like, plain or gzip. Blanks around a value do not count; empty means missing."""
 
+    reader: ClassVar[str] = "sharkbench.data.sources.csv:csv_source"
+
     source: Literal["csv"] = "csv"
     separator: str = Field("", max_length=1)
     """What stands between two values; unless given, a tab for ``*.tsv`` and a comma for everything else."""
@@ -48,11 +50,15 @@ class CsvSpec(Files):
 class ParquetSpec(Files):
     """Parquet files."""
 
+    reader: ClassVar[str] = "sharkbench.data.sources.parquet:parquet_source"
+
     source: Literal["parquet"] = "parquet"
 
 
 class HubSpec(Columns):
     """A data set on the Hugging Face hub (or a local folder that ``datasets.load_dataset`` reads)."""
+
+    reader: ClassVar[str] = "sharkbench.data.sources.hub:hub_source"
 
     source: Literal["hub"] = "hub"
     id: str
@@ -76,6 +82,8 @@ class HubSpec(Columns):
 class CriteoSpec(Files):
     """Criteo's Kaggle ``train.txt`` (plain or gzip): tab separated, no header, 13 integers and 26 hashed categories."""
 
+    reader: ClassVar[str] = "sharkbench.data.sources.csv:criteo_source"
+
     source: Literal["criteo"] = "criteo"
     labels: Labels = (Label(column="label"),)
     """What is predicted."""
@@ -92,6 +100,7 @@ class AvazuSpec(Files):
     stays at hand as ``time`` for a temporal split; ``id`` is not an input."""
 
     never_inputs: ClassVar[frozenset[str]] = frozenset({"id", "time"})
+    reader: ClassVar[str] = "sharkbench.data.sources.csv:avazu_source"
 
     source: Literal["avazu"] = "avazu"
     labels: Labels = (Label(column="click"),)
@@ -120,6 +129,7 @@ class KuaiRandSpec(Columns):
     ``video_features_basic_pure.csv``), or the three merged into one Parquet file."""
 
     never_inputs: ClassVar[frozenset[str]] = frozenset((*_KUAIRAND_FEEDBACK, *_KUAIRAND_NOT_INPUTS))
+    reader: ClassVar[str] = "sharkbench.data.sources.kuairand:kuairand_source"
 
     source: Literal["kuairand"] = "kuairand"
     path: str
@@ -163,6 +173,8 @@ class KuaiRandSpec(Columns):
 class BarsSpec(Columns):
     """One of the BARS benchmark sets with its own train/valid/test files, from a folder or the hub (``reczoo/...``)."""
 
+    reader: ClassVar[str] = "sharkbench.data.sources.hub:bars_source"
+
     source: Literal["bars"] = "bars"
     dataset: BarsName
     """Which one."""
@@ -201,6 +213,7 @@ class SyntheticSpec(Columns):
     """
 
     never_inputs: ClassVar[frozenset[str]] = frozenset({"time"})
+    reader: ClassVar[str] = "sharkbench.data.synthetic:synthetic_source"
 
     source: Literal["synthetic"] = "synthetic"
     rows: int = Field(100_000, ge=1000)

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sharkbench.errors import InputError
-from sharkbench.store import ENVIRONMENT, NOTES, RESULT, SPEC, SPEED, SPEED_ERROR, Store
+from sharkbench.store import CODE, ENVIRONMENT, NOTES, RESULT, SPEC, SPEED, SPEED_ERROR, VERIFIED, Store
 
 ARCHIVE = "store.parquet"
-FILES = (SPEC, ENVIRONMENT, RESULT, NOTES, SPEED, SPEED_ERROR)
+FILES = (SPEC, ENVIRONMENT, RESULT, CODE, VERIFIED, NOTES, SPEED, SPEED_ERROR)
+LATER = frozenset({CODE, VERIFIED})
+"""Columns that archives of before do not have."""
 MAX_BYTES = 1 << 30
 """Of all texts together; more is refused, as a small file can say the same long text many times."""
 MAX_GROUP_BYTES = 1 << 28
@@ -69,18 +71,19 @@ def _unpacked(archive: Path, folder: Path) -> Store:
             metadata = file.metadata
             columns = map(file.schema.column, range(len(file.schema)))
             texts = {column.path for column in columns if column.physical_type == "BYTE_ARRAY"}
-            if missing := {"key", *FILES} - (texts & set(file.schema_arrow.names)):
+            names = [name for name in ("key", *FILES) if name in texts & set(file.schema_arrow.names)]
+            if missing := {"key", *FILES} - LATER - set(names):
                 raise ValueError(f"column '{min(missing)}' is missing")
             for group in map(metadata.row_group, range(metadata.num_row_groups)):
                 if sum(group.column(i).total_uncompressed_size for i in range(group.num_columns)) > MAX_GROUP_BYTES:
                     raise ValueError(f"more than {MAX_GROUP_BYTES:,} bytes in a row group")
         left = MAX_BYTES
-        with pq.ParquetFile(archive, metadata=metadata, read_dictionary=["key", *FILES]) as file:
-            for batch in file.iter_batches(batch_size=16, columns=["key", *FILES]):
+        with pq.ParquetFile(archive, metadata=metadata, read_dictionary=names) as file:
+            for batch in file.iter_batches(batch_size=16, columns=names):
                 for row in range(batch.num_rows):
                     directory = store.directory(batch["key"][row].as_py() or "")
                     directory.mkdir(parents=True, exist_ok=True)
-                    for name in FILES:
+                    for name in names[1:]:
                         if (text := batch[name][row].as_py()) is not None:
                             left -= (directory / name).write_text(text, encoding="utf-8")
                             if left < 0:

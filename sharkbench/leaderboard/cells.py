@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter, itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from sharkbench.collector import uncollected
-from sharkbench.records import REFERENCE, Environment, Quality, Result, Speed, TrainingCost
+from sharkbench.records import REFERENCE, Environment, Quality, Result, Speed, State, TrainingCost
 from sharkbench.store import Store
+from sharkbench.suite.freshness import Freshness
 
 Figure = tuple[str, Callable[[Any], Any]]
 """What is read, and by which function."""
@@ -27,6 +28,9 @@ class FinishedRun:
     result: Result
     environment: Environment | None
     speed: Speed | None
+    state: State = "fresh"
+    outdated: bool = False
+    """Whether its lookups were timed by formats or kernels that have changed since."""
 
 
 class CellName(NamedTuple):
@@ -49,7 +53,8 @@ class Cell:
     name: CellName
     runs: tuple[FinishedRun, ...]
     superseded: tuple[FinishedRun, ...] = ()
-    """Runs of the same name whose recipe, data or method code differ from the newest run's; not in any figure."""
+    """Runs of the same name whose recipe, data or code differ from the newest run's (of those that are not stale, where
+    there is one); not in any figure."""
     references: tuple[FinishedRun, ...] = ()
     """Full-precision runs of the same data set, split and backbone."""
     figures: dict[Figure, float | None] = field(default_factory=dict, repr=False, compare=False)
@@ -69,6 +74,12 @@ class Cell:
         if self.ok:
             return "partial" if self.n_failed else "ok"
         return "failed" if any(run.result.status == "failed" for run in self.runs) else "infeasible"
+
+    @property
+    def state(self) -> State:
+        """The worst of its runs, seen from the code as it is."""
+        states = {run.state for run in self.runs}
+        return next(state for state in reversed(get_args(State)) if state in states)
 
     @property
     def reason(self) -> str | None:
@@ -172,8 +183,9 @@ def why(result: Result) -> str:
 def cells_of(store: Store) -> list[Cell]:
     """The cells of all finished runs: by data set, split, backbone and label, the full-precision table first, then
     what has no budget, then budgets from large to small and AUC from high to low."""
+    code = Freshness(store)
     with uncollected():
-        runs = [FinishedRun(r, store.environment(r.key), store.speed(r.key)) for r in store.results()]
+        runs = [_finished(store, result, code) for result in store.results()]
     labels: dict[str, dict[str, None]] = defaultdict(dict)
     references: dict[tuple[str, str, str], list[FinishedRun]] = defaultdict(list)
     for run in runs:
@@ -193,8 +205,14 @@ def cells_of(store: Store) -> list[Cell]:
     return [cell for _, cell in sorted(cells, key=itemgetter(0))]
 
 
+def _finished(store: Store, result: Result, code: Freshness) -> FinishedRun:
+    speed = store.speed(result.key)
+    outdated = speed is not None and code.outdated(result, speed)
+    return FinishedRun(result, store.environment(result.key), speed, code.state(result), outdated)
+
+
 def _cell(name: CellName, group: Sequence[FinishedRun], references: Sequence[FinishedRun]) -> Cell:
-    newest = max(group, key=lambda run: run.result.started)
+    newest = max(group, key=lambda run: (run.state != "stale", run.result.started))
     current: dict[int, FinishedRun] = {}
     superseded = []
     for run in sorted(group, key=lambda run: (run.result.started, run.result.key), reverse=True):

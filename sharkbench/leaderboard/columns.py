@@ -158,6 +158,11 @@ CELL: tuple[Column[Cell], ...] = (
     Column("budget", "bytes asked for: a fraction of fp32 or a size; empty: takes no budget", lambda c: c.name.budget),
     Column("status", "`ok`, `partial` (some seeds failed), `infeasible` or `failed`", lambda c: c.status),
     Column("reason", "why, where it is not `ok`", lambda c: c.reason),
+    Column(
+        "code_state",
+        "`fresh`: by the present code; `verified`: by earlier code, shown to come to the same; `stale`: neither",
+        lambda c: c.state,
+    ),
     Column("bytes", "bytes of the packed layer, mean over seeds", lambda c: _whole(c.mean_of(lambda r: r.bytes))),
     Column("bytes_ratio", "the same, relative to the fp32 table", lambda c: c.mean_of(lambda r: r.bytes_ratio)),
     Column(

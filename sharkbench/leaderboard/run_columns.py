@@ -95,7 +95,13 @@ RUNS: tuple[Column[Run], ...] = (
     Column("seconds", "wall time of the whole run", attrgetter("seconds"), _result),
     Column("started", "when it began", attrgetter("started"), _result),
     Column("method_name", "method", attrgetter("method"), _result),
-    Column("method_version", "declared version and a digest of its code", attrgetter("method_version"), _result),
+    Column("code", "digest of all own code that decided the outcome", attrgetter("code"), _result),
+    Column("code_state", "what the present code has to do with it, as in `leaderboard.csv`", lambda row: row[1].state),
+    Column(
+        "speed_outdated",
+        "`true`: formats or kernels have changed since its lookups were timed",
+        lambda row: row[1].outdated if row[1].speed else None,
+    ),
     Column("method_config", "its settings as JSON", lambda r: json.dumps(r.method_config, sort_keys=True), _result),
     Column("dimension", "embedding dimension", attrgetter("dimension"), _result),
     Column("budget_bytes", "bytes allowed", attrgetter("budget_bytes"), _result),
@@ -104,7 +110,7 @@ RUNS: tuple[Column[Run], ...] = (
     Column("formats", "formats of the packed layer", lambda r: " ".join(r.formats), _result),
     Column(
         "data_fingerprint",
-        "of the prepared data: source bytes, settings, encoder",
+        "of the data: source bytes and settings",
         attrgetter("data_fingerprint"),
         _result,
     ),

@@ -132,22 +132,37 @@ def _commonest(values: Iterable[str]) -> str:
 
 
 def _apart(cell: Cell) -> int:
-    """How many seeds are compared with a full-precision run on other hardware."""
-    full = {_pair(run): run.environment.hardware for run in cell.references if run.environment}
-    own = [(_pair(run), run.environment.hardware) for run in cell.ok if run.environment]
-    return sum(full.get(pair, hardware) != hardware for pair, hardware in own)
+    """How many seeds are compared with a full-precision run on other hardware, or by another torch."""
+    full = {_pair(run): run.environment.arithmetic for run in cell.references if run.environment}
+    own = [(_pair(run), run.environment.arithmetic) for run in cell.ok if run.environment]
+    return sum(full.get(pair, arithmetic) != arithmetic for pair, arithmetic in own)
+
+
+def _of_other_code(cell: Cell) -> Iterator[str]:
+    states = Counter(run.state for run in cell.runs)
+    if stale := states["stale"]:
+        yield f"stale: {stale} of {len(cell.runs)} runs are of code that has changed since, and nobody verified them"
+    for state in ("verified", "verified on other hardware"):
+        if number := states[state]:
+            yield f"{number} of {len(cell.runs)} runs are of earlier code, {state}"
 
 
 def _remarks(standing: Standing, code: str, data: str) -> Iterator[str]:
     cell = standing.cell
+    yield from _of_other_code(cell)
     if other := sorted({revision(run) for run in cell.runs} - {code}):
         yield f"made by revision {', '.join(other)}, most of this table by {code}"
     if other := sorted({run.result.data_fingerprint[:10] for run in cell.runs} - {data[:10]}):
         yield f"made from data {', '.join(other)}, most of this table from {data[:10]}"
     if len({run.speed.hardware for run in cell.ok if run.speed}) > 1:
         yield "speeds measured on different hardware: ratios only"
+    if outdated := sum(run.outdated for run in cell.ok):
+        yield f"lookups of {outdated} of {len(cell.ok)} runs were timed by formats or kernels that have changed since"
+    if len(versions := sorted({run.environment.torch for run in cell.ok if run.environment})) > 1:
+        yield f"made by torch {' and '.join(versions)}"
     if apart := _apart(cell):
-        yield f"{apart} of {len(cell.ok)} seeds pair with full precision of other hardware: such differences vary more"
+        pairs = f"{apart} of {len(cell.ok)} seeds pair with full precision of other hardware or torch"
+        yield f"{pairs}: such differences vary more"
     if cell.superseded:
         yield f"{len(cell.superseded)} older runs with other settings are left out"
     if cell.n_failed and cell.ok:

@@ -19,8 +19,10 @@ import torch.distributed as dist
 from torch.distributed import TCPStore
 
 from sharkbench.errors import SharkbenchError
+from sharkbench.runner.cell import make, open_dataset, settle
 from sharkbench.suite.run import RunSpec
 from sharkbench.training.group import Group
+from sharkbench.workbench import Workbench
 
 _NOTICE_SECONDS = 2.0
 """A connection breaks a moment before the process at its other end is known to have ended."""
@@ -118,9 +120,6 @@ def _told(common: dict[str, object], rank: int) -> dict[str, str]:
 
 def main() -> None:
     """``python -m sharkbench.runner.companions``, with its order on standard input."""
-    from sharkbench.runner.execute import open_dataset, settle, sized
-    from sharkbench.workbench import Workbench
-
     order = json.load(sys.stdin)
     spec = RunSpec.model_validate(order["spec"])
     settle(spec)
@@ -130,7 +129,7 @@ def main() -> None:
     store.set(_READY.format(os.environ["RANK"]), "")
     Group.join(spec.train.processes)
     try:
-        sized(spec, bench).compress(bench)
+        make(spec, bench)
     except SharkbenchError:
         sys.exit(1)  # the first process comes to the same, and tells it
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from filelock import FileLock, Timeout
 
+from sharkbench.closure import Snapshot
 from sharkbench.data.cache import default_cache_dir
 from sharkbench.records import Speed
 from sharkbench.runner.events import Event, MeasureEnded, MeasureStarted, Message
@@ -14,12 +15,14 @@ from sharkbench.runner.executors import Executor
 from sharkbench.runner.failures import kind_of_exit
 from sharkbench.runner.job import Job
 from sharkbench.store import LOG, Store
-from sharkbench.suite.run import RunSpec
+from sharkbench.suite.freshness import outdated
+from sharkbench.suite.run import RunSpec, present_code
 
 
 def unmeasured(store: Store, specs: Iterable[RunSpec]) -> list[RunSpec]:
-    """Runs that are ok, want to be timed, and have not been."""
-    return [spec for spec in specs if spec.measure.lookup and _lacks_speed(store, spec)]
+    """Runs that are ok, want to be timed, and have not been, or not by the present formats and kernels."""
+    code = present_code()
+    return [spec for spec in specs if spec.measure.lookup and _lacks_speed(store, spec, code)]
 
 
 def measure_all(job: Job, specs: Iterable[RunSpec], processes: Executor, tell: Callable[[Event], None]) -> None:
@@ -27,7 +30,7 @@ def measure_all(job: Job, specs: Iterable[RunSpec], processes: Executor, tell: C
     folder = job.cache_dir or default_cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
     processes = processes.alone()
-    machine = FileLock(folder / "measuring.lock")
+    machine, code = FileLock(folder / "measuring.lock"), present_code()
     try:
         machine.acquire(timeout=0)
     except Timeout:
@@ -41,7 +44,7 @@ def measure_all(job: Job, specs: Iterable[RunSpec], processes: Executor, tell: C
             except Timeout:
                 continue  # another process does this run again, and will measure it
             try:
-                if _lacks_speed(job.store, spec):
+                if _lacks_speed(job.store, spec, code):
                     tell(MeasureStarted(spec.key))
                     job.store.write_speed(spec.key, _measured(job, spec, processes))
                     tell(MeasureEnded(spec.key))
@@ -51,9 +54,10 @@ def measure_all(job: Job, specs: Iterable[RunSpec], processes: Executor, tell: C
         machine.release()
 
 
-def _lacks_speed(store: Store, spec: RunSpec) -> bool:
+def _lacks_speed(store: Store, spec: RunSpec, code: Snapshot) -> bool:
     # In this order: most runs of a large store have been timed, and results take longer to read.
-    if store.speed(spec.key) is not None:
+    speed = store.speed(spec.key)
+    if speed is not None and not (store.has_model(spec.key) and outdated(spec, speed, code)):
         return False
     result = store.get(spec.key)
     return result is not None and result.status == "ok"

@@ -22,7 +22,7 @@ def facts_of(spec: RunSpec) -> dict[str, Any]:
         "backbone": spec.backbone.name,
         "method": spec.method.name,
         "method_label": spec.method_label,
-        "method_version": spec.method_version,
+        "code": spec.code,
         "method_config": spec.method.model_dump(mode="json", exclude={"name"}),
         "dimension": spec.dimension,
         "budget": str(spec.budget) if spec.budget else None,

@@ -22,7 +22,7 @@ from sharkbench.runner.failures import kind_of_exit, one_line
 from sharkbench.runner.job import Job
 from sharkbench.runner.outcome import failed
 from sharkbench.runner.processes import Worker
-from sharkbench.store import ENVIRONMENT, LOG, RESULT, SPEC, write_text
+from sharkbench.store import CODE, ENVIRONMENT, LOG, RESULT, SPEC, write_text
 from sharkbench.suite.costs import Costs
 from sharkbench.suite.run import RunSpec
 
@@ -290,7 +290,7 @@ class Schedule:
     def _publish(self, result: Result, directory: Path) -> None:
         if result.status != "ok":
             for file in directory.iterdir():
-                if file.name not in (SPEC, ENVIRONMENT, LOG):
+                if file.name not in (SPEC, ENVIRONMENT, CODE, LOG):
                     file.unlink()
         write_text(directory / RESULT, result.model_dump_json(indent=1))
         self.job.store.publish(directory, result.key)

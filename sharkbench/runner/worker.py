@@ -14,7 +14,7 @@ from typing import Any
 from sharkbench.runner.failures import is_storage_error, kind_of, one_line
 from sharkbench.runner.outcome import failed
 from sharkbench.store import RESULT, SPEC, write_text
-from sharkbench.suite.run import RunSpec
+from sharkbench.suite.run import RunSpec, compiled_kernels, present_code
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -66,12 +66,13 @@ def measure(*, send: Send, directory: str, cache_dir: str | None, measure: str) 
     place = Path(directory)
     try:
         spec = RunSpec.model_validate_json((place / SPEC).read_bytes())
+        by = {"code": spec.timed_by(present_code()), "compiled": compiled_kernels()}
         speed = _function(measure)(spec, place, cache_dir=Path(cache_dir) if cache_dir else None)
     except Exception as error:
         traceback.print_exc()
         send({"reason": one_line(error)})
     else:
-        send({"speed": speed.model_dump(mode="json")})
+        send({"speed": speed.model_copy(update=by).model_dump(mode="json")})
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sharkbench import registry
 from sharkbench.budget import Budget
+from sharkbench.closure import Snapshot
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.records import Result, Speed
 from sharkbench.search.space import Configuration
 from sharkbench.suite import filters
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry
 from sharkbench.suite.model import Suite, changed
-from sharkbench.suite.run import RunSpec
+from sharkbench.suite.run import RunSpec, present_code
 
 if TYPE_CHECKING:
     import optuna
@@ -33,6 +33,8 @@ class Cell:
     dataset: DatasetEntry
     backbone: BackboneEntry
     fingerprint: str
+    code: Snapshot = field(default_factory=present_code, compare=False)
+    """As it was when the search began."""
 
     @property
     def name(self) -> str:
@@ -70,14 +72,13 @@ class Cell:
             dimension=self.suite.dimension,
             method=configuration.method,
             method_label=label,
-            method_version=registry.version_of(configuration.method),
             budget=configuration.budget,
             seed=0,
             train=recipe,
             measure=measure,
             timeout=self.suite.executor.timeout,
             judged_on=judged_on,
-        )
+        ).by(self.code)
         return [filters.timed(run.model_copy(update={"seed": seed})) for seed in seeds]
 
 
@@ -89,8 +90,9 @@ def cells(suite: Suite, cache_dir: Path | None = None) -> list[Cell]:
     """
     from sharkbench.data.prepare import fingerprint
 
+    code = present_code()
     sources = [(dataset, fingerprint(dataset.spec, cache_dir)) for dataset in suite.datasets]
-    return [Cell(suite, dataset, backbone, source) for dataset, source in sources for backbone in suite.backbones]
+    return [Cell(suite, dataset, backbone, source, code) for dataset, source in sources for backbone in suite.backbones]
 
 
 @dataclass(eq=False)

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
-from sharkbench import registry
 from sharkbench.errors import InputError
 from sharkbench.suite import filters
 from sharkbench.suite.model import Suite
-from sharkbench.suite.run import RunSpec
+from sharkbench.suite.run import RunSpec, present_code
 from sharkbench.suite.shards import shard
 
 
@@ -51,7 +50,7 @@ def _cells(suite: Suite, cache_dir: Path | None) -> Iterator[RunSpec]:
     from sharkbench.data.prepare import fingerprint
 
     methods = sorted(suite.methods, key=lambda entry: entry.spec.budgeted)
-    versions = {entry.label: registry.version_of(entry.spec) for entry in methods}
+    code = present_code()
     for dataset in suite.datasets:
         source = fingerprint(dataset.spec, cache_dir)
         for seed, backbone in product(suite.seeds, suite.backbones):
@@ -68,11 +67,10 @@ def _cells(suite: Suite, cache_dir: Path | None) -> Iterator[RunSpec]:
                             dimension=suite.dimension,
                             method=entry.spec,
                             method_label=entry.label,
-                            method_version=versions[entry.label],
                             budget=budget,
                             seed=seed,
                             train=recipe,
                             measure=suite.measure,
                             timeout=suite.executor.timeout,
-                        )
+                        ).by(code)
                     )

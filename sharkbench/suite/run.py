@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 
 from sharkbench import registry
 from sharkbench.backbones.config import BackboneConfig
 from sharkbench.budget import Budget
+from sharkbench.closure import Snapshot
+from sharkbench.data.cache import default_cache_dir
 from sharkbench.data.spec import DatasetSpec
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.method import Method
+from sharkbench.stated import stated
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.recipe import Recipe
 
-OUTCOME_VERSION = 1
-"""Raise it when a change of training, backbones, formats or metrics alters results: stored ones are then not reused."""
-
-_LATER = ("processes", "shard_tables")
-"""Settings of the recipe that change nothing at their defaults."""
+FORMATS, TIMING = "sharkbench.formats", "sharkbench.measure.lookup"
+CELL = "sharkbench.runner.cell"
+"""The module that makes and judges a model: what it imports decides results, what calls it does not."""
 
 AnyMethod = Annotated[SerializeAsAny[Method], BeforeValidator(registry.parse)]
 
@@ -34,13 +36,17 @@ class RunSpec(BaseModel):
     suite: str
     dataset: DatasetSpec
     fingerprint: str
-    """Of the prepared data: source bytes, settings, encoder version."""
+    """Of the data: source bytes and settings."""
     task: TaskConfig
     backbone: BackboneConfig
     dimension: int
     method: AnyMethod
     method_label: str
-    method_version: str
+    code: str = Field(default="", validation_alias=AliasChoices("code", "method_version"))
+    """Digest of all own code that decides the outcome. Runs of before there was one have another text here, which no
+    code has."""
+    shared_code: str = ""
+    """The same without the method's: of the code that makes the full-precision model."""
     budget: Budget | None
     seed: int
     train: Recipe
@@ -53,23 +59,58 @@ class RunSpec(BaseModel):
     @property
     def key(self) -> str:
         """Hash of all that decides the outcome; labels, the suite's name and what only limits or times it stay out."""
-        return _digest(self._outcome())
+        return _digest([self.code, self.outcome])
 
     @property
     def full_key(self) -> str:
         """Names the full-precision model that this run's method may start from; methods and budgets share it."""
-        own = ("method", "method_version", "budget", "judged_on")
-        shared = {k: v for k, v in self._outcome().items() if k not in own}
-        return _digest(shared)
+        own = ("method", "budget", "judged_on")
+        return _digest([self.shared_code, {k: v for k, v in self.outcome.items() if k not in own}])
 
-    def _outcome(self) -> dict[str, Any]:
-        data = self.model_dump(mode="json", exclude={"suite", "method_label", "measure", "timeout", "dataset"})
-        for setting in _LATER:  # does not rename what was stored before there was such a setting
-            if data["train"][setting] == Recipe.model_fields[setting].default:
-                del data["train"][setting]
-        if self.judged_on == "test":
-            del data["judged_on"]
-        return {**data, "dataset": self.fingerprint, "version": OUTCOME_VERSION}
+    @property
+    def identity(self) -> str:
+        """Hash of all that decides the outcome but the code: what is the same run, by whatever code it was done."""
+        return _digest(self.outcome)
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """What decides the outcome besides the code, as far as it is not the default."""
+        left_out = ("suite", "method_label", "measure", "timeout", "dataset", "code", "shared_code")
+        return {name: value for name, value in stated(self).items() if name not in left_out}
+
+    @property
+    def shared_roots(self) -> frozenset[str]:
+        """Modules that, with all that they import, make the full-precision model of this run."""
+        own = (f"sharkbench.backbones.{self.backbone.name}", f"sharkbench.tasks.{self.task.name}")
+        return frozenset((CELL, *own, self.dataset.reader.partition(":")[0]))
+
+    @property
+    def roots(self) -> frozenset[str]:
+        """Modules that, with all that they import, decide the outcome of this run."""
+        return self.shared_roots | registry.modules_of(self.method)
+
+    def by(self, code: Snapshot) -> Self:
+        """The same run, to be done by ``code``."""
+        update = {"code": code.digest(self.roots), "shared_code": code.digest(self.shared_roots)}
+        return self.model_copy(update=update)
+
+    def timed_by(self, code: Snapshot) -> str:
+        """Digest of the code that times this run's lookups: formats, with their kernels in Python, and the timing."""
+        formats = [name for name in code.closure(self.roots) if name.startswith(FORMATS)]
+        return code.digest((TIMING, f"sharkbench.backbones.{self.backbone.name}", *formats), without=())
+
+
+def compiled_kernels() -> str:
+    """Digest of the sources of the compiled kernels; ``""`` where there are none."""
+    try:
+        return str(importlib.import_module(f"{FORMATS}._kernels").digest)
+    except (ImportError, AttributeError):
+        return ""
+
+
+def present_code() -> Snapshot:
+    """The code as it is now."""
+    return Snapshot(default_cache_dir() / "code")
 
 
 def _digest(data: Any) -> str:

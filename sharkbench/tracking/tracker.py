@@ -126,7 +126,7 @@ class Tracker:
             "sharkbench.status": result.status,
             "sharkbench.kind": result.kind,
             "sharkbench.reason": result.reason,
-            "sharkbench.method_version": result.method_version,
+            "sharkbench.code": result.code,
             "sharkbench.data_fingerprint": result.data_fingerprint,
             "sharkbench.git_revision": environment.git_revision if environment else None,
             "sharkbench.git_dirty": environment.git_dirty if environment else None,

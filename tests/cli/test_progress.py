@@ -38,7 +38,7 @@ def result(spec: RunSpec, seconds: float = 4.0, **changes: object) -> Result:
         "backbone": spec.backbone.name,
         "method": spec.method.name,
         "method_label": spec.method_label,
-        "method_version": spec.method_version,
+        "code": spec.code,
         "dimension": spec.dimension,
         "seed": spec.seed,
         "started": "2024-01-01T00:00:00+00:00",

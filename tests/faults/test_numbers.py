@@ -159,14 +159,14 @@ def test_the_test_split_is_read_once_and_through_the_packed_layer(
     count("the test split: read once; figures: those of the saved file")
 
 
-@pytest.mark.parametrize("change", ["fingerprint", "method_version", "dimension", "seed", "train"])
+@pytest.mark.parametrize("change", ["fingerprint", "code", "dimension", "seed", "train"])
 def test_what_another_run_came_to_is_never_used(change: str, tmp_path: Path, count: Count) -> None:
     suite = load({**SUITE, "methods": ["hash"], "seeds": 1})
     [spec] = plan(suite, cache_dir=tmp_path)
     value = {"dimension": 5, "seed": 9, "train": spec.train.model_copy(update={"epochs": 9})}.get(change, "other")
     other = spec.model_copy(update={change: value})
     assert other.key != spec.key
-    if change != "method_version":
+    if change != "code":
         assert other.full_key != spec.full_key
     count("runs on other data, method versions or settings: other keys, so never reused")
 
@@ -183,7 +183,7 @@ def test_what_is_stored_is_not_served_for_other_data_or_another_method(
         data = {"source": "csv", "path": str(file), "labels": "y"}
         suite = load({**SUITE, "datasets": [data], "methods": ["hash"], "seeds": 1})
         specs = plan(suite, cache_dir=tmp_path / "cache")
-        specs = [spec.model_copy(update={"method_version": version}) for spec in specs] if version else specs
+        specs = [spec.model_copy(update={"code": version}) for spec in specs] if version else specs
         done = run_suite(suite, specs, tmp_path / "out", cache_dir=tmp_path / "cache")
         return done, {result.key: result for result in Store(tmp_path / "out").results()}
 

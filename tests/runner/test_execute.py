@@ -14,7 +14,8 @@ from sharkbench.measure.quality import predict, quality
 from sharkbench.method import Family, Method
 from sharkbench.records import Environment, Epoch, Result
 from sharkbench.runner import Summary, run_suite
-from sharkbench.runner.execute import OverBudget, execute, open_dataset
+from sharkbench.runner.cell import OverBudget, open_dataset
+from sharkbench.runner.execute import execute
 from sharkbench.shape import TableShape
 from sharkbench.store import ENVIRONMENT, Store
 from sharkbench.suite.load import load

@@ -99,7 +99,7 @@ def test_two_runs_at_a_time_are_two_processes_that_overlap(bench: Bench) -> None
 
 def test_runs_that_start_from_the_same_full_model_do_not_wait_for_each_other_side_by_side(bench: Bench) -> None:
     first, second = bench.plan("sleeps", "fine")
-    second = second.model_copy(update={"seed": first.seed, "method_version": "2"})
+    second = second.model_copy(update={"seed": first.seed, "code": "2"})
     assert first.full_key == second.full_key
     bench.run_plan([first, second], jobs=2)
     diary = (bench.out / "diary.txt").read_text().splitlines()
@@ -110,7 +110,7 @@ def test_runs_that_start_from_the_same_full_model_do_not_wait_for_each_other_sid
 
 def test_of_several_at_a_time_shared_models_go_first_then_the_longest_runs(bench: Bench) -> None:
     short, maker, user, long = bench.plan("short", "maker", "user", "waits to go")
-    user = user.model_copy(update={"seed": maker.seed, "method_version": "2"})
+    user = user.model_copy(update={"seed": maker.seed, "code": "2"})
     assert user.full_key == maker.full_key
     runs = [short, maker, user, long]
     go = bench.out / "go"

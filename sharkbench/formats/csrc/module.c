@@ -308,5 +308,7 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernels", "Comp
 PyMODINIT_FUNC PyInit__kernels(void) {
     for (int i = 0; i < 3; i++)
         if (supported(i)) chosen = supported(i);
-    return PyModule_Create(&definition);
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL && PyModule_AddStringConstant(module, "digest", KERNEL_DIGEST) < 0) Py_CLEAR(module);
+    return module;
 }

@@ -1,0 +1,70 @@
+"""Whether two results of one run are the same."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from sharkbench.records import Result
+
+SPREAD, MEDIAN = 0.01, 0.0010
+"""In AUC. Of 246 runs that two processors both made the median differed by .0004 and the largest by .0097
+(docs/statistics.md): no drawn run may differ by more than the first, nor half of them by more than the second."""
+BYTES = 0.01
+"""Of the bytes: what is pruned by trained values may fall a little differently on other hardware."""
+
+_COMPARED = ("status", "bytes", "quality", "quality_valid", "pack_gap", "bytes_by_field", "formats", "history")
+_NOT_OUTCOME = ("seconds",)
+"""Of an epoch: what it took."""
+
+
+def difference(before: Result, now: Result, *, bits: bool) -> str | None:
+    """What differs first, with both values, in one line; ``None`` where the results agree.
+
+    Args:
+        bits: every bit has to agree, as on one processor and torch; else within :data:`SPREAD`. What only the newer
+            result has (a metric that there was not before) is no difference.
+    """
+    if bits:
+        old, new = _outcome(before), _outcome(now)
+        return next((f"{place} was {a} and is {b}" for place, a, b in _differences(old, new, "")), None)
+    if before.status != now.status:
+        return f"status was {before.status} and is {now.status}"
+    if abs((before.bytes or 0) - (now.bytes or 0)) > BYTES * (before.bytes or 0):
+        return f"bytes was {before.bytes} and is {now.bytes}"
+    if (apart := largest_difference(before, now)) > SPREAD:
+        return f"AUC differs by {apart:.4f}, and on other hardware or torch by at most {SPREAD}"
+    return None
+
+
+def largest_difference(before: Result, now: Result) -> float:
+    """In AUC, over labels and splits."""
+    pairs = [
+        (quality.auc, theirs[label].auc)
+        for own, theirs in ((before.quality, now.quality), (before.quality_valid, now.quality_valid))
+        for label, quality in own.items()
+        if label in theirs
+    ]
+    return max((abs(a - b) for a, b in pairs if not (math.isnan(a) or math.isnan(b))), default=0.0)
+
+
+def _outcome(result: Result) -> dict[str, Any]:
+    """As JSON, where not-a-number is equal to itself."""
+    dumped = json.loads(result.model_dump_json(include=set(_COMPARED)))
+    for epoch in dumped["history"]:
+        for name in _NOT_OUTCOME:
+            epoch.pop(name)
+    return {name: dumped[name] for name in _COMPARED}
+
+
+def _differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name, value in old.items():
+            yield from _differences(value, new.get(name), f"{place}.{name}" if place else name)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(a, b, f"{place}[{number}]")
+    elif old is not None and old != new:
+        yield place, old, new

@@ -1,0 +1,122 @@
+"""One cell from data to figures. What this module imports decides a result, and so names it; what calls it does not."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sharkbench import artifact
+from sharkbench.data.dataset import PreparedDataset, SplitName
+from sharkbench.data.prepare import prepare
+from sharkbench.errors import DataError, SharkbenchError
+from sharkbench.measure.auc_blocks import with_auc_blocks
+from sharkbench.measure.memory import memory_of
+from sharkbench.measure.quality import predict, quality
+from sharkbench.method import Method
+from sharkbench.model import Model, PackedModel
+from sharkbench.records import Quality
+from sharkbench.workbench import Workbench
+
+if TYPE_CHECKING:
+    from sharkbench.suite.run import RunSpec
+
+
+class OverBudget(SharkbenchError):
+    """A method's packed layer takes more bytes than it was given."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A compressed model, and the method that made it with its settings solved from the budget."""
+
+    model: Model
+    method: Method
+
+
+def settle(spec: RunSpec) -> None:
+    """Threads and random numbers of a process that is this run's alone."""
+    torch.set_num_threads(spec.train.threads)
+    # Methods take their random numbers from the bench; what escapes that is the same every time too.
+    random.seed(spec.seed)
+    np.random.seed(spec.seed)
+    torch.manual_seed(spec.seed)
+
+
+def open_dataset(spec: RunSpec, cache_dir: Path | None) -> PreparedDataset:
+    """The data that the run was planned for; without its test split where the run is not judged on that.
+
+    Raises:
+        DataError: it has changed since, or cannot be prepared.
+    """
+    splits: tuple[SplitName, ...] = ("train", "valid") if spec.judged_on == "valid" else ("train", "valid", "test")
+    dataset = prepare(spec.dataset, cache_dir, progress=False, splits=splits)
+    if dataset.fingerprint != spec.fingerprint:
+        raise DataError(f"data set '{spec.dataset.name}' has changed since the run was planned; run the suite again")
+    return dataset
+
+
+def make(spec: RunSpec, bench: Workbench) -> Made:
+    """Compress.
+
+    Raises:
+        Infeasible: the method cannot reach the budget.
+        Diverged: training did.
+    """
+    method: Method = spec.method
+    if method.budgeted and bench.budget is not None:
+        method = method.sized_for(bench.budget, bench.shape)
+    return Made(method.compress(bench), method)
+
+
+def judge(spec: RunSpec, bench: Workbench, made: Made, directory: Path) -> dict[str, Any]:
+    """Pack, save into ``directory``, and judge what was saved: the fields of a result that a model has.
+
+    Raises:
+        OverBudget: the packed layer is larger than the budget.
+    """
+    dataset = bench.dataset
+    artifact.save(
+        made.model.pack(),
+        directory,
+        fingerprint=dataset.fingerprint,
+        backbone=spec.backbone,
+        extra={
+            "method": made.method.model_dump(mode="json"),
+            "budget": str(spec.budget) if spec.budget else None,
+            "key": spec.key,
+        },
+    )
+    packed = artifact.load_model(directory)
+    memory, nbytes = memory_of(packed.layer), artifact.tensor_bytes(directory)
+    if bench.budget is not None and made.method.budgeted and nbytes > bench.budget:
+        raise OverBudget(f"the packed layer takes {nbytes:,} bytes, {nbytes - bench.budget:,} more than the budget")
+    trained, valid = bench.evaluate(made.model), _quality(packed, dataset, "valid", spec)
+    judged = _quality(packed, dataset, "test", spec) if spec.judged_on == "test" else {}
+    return {
+        "method_config": made.method.model_dump(mode="json", exclude={"name"}),
+        "quality": judged,
+        "quality_valid": valid,
+        "pack_gap": {label: valid[label].auc - trained[label].auc for label in valid},
+        "bytes": nbytes,
+        "fp32_bytes": memory.fp32_bytes,
+        "bytes_ratio": nbytes / memory.fp32_bytes,
+        "param_ratio": memory.param_ratio,
+        "bytes_by_field": memory.bytes_by_field,
+        "bytes_by_format": memory.bytes_by_format,
+        "formats": memory.formats,
+        "backbone_bytes": artifact.tensor_bytes(directory, artifact.BACKBONE),
+        "training": bench.ledger.total(),
+        "history": bench.ledger.history,
+    }
+
+
+def _quality(packed: PackedModel, dataset: PreparedDataset, split: SplitName, spec: RunSpec) -> dict[str, Quality]:
+    samples = dataset.splits[split]
+    scores = predict(packed, samples)
+    found = quality(scores, samples, dataset.schema.labels, spec.task)
+    return with_auc_blocks(found, scores, samples.labels.numpy()) if split == "test" else found

@@ -1,0 +1,266 @@
+"""Does newer code come to the same? A few stored runs are done again; where they agree, the others are carried over.
+
+Drawn are, for each method, the cheapest runs that together cover every change of the code since (:func:`draw`). On the
+processor and torch of before every bit must agree. On others the last bits of sums differ, and training carries them
+on: there the drawn runs must lie as near as such pairs do (:data:`SPREAD`, docs/statistics.md). What agrees is renamed
+to what the present code would call it, and says how that was shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from sharkbench import registry
+from sharkbench.closure import changes
+from sharkbench.environment import git_state
+from sharkbench.errors import InputError
+from sharkbench.records import Environment, Result, Verification, Verified
+from sharkbench.runner.agreement import MEDIAN, difference, largest_difference
+from sharkbench.runner.events import Event
+from sharkbench.runner.local import EXECUTE
+from sharkbench.runner.outcome import facts_of
+from sharkbench.runner.session import prepare_data, session
+from sharkbench.store import CODE, RESULT, SPEC, VERIFIED, Store, write_text
+from sharkbench.suite.freshness import Freshness
+from sharkbench.suite.model import Suite
+from sharkbench.suite.run import RunSpec
+
+FOLDER = "verify"
+"""Within a suite's output directory: the runs that were done again, until all of them agree with those of before."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A stored run of earlier code, the same run as the present code names it, and what has changed in between."""
+
+    result: Result
+    spec: RunSpec
+    changed: frozenset[str]
+    environment: Environment
+
+    @property
+    def method(self) -> frozenset[str]:
+        """Modules of its method: what is verified is verified method by method."""
+        return registry.modules_of(self.spec.method)
+
+    @property
+    def name(self) -> str:
+        at = f" at {self.spec.budget}" if self.spec.budget else ""
+        spec = self.spec
+        return f"{spec.dataset.name}, {spec.backbone.name}, {spec.method_label}{at}, seed {spec.seed}"
+
+
+@dataclass
+class Outcome:
+    """What verifying came to.
+
+    Attributes:
+        drawn: names of the runs that were done again.
+        carried: how many runs go on under the present code's names, by method.
+        differing: a line for each drawn run that came out differently; its method's runs stay stale.
+        left: how many runs were not carried over, by reason.
+    """
+
+    drawn: list[str] = field(default_factory=list)
+    carried: Counter[str] = field(default_factory=Counter)
+    differing: list[str] = field(default_factory=list)
+    left: Counter[str] = field(default_factory=Counter)
+
+
+def verify(
+    suite: Suite,
+    plan: Sequence[RunSpec],
+    out: Path,
+    *,
+    jobs: int = 1,
+    cache_dir: Path | None = None,
+    tell: Callable[[Event], None] = lambda event: None,
+    execute: str = EXECUTE,
+) -> Outcome:
+    """Verify the runs of ``plan`` that are stored under ``out`` by earlier code, and carry over those that agree.
+
+    What was done again is kept until it has agreed, so a call that was killed goes on where it was.
+
+    Args:
+        jobs: runs at a time.
+        cache_dir: of prepared data.
+        tell: gets events of the runs that are done again.
+        execute: the function that executes a run, as ``module:function``.
+
+    Raises:
+        InputError: there is no store, or data is not there.
+    """
+    store, outcome = opened(out), Outcome()
+    found = list(earlier(store, plan, outcome.left))
+    drawn = draw(found, store)
+    again = Store(out / FOLDER)
+    missing = [one.spec for one in drawn if _now(one, store, again) is None]
+    if missing:
+        waiting = list(missing)
+        prepare_data(missing, cache_dir)
+        with session(
+            again.out, tell, executor=suite.executor, jobs=jobs, cache_dir=cache_dir, threads=_threads(missing),
+            execute=execute,
+        ) as work:  # fmt: skip
+            work.run(lambda slots: [waiting.pop(0) for _ in range(min(slots, len(waiting)))])
+    _judge_and_carry(found, drawn, store, again, outcome)
+    if not outcome.differing:
+        shutil.rmtree(again.out, ignore_errors=True)
+    return outcome
+
+
+def earlier(store: Store, plan: Iterable[RunSpec], left: Counter[str]) -> Iterator[Earlier]:
+    """Runs of ``plan`` that are stored by earlier code and may be carried over; why others may not is counted."""
+    code = Freshness(store)
+    wanted = {spec.identity: spec for spec in plan}
+    newest: dict[str, Result] = {}
+    for result in sorted(store.results(), key=lambda result: result.started):
+        if code.state(result) == "stale" and (spec := store.spec(result.key)) and spec.identity in wanted:
+            newest[spec.identity] = result
+    for identity, result in newest.items():
+        spec, environment = wanted[identity], store.environment(result.key)
+        if result.status == "failed":
+            left["failed: the next 'sharkbench run' does them again"] += 1
+        elif environment is None or environment.git_dirty:
+            left["made from files that no revision has: what made them cannot be said"] += 1
+        else:
+            before, now = store.code(result.key), code.code.closure(spec.roots)
+            modules = [f"{name} {before.get(name)} {now.get(name)}" for name in changes(before, now)]
+            unknown = [f"since {result.code}"]  # which modules have changed is not known
+            yield Earlier(result, spec, frozenset(modules if before else unknown), environment)
+
+
+def draw(runs: Sequence[Earlier], store: Store) -> list[Earlier]:
+    """For each method the cheapest runs that cover what has changed since any of its runs; what the present code has
+    done already costs nothing. Models first: a run that was infeasible shows how sizes are chosen, and no more."""
+    drawn: list[Earlier] = []
+    for own in _by_method(runs).values():
+        uncovered = frozenset[str]().union(*(one.changed for one in own))
+
+        def cost(one: Earlier) -> tuple[bool, bool, float, str]:
+            return one.result.status != "ok", store.get(one.spec.key) is None, one.result.seconds, one.result.key
+
+        for one in sorted(own, key=cost):
+            if one.changed & uncovered:
+                drawn.append(one)
+                uncovered -= one.changed
+    return drawn
+
+
+def _judge_and_carry(
+    found: Sequence[Earlier], drawn: Sequence[Earlier], store: Store, again: Store, outcome: Outcome
+) -> None:
+    by_method, differences = _by_method(drawn), list[float]()
+    agreed: dict[frozenset[str], list[tuple[Earlier, Result, Environment]]] = {}
+    for method, own in by_method.items():
+        pairs, wrong = [], []
+        for one in own:
+            outcome.drawn.append(one.name)
+            now, environment = _now(one, store, again), _environment(one, store, again)
+            if now is None or environment is None:
+                wrong.append(f"{one.name}: could not be done again")
+                continue
+            said = difference(one.result, now, bits=environment.arithmetic == one.environment.arithmetic)
+            wrong += [f"{one.name}: {said}"] if said else []
+            pairs.append((one, now, environment))
+            if environment.arithmetic != one.environment.arithmetic:
+                differences.append(largest_difference(one.result, now))
+        outcome.differing += wrong
+        if not wrong:
+            agreed[method] = pairs
+    if differences and len(differences) >= 5 and median(differences) > MEDIAN:
+        outcome.differing.append(
+            f"on other hardware or torch the drawn runs differ by {median(differences):.4f} in the median, such pairs "
+            f"by at most {MEDIAN:.4f}: something else differs too"
+        )
+        agreed = {}
+    for one in found:
+        pairs = agreed.get(one.method, [])
+        covered = frozenset[str]().union(*(drawn_one.changed for drawn_one, _, _ in pairs))
+        if one.method not in agreed:
+            outcome.left["of a method of which a drawn run came out differently"] += 1
+        elif not one.changed <= covered:
+            outcome.left["of code of which no run could be drawn"] += 1
+        elif _carry(one, pairs, store):
+            outcome.carried[one.spec.method_label] += 1
+
+
+def _carry(one: Earlier, pairs: Sequence[tuple[Earlier, Result, Environment]], store: Store) -> bool:
+    """Rename a run to what the present code calls it. The run of before goes when that one is on disk."""
+    key, old = one.spec.key, store.directory(one.result.key)
+    known = store.verified(one.result.key)
+    step = Verification(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        code=one.result.code,
+        revision=_revision(),
+        drawn=tuple(drawn.result.key for drawn, _, _ in pairs),
+        hardware=pairs[0][2].hardware,
+        torch=pairs[0][2].torch,
+        same_hardware=all(drawn.environment.arithmetic == now.arithmetic for drawn, _, now in pairs),
+        largest_difference=max(largest_difference(drawn.result, now) for drawn, now, _ in pairs),
+    )
+    with store.lock(one.result.key), store.lock(key):
+        if store.get(key) is not None:
+            return False
+        directory = store.begin(key)
+        for file in old.iterdir():
+            if file.name not in (SPEC, RESULT, CODE, VERIFIED):
+                os.link(file, directory / file.name)
+        facts = {name: value for name, value in facts_of(one.spec).items() if name != "method_config"}
+        write_text(directory / SPEC, one.spec.model_dump_json(indent=1))
+        write_text(directory / RESULT, one.result.model_copy(update=facts).model_dump_json(indent=1))
+        write_text(directory / CODE, json.dumps(Freshness(store).code.closure(one.spec.roots), indent=1))
+        steps = (*(known.steps if known else ()), step)
+        write_text(directory / VERIFIED, Verified(steps=steps).model_dump_json(indent=1))
+        store.publish(directory, key)
+        shutil.rmtree(old)
+    return True
+
+
+def _revision() -> str | None:
+    """Of the present code; ``+`` where files differ from it."""
+    revision, dirty = git_state()
+    return revision + "+" * bool(dirty) if revision else None
+
+
+def _now(one: Earlier, store: Store, again: Store) -> Result | None:
+    return next((r for place in (store, again) if (r := place.get(one.spec.key)) and r.status != "failed"), None)
+
+
+def _environment(one: Earlier, store: Store, again: Store) -> Environment | None:
+    place = store if store.get(one.spec.key) is not None else again
+    return place.environment(one.spec.key)
+
+
+def _by_method(runs: Iterable[Earlier]) -> Mapping[frozenset[str], list[Earlier]]:
+    groups: dict[frozenset[str], list[Earlier]] = defaultdict(list)
+    for one in runs:
+        groups[one.method].append(one)
+    return groups
+
+
+def _threads(specs: Sequence[RunSpec]) -> int:
+    return max(spec.train.cores for spec in specs)
+
+
+def opened(out: Path) -> Store:
+    """The store to verify.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (out / "runs").is_dir():
+        return Store(out)
+    if (out / "store.parquet").is_file():
+        raise InputError(
+            f"{out} holds an archive only: unpack it with 'sharkbench merge {out}/store.parquet --out {out}'"
+        )
+    raise InputError(f"{out}: no results are here; name the --out of a suite")
