@@ -2,9 +2,9 @@
 
 A closure maps module names to digests of their source. A digest is of what the source *does*: comments, docstrings,
 layout and ``__version__`` are left out, and the same file has the same digest on every supported Python and in a
-wheel. Imports in functions count, those for types only do not; nor do those of a package's ``__getattr__``, which
-forwards names to whoever asks. Kernels that must give the bits of the plain path (:data:`SAME_BITS`) are left out; what
-installed packages do is told by their versions. Light: nothing is imported to look at it.
+wheel. Imports in functions count, those for types only do not; those of a package's ``__getattr__`` count for whoever
+imports a name that it forwards. Kernels that must give the bits of the plain path (:data:`SAME_BITS`) are left out;
+what installed packages do is told by their versions. Light: nothing is imported to look at it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ USER_PACKAGES = "sharkbench_user_methods"
 """What the names of packages that hold a user's methods begin with; the rest says in which folder they lie."""
 _LENGTH = 16
 
-_Found = tuple[str, tuple[str, ...]]
-"""Digest of a module, and the names it imports, of modules and of what is in them."""
+_Found = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""Digest of a module; the names that it imports, of modules and of what is in them; those that its ``__getattr__``
+imports for whoever asks."""
 
 
 class Snapshot:
@@ -70,13 +71,19 @@ class Snapshot:
             if name in known or name.startswith(without) or not _is_own(name.partition(".")[0], frozenset(tops)):
                 continue
             known.add(name)
-            if name not in self._seen:
-                self._seen[name] = self._look_at(name)
-            if (found := self._seen[name]) is not None:
+            package = name.rpartition(".")[0]
+            if (found := self._found(name)) is not None:
                 yield name, found[0]
                 waiting += found[1]
-            if "." in name:  # importing a module imports its packages
-                waiting.append(name.rpartition(".")[0])
+            elif package and (holder := self._found(package)) is not None:
+                waiting += holder[2]  # it is no module, so the package has it, or forwards it
+            if package:  # importing a module imports its packages
+                waiting.append(package)
+
+    def _found(self, name: str) -> _Found | None:
+        if name not in self._seen:
+            self._seen[name] = self._look_at(name)
+        return self._seen[name]
 
     def _look_at(self, name: str) -> _Found | None:
         file = source_of(name)
@@ -84,13 +91,13 @@ class Snapshot:
             return None
         content, package = file.read_bytes(), name if file.name == "__init__.py" else name.rpartition(".")[0]
         if file.suffix != ".py":
-            return _hash(content), ()
+            return _hash(content), (), ()
         if self._memory is None:
             return _parsed(content, package)
         remembered = self._memory / f"{_hash(b' '.join([_this_file(), package.encode(), content]), 32)}.json"
         try:
-            digest, imported = json.loads(remembered.read_text())
-            return str(digest), tuple(map(str, imported))
+            digest, imported, forwarded = json.loads(remembered.read_text())
+            return str(digest), tuple(map(str, imported)), tuple(map(str, forwarded))
         except (OSError, ValueError, TypeError):
             found = _parsed(content, package)
         with suppress(OSError):  # a memory that cannot be written to costs time only
@@ -202,10 +209,15 @@ def _parsed(content: bytes, package: str) -> _Found:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # whoever imports it is told better
-        return _hash(content), ()
+        return _hash(content), (), ()
     parts: list[str] = []
     _write(tree, parts)
-    return _hash("".join(parts).encode()), tuple(dict.fromkeys(_imports(tree, package)))
+    forwarding: list[ast.stmt] = [
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "__getattr__"
+    ]
+    rest = ast.Module([node for node in tree.body if node not in forwarding], [])
+    imported, forwarded = (tuple(dict.fromkeys(_imports(code, package))) for code in (rest, ast.Module(forwarding, [])))
+    return _hash("".join(parts).encode()), imported, forwarded
 
 
 def _hash(content: bytes, digits: int = _LENGTH) -> str:
@@ -218,8 +230,6 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
             case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
                 for other in child.orelse:
                     yield from _imports(ast.Module([other], []), package)
-            case ast.FunctionDef(name="__getattr__") if isinstance(node, ast.Module):
-                continue
             case ast.Import(names=names):
                 yield from (alias.name for alias in names)
             case ast.ImportFrom(module=module, names=names, level=level):

@@ -138,6 +138,14 @@ def test_everything_that_is_imported_in_whatever_way_is_in_it(package: Path) -> 
     assert not any(name.startswith(("torch", "json")) for name in found)
 
 
+def test_names_that_a_package_forwards_bring_what_they_are_forwarded_from(package: Path) -> None:
+    roots = [f"{package.name}.method"]
+    assert f"{package.name}.forwarded" not in Snapshot().closure(roots)
+    file = package / "method.py"
+    file.write_text(file.read_text() + f"\n\nfrom {package.name} import something\n")
+    assert f"{package.name}.forwarded" in Snapshot().closure(roots)
+
+
 def test_a_change_anywhere_in_it_is_seen_and_named(package: Path) -> None:
     roots = [f"{package.name}.method"]
     before = Snapshot().closure(roots)

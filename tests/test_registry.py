@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -33,8 +34,6 @@ class Mine(Method):
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(registry.FOLDERS, str(tmp_path))
-    for name in [name for name in sys.modules if name.startswith("sharkbench_user_methods.")]:
-        monkeypatch.delitem(sys.modules, name)
     return tmp_path
 
 
@@ -87,21 +86,6 @@ def test_a_folder_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
         registry.names()
 
 
-def test_version_follows_the_code_but_not_its_comments(folder: Path) -> None:
-    file = add(folder, "mine")
-    first = registry.version_of(registry.parse("mine"))
-
-    def again(source: str) -> str:
-        file.write_text(source)
-        sys.modules.pop("sharkbench_user_methods.mine")
-        return registry.version_of(registry.parse("mine"))
-
-    source = file.read_text()
-    assert again(source.replace('"""Mine."""', '"""Mine, explained."""') + "\n# a comment\n") == first
-    assert again(source.replace("strength: int = 3", 'strength: int = 3\n    """How strong; ours."""')) == first
-    assert again(source.replace("strength: int = 3", "strength: int = 4")) != first
-
-
 def test_pipeline_parses_nested_and_survives_json(folder: Path) -> None:
     add(folder, "first")
     add(folder, "second", from_model=True)
@@ -110,7 +94,7 @@ def test_pipeline_parses_nested_and_survives_json(folder: Path) -> None:
     assert isinstance(pipeline, Pipeline)
     assert [stage.method.name for stage in pipeline.pipeline] == ["first", "second"]
     assert registry.parse(pipeline.model_dump(mode="json")) == pipeline
-    assert registry.version_of(pipeline).count("+") == 1
+    assert {module.rpartition(".")[2] for module in registry.modules_of(pipeline)} == {"pipeline", "first", "second"}
 
 
 @pytest.mark.parametrize(
@@ -136,9 +120,23 @@ def test_entries_of_another_shape_are_refused(entry: object) -> None:
         registry.parse(entry)
 
 
-def test_version_follows_what_a_method_derives_from_and_is_made_of(folder: Path) -> None:
-    permutation = registry.version_of(registry.parse("f_permutation"))
-    assert permutation != registry.version_of(registry.parse("random_fields")), "they share a base class only"
-    shark = registry.version_of(registry.parse("shark"))
-    assert permutation in shark.split("+")
-    assert registry.version_of(registry.parse("f_quantization")) in shark.split("+")
+def test_the_modules_of_a_method_are_those_of_the_methods_among_its_settings_too() -> None:
+    assert registry.modules_of(registry.parse("qr")) == {"sharkbench.methods.qr"}
+    shark = registry.modules_of(registry.parse("shark"))
+    assert {f"sharkbench.methods.{name}" for name in ("shark", "f_permutation", "f_quantization")} <= shark
+
+
+def test_a_helper_beside_a_method_is_its_own(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folders may have helpers of one name."""
+    other = tmp_path_factory.mktemp("other")
+    for place, name in ((folder, "mine"), (other, "yours")):
+        file = place / f"{name}.py"
+        file.write_text("from ._parts import STRENGTH\n" + SOURCE.format(name=name, from_model=False))
+        (place / "_parts.py").write_text(f"STRENGTH = '{name}'\n")
+    monkeypatch.setenv(registry.FOLDERS, f"{folder}{os.pathsep}{other}")
+
+    found = [sys.modules[registry.get(name).__module__] for name in ("mine", "yours")]
+    assert [module.STRENGTH for module in found] == ["mine", "yours"]
+    assert "_parts" not in registry.names()

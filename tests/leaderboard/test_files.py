@@ -55,6 +55,7 @@ def test_the_leaderboard_row(out: Path, add_run: AddRun) -> None:
         "budget": "0.25",
         "status": "partial",
         "reason": "timeout: longer than 60 s",
+        "code_state": "fresh",
         "bytes": "250",
         "bytes_ratio": "0.25",
         "param_ratio": "0.25",

@@ -124,7 +124,7 @@ def test_seeds_that_pair_with_other_hardware_are_counted(add_run: AddRun, out: P
     found = _standings(out)
     assert found["full", ""].remarks == ()
     assert found["hash", "0.25"].remarks == (
-        "2 of 3 seeds pair with full precision of other hardware: such differences vary more",
+        "2 of 3 seeds pair with full precision of other hardware or torch: such differences vary more",
     )
 
 
