@@ -28,6 +28,8 @@ def fingerprint(spec: Columns, cache_dir: Path | None = None) -> str:
     """
     cache_dir = cache_dir or default_cache_dir()
     settings = spec.model_dump(mode="json", exclude={"name", "path"})
+    if not spec.weight:  # what was prepared before there was such a key is still the same
+        del settings["weight"]
     if (
         spec.files()
         and "split" in settings

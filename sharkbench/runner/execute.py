@@ -159,4 +159,7 @@ def _quality(packed: PackedModel, dataset: PreparedDataset, split: str, spec: Ru
     samples = dataset.splits[split]  # type: ignore[index]
     scores = predict(packed, samples)
     found = quality(scores, samples, dataset.schema.labels, spec.task)
-    return with_auc_blocks(found, scores, samples.labels.numpy()) if split == "test" else found
+    if split != "test":
+        return found
+    weights = samples.weight.numpy() if samples.weight is not None else None
+    return with_auc_blocks(found, scores, samples.labels.numpy(), weights)
