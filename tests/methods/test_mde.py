@@ -35,7 +35,7 @@ def dimensions(method: Method) -> tuple[int, ...]:
     sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=6),
     width=st.integers(1, 9),
     share=st.floats(0.01, 1),
-    temperature=st.sampled_from([None, 0.0, 0.3]),
+    temperature=st.sampled_from([None, 0.0, 0.3, 2.0, 300.0, 1e9]),
 )
 def test_never_over_the_budget_and_exact_about_it(
     sizes: list[int], width: int, share: float, temperature: float | None
@@ -117,15 +117,15 @@ def by_rule(
     return [d if d <= largest_short(n, width) else width for n, d in zip(rows, rounded, strict=True)]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.sampled_from(CRITEO) | st.integers(1, 10**8), min_size=1, max_size=26),
-    width=st.integers(1, 64),
+    width=st.integers(1, 24),
     share=st.floats(0.01, 1),
     temperature=st.floats(0, 3) | st.floats(0, 8) | st.none(),
 )
-@example(sizes=list(CRITEO), width=16, share=0.1, temperature=1.0)
-@example(sizes=list(CRITEO), width=16, share=0.25, temperature=1.0)
+@example(sizes=list(CRITEO), width=16, share=0.064, temperature=3.0)
+@example(sizes=list(CRITEO), width=16, share=0.0627, temperature=1.5)
 @example(sizes=[100, 101, 102], width=16, share=0.25, temperature=None)
 def test_the_factor_is_the_largest_that_fits(
     monkeypatch: pytest.MonkeyPatch, sizes: list[int], width: int, share: float, temperature: float | None
