@@ -95,7 +95,7 @@ class Today:
         self.model.train()
         for batch in data:
             self.optimizer.zero_grad()
-            ctr.loss(self.model(batch.ids, batch.dense), batch.labels).backward()
+            ctr.loss(self.model(batch.ids, batch.dense), batch.labels, None).backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 10)
             self.optimizer.step()
 
@@ -114,7 +114,7 @@ class Bare:
         for batch in data:
             self.optimizer.zero_grad()
             with self.autocast:
-                loss = ctr.loss(self.forward(self.model.embedding(batch.ids), batch.dense), batch.labels)
+                loss = ctr.loss(self.forward(self.model.embedding(batch.ids), batch.dense), batch.labels, None)
             loss.backward()
             table.grad = sum_rows(table.grad)
             clip(parameters, 10)

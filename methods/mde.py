@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import exp, inf, log
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from sharkbench.model import Model
     from sharkbench.shape import TableShape
     from sharkbench.workbench import Workbench
-
-STEEPEST = 4.0
-"""A temperature at which all but the most popular field have one number per row, whatever the table."""
 
 
 class MDE(Method):
@@ -61,17 +59,20 @@ class MDE(Method):
 
         threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
         rows = [field.cardinality for field in shape.schema.fields]
-        popularity = _popularity(shape)
+        logs = [log(p) for p in _popularity(shape)]
+        widest = log(shape.width)
 
         def wanted(t: float) -> list[float]:
+            # Powers by their logarithms: of a small popularity they may be smaller than any float.
             if self.temperature is None:
-                exponent, base = STEEPEST * (1 - t), float(shape.width)
+                exponent = 1 / t - 1 if t else inf
+                powers = [widest + p * exponent if p else widest for p in logs]
             else:
                 # With the exponent given the factor falls, down to where all fields have one number per row.
-                exponent = self.temperature
-                base = shape.width * (t / min(popularity) ** exponent)
-            powers = [min(float(shape.width), base * p**exponent) for p in popularity]
-            return [float(shape.width) if n <= threshold else d for n, d in zip(rows, powers, strict=True)]
+                lowest, highest = log(0.5), widest - self.temperature * min(logs)
+                powers = [lowest + t * (highest - lowest) + self.temperature * p for p in logs]
+            whole = float(shape.width)
+            return [whole if n <= threshold or d >= widest else exp(d) for n, d in zip(rows, powers, strict=True)]
 
         dimensions = sized_to_budget(wanted, rows, shape.width, budget, what="mde")
         return self.model_copy(update={"threshold": threshold, "dimensions": dimensions})

@@ -32,7 +32,9 @@ class QR(Method):
     factors start around one, are decayed towards one, not towards the saddle at zero, a hundred times less than rows,
     and learn faster (``factor_rate``). A field keeps a row per id where that takes no more bytes, or where it is small
     (``threshold``). With ``concat`` a field takes little more than half of its bytes at most, as every id has a half
-    row of its own by then; a budget beyond that is used up by keeping small fields whole only.
+    row of its own by then; a budget beyond that is used up by keeping small fields whole only. Of a multi-valued field
+    the composed rows :math:`e_f(i)` are pooled, as those of every method here; with ``mult`` this is another model than
+    the authors' bag, which multiplies the pooled quotient rows by the pooled remainder rows.
     """
 
     name: Literal["qr"] = "qr"

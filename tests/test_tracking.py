@@ -50,16 +50,6 @@ def a_full_result(key: str = KEY) -> Result:
     )
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all its tables: making them takes seconds, copying them does not."""
-    from mlflow import MlflowClient
-
-    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
-    return file
-
-
 @pytest.fixture
 def store(tmp_path: Path, empty_database: Path) -> Store:
     out = tmp_path / "out"

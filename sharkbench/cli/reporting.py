@@ -47,7 +47,7 @@ def track(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
     uri = tracking.tracking_uri(loaded, out_dir)
     shown = tracking.without_secrets(uri, uri)
     try:
-        added = tracking.track(loaded, out_dir)
+        added = tracking.track(loaded, out_dir, lambda line: print(line, file=sys.stderr))
     except Exception as error:  # whatever MLflow and what lies below it raise
         raise InputError(f"tracking.uri: {shown} cannot be written to ({tracking.reason(error, uri)})") from error
     print(f"{added} runs recorded at {shown}")

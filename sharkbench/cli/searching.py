@@ -93,7 +93,8 @@ def _record(searched: Searched, files: list[Path]) -> None:
         return
     uri = tracking.tracking_uri(searched.suite, searched.out)
     try:
-        track_search(searched, files)
+        if refused := track_search(searched, files):
+            print(refused, file=sys.stderr)
         print(f"recorded in MLflow at {tracking.without_secrets(uri, uri)}")
     except Exception as error:  # whatever MLflow and what lies below it raise
         print(f"the search could not be recorded in MLflow ({tracking.reason(error, uri)})", file=sys.stderr)

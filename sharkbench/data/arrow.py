@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_SINGLE = {"group": pa.int32(), "weight": pa.float32()}
+"""Columns of one value per row, which a split may have."""
+
+
 class SplitWriter:
     """Writes a split whose size is known, front to back in constant memory.
 
@@ -28,15 +32,17 @@ class SplitWriter:
     batch is what makes every column a single tensor.
     """
 
-    def __init__(self, path: Path, rows: int, slots: int, dense: int, labels: int, group: bool) -> None:
+    def __init__(
+        self, path: Path, rows: int, slots: int, dense: int, labels: int, group: bool, weight: bool = False
+    ) -> None:
         kinds: dict[str, tuple[pa.DataType, int]] = {"ids": (pa.int32(), slots)}
         if dense:
             kinds["dense"] = (pa.float32(), dense)
         kinds["labels"] = (pa.float32(), labels)
         schema = [(name, pa.list_(kind, width)) for name, (kind, width) in kinds.items()]
-        if group:
-            schema.append(("group", pa.int32()))
-        sizes = {name: 4 * rows * width for name, (_, width) in kinds.items()} | ({"group": 4 * rows} if group else {})
+        single = [name for name, there in zip(_SINGLE, (group, weight), strict=True) if there]
+        schema += [(name, _SINGLE[name]) for name in single]
+        sizes = {name: 4 * rows * width for name, (_, width) in kinds.items()} | dict.fromkeys(single, 4 * rows)
         # read-only anonymous memory is the kernel's one page of zeros: it costs nothing, whatever its length
         zeros = mmap.mmap(-1, max(*sizes.values(), 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
         arrays: list[pa.Array] = []
@@ -53,7 +59,7 @@ class SplitWriter:
 
     def append(self, **columns: np.ndarray) -> None:
         """The next rows: ``ids`` ``[b, S]`` int32, ``dense`` ``[b, K]`` and ``labels`` ``[b, T]`` float32, ``group``
-        ``[b]`` int32."""
+        ``[b]`` int32, ``weight`` ``[b]`` float32."""
         for name, values in columns.items():
             if name in self._ends and values.size:
                 data = memoryview(np.ascontiguousarray(values).data).cast("B")
@@ -97,12 +103,12 @@ def open_split(path: Path) -> Split:
         flat = np.frombuffer(_values(column).buffers()[1], dtype=np.int32 if name in ("ids", "group") else np.float32)
         width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 1
         flat = flat[: batch.num_rows * width]
-        return _read_only_tensor(flat if name == "group" else flat.reshape(batch.num_rows, width))
+        return _read_only_tensor(flat if name in _SINGLE else flat.reshape(batch.num_rows, width))
 
     names = batch.schema.names
     dense = tensor("dense") if "dense" in names else torch.zeros((batch.num_rows, 0))
-    group = tensor("group") if "group" in names else None
-    return Split(tensor("ids"), dense, tensor("labels"), group, mapped=True)
+    group, weight = (tensor(name) if name in names else None for name in _SINGLE)
+    return Split(tensor("ids"), dense, tensor("labels"), group, weight, mapped=True)
 
 
 def _read_only_tensor(array: np.ndarray) -> torch.Tensor:

@@ -84,6 +84,8 @@ class Columns(Options):
     """Column of the time of a row: order for a temporal split, not an input."""
     group: str = ""
     """Column that groups rows for grouped AUC (the user, say); it stays an input unless it is ignored."""
+    weight: str = ""
+    """Column of sample weights, 0 or more, for loss and metrics; never an input."""
 
     @classmethod
     def default_name(cls, data: dict[str, Any]) -> str:
@@ -108,6 +110,12 @@ class Columns(Options):
         if len(set(names)) < len(names):
             raise ValueError(f"labels have the same name twice: {', '.join(names)}; tell them apart with name:")
         seen: dict[str, str] = {label.column: "labels" for label in self.labels}
+        if self.weight:
+            taken = {self.group: "group", self.time: "time", getattr(self.split, "column", ""): "split", **seen}
+            if self.weight in taken:
+                role = taken[self.weight]
+                raise ValueError(f"column '{self.weight}' is in both {role} and weight; it can have one role")
+            seen[self.weight] = "weight"
         for role in ("categorical", "numeric", "multivalued", "ignore"):
             # only what the user wrote: a source's own defaults give way to it
             for column in getattr(self, role) if self.states(role) else ():

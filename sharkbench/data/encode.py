@@ -18,6 +18,7 @@ from sharkbench.data.row_checks import PARTS
 from sharkbench.data.scan import THREADS, Scan
 from sharkbench.data.schema import PADDING, Schema
 from sharkbench.data.vocabulary import Counter, Vocabulary
+from sharkbench.data.weights import effective_rows, mean_one
 
 
 def count(
@@ -69,10 +70,9 @@ def encode(
     dense = [e for e in encoders if not isinstance(e, FieldEncoder)]
     schema = Schema(tuple(e.field for e in fields), tuple(labels), tuple(e.name for e in dense))
     sizes = np.bincount(parts, minlength=3)
-    writers = [
-        SplitWriter(folder / f"{name}.arrow", int(n), schema.num_slots, len(dense), len(labels), groups is not None)
-        for name, n in zip(PARTS, sizes, strict=True)
-    ]
+    weights = None if scan.weights is None else mean_one(scan.weights, parts)
+    shape = schema.num_slots, len(dense), len(labels), groups is not None, weights is not None
+    writers = [SplitWriter(folder / f"{name}.arrow", int(n), *shape) for name, n in zip(PARTS, sizes, strict=True)]
     targets = scan.labels
     starts = np.cumsum([0, *(field.slots for field in fields)])
 
@@ -101,6 +101,8 @@ def encode(
             if groups is not None:
                 codes, values = columns[scan.roles.group]
                 batch["group"] = np.append(groups.ids(values), np.int32(0))[codes]
+            if weights is not None:
+                batch["weight"] = weights[rows]
             list(pool.map(put_rows, range(len(writers))))
             progress(rows.stop / scan.rows)
     for writer in writers:
@@ -110,8 +112,11 @@ def encode(
         name: dict(zip(labels, (float(x) for x in targets[parts == part].mean(axis=0)), strict=True))
         for part, name in enumerate(PARTS)
     }
+    summary: dict[str, Any] = {"rows": dict(zip(PARTS, sizes.tolist(), strict=True)), "label_rates": rates}
+    if weights is not None:
+        summary["weight"] = {"column": scan.roles.weight, "effective_rows": effective_rows(weights, parts)}
     return {
         "schema": schema.to_json(),
         "columns": {e.name: e.describe() for e in encoders},
-        "summary": {"rows": dict(zip(PARTS, sizes.tolist(), strict=True)), "label_rates": rates},
+        "summary": summary,
     }

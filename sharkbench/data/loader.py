@@ -34,7 +34,7 @@ def batches(
         yield batch
         read += batch_size
         if split.mapped and read >= BLOCK:
-            leave(split.ids, split.dense, split.labels)
+            leave(*(t for t in (split.ids, split.dense, split.labels, split.weight) if t is not None))
             read = 0
 
 
@@ -44,11 +44,11 @@ def _batches(split: Split, batch_size: int, seed: int | None, epoch: int, drop_l
         end = rows - rows % batch_size if drop_last else rows
         for start in range(0, end, batch_size):
             chosen = slice(start, min(start + batch_size, end))
-            yield Batch(split.ids[chosen], split.dense[chosen], split.labels[chosen])
+            yield split.samples(chosen)
         return
     for order in shuffled(rows, batch_size, seed, epoch):
         if len(order) == batch_size or not drop_last:
-            yield Batch(*(torch.index_select(column, 0, order) for column in (split.ids, split.dense, split.labels)))
+            yield split.samples(order)
 
 
 def shuffled(rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[torch.Tensor]:

@@ -23,11 +23,12 @@ class Roles:
     order: str
     group: str
     split: str
+    weight: str = ""
 
     @property
     def extra(self) -> list[str]:
         """Columns that are needed besides inputs and labels."""
-        return [c for c in (self.order, self.group, self.split) if c]
+        return [c for c in (self.order, self.group, self.split, self.weight) if c]
 
 
 def resolve(spec: Columns, columns: Sequence[str], place: str) -> Roles:
@@ -42,7 +43,8 @@ def resolve(spec: Columns, columns: Sequence[str], place: str) -> Roles:
     labels = {label.column for label in spec.labels}
     order = spec.order_column()
     split = spec.split.column if isinstance(spec.split, GivenSplit) else ""
-    for role, names in (("labels", labels), ("split", [order, split]), ("time", [spec.time]), ("group", [spec.group])):
+    single = (("time", [spec.time]), ("group", [spec.group]), ("weight", [spec.weight]))
+    for role, names in (("labels", labels), ("split", [order, split]), *single):
         required = role not in ("time", "group") or spec.states(role)
         for name in names:
             if name and name not in columns and required:
@@ -58,11 +60,11 @@ def resolve(spec: Columns, columns: Sequence[str], place: str) -> Roles:
     ignored = set(expand("ignore", dict.fromkeys(spec.ignore, True)))
     roles = ("numeric", "multivalued", "categorical")
     named = {column for role in roles if spec.states(role) for column in getattr(spec, role)}
-    not_inputs = labels | {order, split, spec.time} | ignored | (set(spec.never_inputs) - named)
+    not_inputs = labels | {order, split, spec.time, spec.weight} | ignored | (set(spec.never_inputs) - named)
     inputs = {column: use.get(column) for column in columns if column not in not_inputs}
     if not inputs:
         raise DataError(f"{place}: no column is left as an input; check ignore and labels")
-    return Roles(inputs, order, spec.group if spec.group in columns else "", split)
+    return Roles(inputs, order, spec.group if spec.group in columns else "", split, spec.weight)
 
 
 def _expand(values: Mapping[str, T], columns: Iterable[str], role: str, place: str) -> dict[str, T]:

@@ -1,4 +1,4 @@
-"""Labels, time and split of each row, checked: the first row that cannot be meant is named."""
+"""Labels, weight, time and split of each row, checked: the first row that cannot be meant is named."""
 
 from __future__ import annotations
 
@@ -53,6 +53,14 @@ class RowChecks:
             numbers = dates if dates.null_count() < numbers.null_count() else numbers
         values = np.append(numbers.to_numpy().astype(np.float64), np.nan)
         self._refuse(coded, np.isnan(values), f"column '{name}'", "a temporal split needs a number or an ISO date")
+        return values[codes(coded)]
+
+    def weight(self, coded: pa.DictionaryArray, name: str) -> np.ndarray:
+        """``[B]`` float64, finite and 0 or more."""
+        numbers = pl.Series(coded.dictionary, dtype=pl.String).cast(pl.Float64, strict=False)
+        values = np.append(numbers.to_numpy().astype(np.float64), np.nan)
+        bad = ~(np.isfinite(values) & (values >= 0))
+        self._refuse(coded, bad, f"weight '{name}'", "every row needs a finite number, 0 or more; correct or drop it")
         return values[codes(coded)]
 
     def part(self, coded: pa.DictionaryArray, split: GivenSplit) -> np.ndarray:

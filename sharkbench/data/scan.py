@@ -41,6 +41,8 @@ class Scan:
     """``[n]`` uint8, 0, 1, 2 for train, valid, test where the data comes split."""
     decimals: frozenset[str]
     """Columns that hold numbers only, not all of them whole."""
+    weights: np.ndarray | None = None
+    """``[n]`` float64, 0 or more, where a column of sample weights is named."""
 
     @property
     def rows(self) -> int:
@@ -67,6 +69,7 @@ class _Rows:
     labels: list[np.ndarray] = field(default_factory=list)
     order: list[np.ndarray] = field(default_factory=list)
     parts: list[np.ndarray] = field(default_factory=list)
+    weights: list[np.ndarray] = field(default_factory=list)
     kinds: dict[str, str] = field(default_factory=dict)
 
     def add(
@@ -81,6 +84,8 @@ class _Rows:
         self.labels.append(np.stack([checks.label(coded[label.column], label) for label in spec.labels], axis=1))
         if roles.order:
             self.order.append(checks.order(coded[roles.order], roles.order))
+        if roles.weight:
+            self.weights.append(checks.weight(coded[roles.weight], roles.weight))
         if isinstance(spec.split, GivenSplit):
             by_column = spec.split.column
             part = checks.part(coded[by_column], spec.split) if by_column else _constant(chunk)
@@ -127,6 +132,7 @@ def scan(spec: Columns, source: Source, scratch: Path, progress: Callable[[float
         np.concatenate(found.order) if found.order else None,
         np.concatenate(found.parts) if found.parts else None,
         frozenset(name for name, kind in found.kinds.items() if kind == "decimal"),
+        np.concatenate(found.weights) if found.weights else None,
     )
 
 

@@ -15,7 +15,7 @@ def assign(spec: Columns, scan: Scan) -> np.ndarray:
     """``[n]`` uint8: 0, 1, 2 for train, valid, test.
 
     Raises:
-        DataError: a split is empty, or a label has one class only in one of them.
+        DataError: a split is empty or weighs nothing, or a label has one class only in one of them.
     """
     split = spec.split
     if isinstance(split, RandomSplit):
@@ -59,9 +59,17 @@ def _check(spec: Columns, scan: Scan, parts: np.ndarray) -> None:
                 f"{spec.name}: the {name} split is empty ({scan.rows:,} rows in all); "
                 "give it a larger share, or check the column or file that it comes from"
             )
+        if scan.weights is not None:
+            labels = labels[scan.weights[parts == part] > 0]
+            if not len(labels):
+                raise DataError(
+                    f"{spec.name}: weight '{spec.weight}' is 0 in all rows of the {name} split, so nothing can be "
+                    "learned or judged; choose another split or weight"
+                )
+        which = "rows" if scan.weights is None else "rows that weigh anything"
         for label, rate in zip(spec.labels, labels.mean(axis=0), strict=True):
             if rate in (0.0, 1.0):
                 raise DataError(
-                    f"{spec.name}: label '{label.name}' is {int(rate)} in all {len(labels):,} rows of the {name} "
+                    f"{spec.name}: label '{label.name}' is {int(rate)} in all {len(labels):,} {which} of the {name} "
                     "split, so nothing can be learned or judged; choose another split or label"
                 )

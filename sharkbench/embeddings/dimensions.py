@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import ceil
+from struct import pack, unpack
 
 from sharkbench.errors import Infeasible
 
@@ -39,9 +40,10 @@ def sized_to_budget(
     what: str,
     bias: bool = False,
 ) -> tuple[int, ...]:
-    """Dimensions after ``wanted(t)``, ``t`` in [0, 1] chosen so that the packed bytes meet ``budget``.
+    """Dimensions after ``wanted(t)``, ``t`` the largest float in [0, 1] at which the packed bytes are in ``budget``.
 
-    ``wanted`` must not fall as ``t`` grows. Its numbers are rounded (half to even, never below one), then what is left
+    ``wanted`` must not fall as ``t`` grows. It is asked some sixty times: ``t`` is as exact close to 0 as it is
+    elsewhere. Its numbers are rounded (half to even, never below one), then what is left
     of the budget is spent, first for the field that lacks most of what is wanted (:func:`spend`).
 
     Args:
@@ -59,17 +61,24 @@ def sized_to_budget(
         return [whole_if_no_larger(n, round(max(1.0, d)), width, bias) for n, d in zip(rows, wanted(t), strict=True)]
 
     refuse_below_one(rows, width, budget, what=what, bias=bias)
-    low, high = 0.0, 1.0
-    if projected_bytes(rows, rounded(1.0), width, bias) <= budget:
-        low = 1.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        fits = projected_bytes(rows, rounded(middle), width, bias) <= budget
+    low, high = 0, _place(1.0) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = projected_bytes(rows, rounded(_at(middle)), width, bias) <= budget
         low, high = (middle, high) if fits else (low, middle)
-    target, start = wanted(low), rounded(low)
+    target, start = wanted(_at(low)), rounded(_at(low))
     if projected_bytes(rows, start, width, bias) > budget:
         start = fewest(rows, width, bias)
     return tuple(spend(start, lambda f, d, _: target[f] - d, rows, width, budget, bias))
+
+
+def _place(number: float) -> int:
+    """Of a float that is not negative, among all of them in order: 0 for 0, 1 for the next one."""
+    return int.from_bytes(pack(">d", number), "big")
+
+
+def _at(place: int) -> float:
+    return float(unpack(">d", place.to_bytes(8, "big"))[0])
 
 
 def spend(

@@ -53,7 +53,7 @@ class LearnSteps(Callback):
         if not len(rows):
             return
         with torch.enable_grad(), trainer.precision_plugin.train_step_context():
-            loss = pl_module.task.loss(pl_module(batch.ids, batch.dense), batch.labels)
+            loss = pl_module.task.loss(pl_module(batch.ids, batch.dense), batch.labels, batch.weight)
             (gradient,) = torch.autograd.grad(loss, [pl_module.model.embedding.rows])
         with torch.no_grad():
             self.steps.grad = self._gradient(rows, values, gradient.coalesce(), len(batch.labels))

@@ -35,17 +35,19 @@ class RowPriorities(nn.Module):
         self.step: Tensor
 
     @torch.no_grad()
-    def update(self, rows: Tensor, samples: Tensor, labels: Tensor) -> None:
+    def update(self, rows: Tensor, samples: Tensor, labels: Tensor, weight: Tensor | None = None) -> None:
         """One step.
 
         Args:
             rows: ``[n]`` int64, the rows that were read, with repetitions.
             samples: ``[n]`` int64, the sample that read each.
             labels: ``[B, T]``, zeros and ones.
+            weight: ``[B]``, as how many samples each counts; one if not given.
         """
         self.step += 1
         positive = labels.float().mean(1)
-        counts = (self.alpha * positive + (1 - positive)).index_select(0, samples)
+        counts = self.alpha * positive + (1 - positive)
+        counts = (counts if weight is None else counts * weight).index_select(0, samples)
         decayed = self.value.index_select(0, rows) * self._decay(self.touched.index_select(0, rows))
         # A row that was read more than once is written the same number each time.
         self.value.index_copy_(0, rows, decayed)

@@ -80,7 +80,7 @@ class TieredTable(FieldTable):
         kept = self.kept(batch.ids)
         present = kept != PADDING
         samples = torch.arange(len(kept), device=kept.device)[:, None].expand_as(kept)
-        self.priorities.update(self.rows(kept)[present], samples[present], batch.labels)
+        self.priorities.update(self.rows(kept)[present], samples[present], batch.labels, batch.weight)
 
     @torch.no_grad()
     def decide(self) -> None:

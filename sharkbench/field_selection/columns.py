@@ -18,7 +18,7 @@ def column_saliency(model: Model, split: Split, task: TaskConfig, batch_size: in
     """``|dL / dM|`` at ``M = 1``, for a mask ``M`` ``[F, width]`` that multiplies the field vectors.
 
     The gradient of each batch's mean loss, in evaluation mode; magnitudes are taken batch by batch and then averaged,
-    for over all data together a converged model has none.
+    for over all data together a converged model has none. Where samples have weights, so have batches: their sums.
 
     Args:
         batch_size: samples of a batch; scores of other sizes do not compare.
@@ -33,17 +33,17 @@ def column_saliency(model: Model, split: Split, task: TaskConfig, batch_size: in
     model.eval()
     try:
         for start in range(0, len(split), batch_size):
-            part = slice(start, start + batch_size)
+            batch = split.samples(slice(start, start + batch_size)).each(lambda column: column.to(device))
             with torch.no_grad():
-                vectors = model.embedding(split.ids[part].to(device))
+                vectors = model.embedding(batch.ids)
             with torch.enable_grad():
-                logits = model.backbone(vectors * mask, split.dense[part].to(device))
-                loss = loss_of(logits, split.labels[part].to(device))
+                logits = model.backbone(vectors * mask, batch.dense)
+                loss = loss_of(logits, batch.labels, batch.weight)
             (gradient,) = torch.autograd.grad(loss, mask)
-            total += gradient.abs().double().cpu() * len(vectors)
+            total += gradient.abs().double().cpu() * batch.mass
     finally:
         model.train(was_training)
-    return total / len(split)
+    return total / split.mass
 
 
 def columns_within(scores: Tensor, rows: Sequence[int], budget: int, *, per_byte: bool = False) -> list[list[int]]:

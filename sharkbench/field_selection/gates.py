@@ -46,13 +46,13 @@ def lasso_gates(bench: Workbench, model: Model, *, steps: int, step_size: float,
     model.eval()
 
     def slope(gates: Tensor) -> Tensor:
-        batch = next(stream)
+        batch = next(stream).each(lambda column: column.to(device))
         with torch.no_grad():
-            vectors = model.embedding(batch.ids.to(device))
+            vectors = model.embedding(batch.ids)
         gates = gates.clone().requires_grad_()
         with torch.enable_grad():
-            logits = model.backbone(vectors * gates[:, None], batch.dense.to(device))
-            loss = task.loss(logits, batch.labels.to(device))
+            logits = model.backbone(vectors * gates[:, None], batch.dense)
+            loss = task.loss(logits, batch.labels, batch.weight)
         return torch.autograd.grad(loss, gates)[0]
 
     fields = len(model.embedding.fields)
@@ -146,14 +146,14 @@ class GateSearch(Callback):
         if (batch_idx + 1) % self.every:
             return
         assert self.optimizer is not None
-        held_out = next(self.stream)
+        held_out = next(self.stream).each(lambda column: column.to(device))
         # Batch statistics of the validation batch must not get into the model.
         model.backbone.eval()
         with torch.no_grad():
-            vectors = layer.inner(held_out.ids.to(device))
+            vectors = layer.inner(held_out.ids)
         with torch.enable_grad():
-            logits = model.backbone(layer.gated(vectors, self.logits), held_out.dense.to(device))
-            loss = self.task.loss(logits, held_out.labels.to(device))
+            logits = model.backbone(layer.gated(vectors, self.logits), held_out.dense)
+            loss = self.task.loss(logits, held_out.labels, held_out.weight)
         (self.logits.grad,) = torch.autograd.grad(loss, [self.logits])
         self.optimizer.step()
         layer.logits.copy_(self.logits.detach())

@@ -1,9 +1,13 @@
-"""Importance of a trained model's fields on held-out data: ``[F, T]``, a column per label, higher is better."""
+"""Importance of a trained model's fields on held-out data: ``[F, T]``, a column per label, higher is better.
+
+Means over samples are by their weights, where they have any.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -33,21 +37,21 @@ def taylor_scores(model: Model, split: Split, task: TaskConfig, batch_size: int 
     with _evaluating(model):
         mean = _mean_vectors(model, split, batch_size)
         total: Tensor | float = 0.0
-        for vectors, gradients in _gradients(model, split, task, batch_size):
+        for vectors, gradients, weight in _gradients(model, split, task, batch_size):
             terms = ((mean - vectors) * gradients).sum(-1)
-            total = total + terms.abs().sum(1, dtype=torch.float64)
+            total = total + _sum(terms.abs(), weight, 1)
     assert isinstance(total, Tensor)
-    return (total / len(split)).T.cpu()
+    return (total / split.mass).T.cpu()
 
 
 def gradient_norms(model: Model, split: Split, task: TaskConfig, batch_size: int = BATCH) -> Tensor:
     """``I_f = mean over x of || dL(x) / de_f(x) ||_2``; ``[F, T]`` float64 on the CPU."""
     with _evaluating(model):
         total: Tensor | float = 0.0
-        for _, gradients in _gradients(model, split, task, batch_size):
-            total = total + gradients.norm(dim=-1).sum(1, dtype=torch.float64)
+        for _, gradients, weight in _gradients(model, split, task, batch_size):
+            total = total + _sum(gradients.norm(dim=-1), weight, 1)
     assert isinstance(total, Tensor)
-    return (total / len(split)).T.cpu()
+    return (total / split.mass).T.cpu()
 
 
 def permutation_scores(
@@ -69,7 +73,7 @@ def permutation_scores(
             order = torch.randperm(len(split), generator=generator)
             ids = split.ids.clone()
             ids[:, columns] = ids[order][:, columns]
-            after = _by_label(model, Split(ids, split.dense, split.labels), task)
+            after = _by_label(model, replace(split, ids=ids, group=None, mapped=False), task)
             loss[row] += torch.tensor([b.logloss - a.logloss for a, b in zip(before, after, strict=True)])
             auc[row] += torch.tensor([a.auc - b.auc for a, b in zip(before, after, strict=True)])
     return loss / shuffles, auc / shuffles
@@ -102,30 +106,41 @@ def _evaluating(model: Model) -> Iterator[None]:
 def _batches(model: Model, split: Split, batch_size: int) -> Iterator[Batch]:
     device = next(model.parameters()).device
     for start in range(0, len(split), batch_size):
-        part = slice(start, start + batch_size)
-        yield Batch(split.ids[part].to(device), split.dense[part].to(device), split.labels[part].to(device))
+        yield split.samples(slice(start, start + batch_size)).each(lambda column: column.to(device))
+
+
+def _sum(values: Tensor, weight: Tensor | None, dim: int = 0) -> Tensor:
+    """Float64 sum over the samples, which lie along ``dim``, each as often as its weight says."""
+    if weight is None:
+        return values.sum(dim, dtype=torch.float64)
+    return torch.tensordot(values.double(), weight.double(), ([dim], [0]))
 
 
 @torch.no_grad()
 def _mean_vectors(model: Model, split: Split, batch_size: int) -> Tensor:
     """``[F, W]``: each field's vector, mean over the samples."""
-    sums = [model.embedding(batch.ids).sum(0, dtype=torch.float64) for batch in _batches(model, split, batch_size)]
-    return (torch.stack(sums).sum(0) / len(split)).float()
+    sums = [_sum(model.embedding(batch.ids), batch.weight) for batch in _batches(model, split, batch_size)]
+    return (torch.stack(sums).sum(0) / split.mass).float()
 
 
-def _gradients(model: Model, split: Split, task: TaskConfig, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Field vectors ``[B, F, W]`` and, per label, each sample's loss gradient with respect to them ``[T, B, F, W]``."""
+def _gradients(
+    model: Model, split: Split, task: TaskConfig, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Field vectors ``[B, F, W]``; per label, each sample's loss gradient with respect to them ``[T, B, F, W]``, a
+    sample's weight left out; and the weights ``[B]``."""
     loss_of = task_of(task).loss
-    for ids, dense, labels in _batches(model, split, batch_size):
+    for ids, dense, labels, weight in _batches(model, split, batch_size):
         with torch.no_grad():
             vectors = model.embedding(ids)
         vectors.requires_grad_()
         with torch.enable_grad():
             logits = model.backbone(vectors, dense)
             # The task's loss is a mean over samples: times their number it is the sum.
-            losses = [len(ids) * loss_of(logits[:, t : t + 1], labels[:, t : t + 1]) for t in range(labels.shape[1])]
+            losses = [
+                len(ids) * loss_of(logits[:, t : t + 1], labels[:, t : t + 1], None) for t in range(labels.shape[1])
+            ]
         gradients = [
             torch.autograd.grad(loss, vectors, retain_graph=t + 1 < len(losses), materialize_grads=True)[0]
             for t, loss in enumerate(losses)
         ]
-        yield vectors.detach(), torch.stack(gradients)
+        yield vectors.detach(), torch.stack(gradients), weight

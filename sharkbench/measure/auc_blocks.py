@@ -13,18 +13,30 @@ from sharkbench.tasks.metrics import parts
 MAX_BLOCKS = 100
 
 
-def auc_blocks(scores: NDArray[np.floating], labels: NDArray[np.floating | np.integer]) -> AucBlocks:
+def auc_blocks(
+    scores: NDArray[np.floating],
+    labels: NDArray[np.floating | np.integer],
+    weights: NDArray[np.floating] | None = None,
+) -> AucBlocks:
     """Structural components of the AUC (DeLong et al., Biometrics 1988), averaged over blocks of rows.
 
     The rows of each class are dealt to the blocks in turn, in the order of the data, so that blocks depend on the
     labels alone and hold the same rows for every model. A class has :data:`MAX_BLOCKS` blocks, or one per row where
     it has fewer rows. Ties count half. Their mean, weighted by rows, is the AUC.
 
+    With sample ``weights``, rows of weight 0 are in no block, and a block is what its rows move the weighted AUC ``A``,
+    from ``A`` on and as if it were all blocks: ``A + blocks * sum of w_i (v_i - A) / sum of all w`` over its rows,
+    where ``v_i`` is the weighted share of the other class. The plain mean of the blocks is ``A``, and the variance of
+    that mean is that of the weighted AUC to first order in what a row changes; a block may lie outside of [0, 1].
+
     Args:
         scores: ``[n]``.
         labels: ``[n]`` zeros and ones, with both classes present.
+        weights: ``[n]``, 0 or more.
     """
     scores = np.asarray(scores, dtype=np.float32)
+    if weights is not None:
+        return _weighted(scores, labels > 0, weights.astype(np.float64))
     positives, negatives = scores[labels > 0], scores[labels <= 0]
     ordered_positives, ordered_negatives = np.sort(positives), np.sort(negatives)
     return AucBlocks(
@@ -34,11 +46,14 @@ def auc_blocks(scores: NDArray[np.floating], labels: NDArray[np.floating | np.in
 
 
 def with_auc_blocks(
-    quality: Mapping[str, Quality], scores: NDArray[np.floating], labels: NDArray[np.floating | np.integer]
+    quality: Mapping[str, Quality],
+    scores: NDArray[np.floating],
+    labels: NDArray[np.floating | np.integer],
+    weights: NDArray[np.floating] | None = None,
 ) -> dict[str, Quality]:
     """``quality`` of labels with their blocks, from the ``[n, T]`` scores and labels in the same order."""
     return {
-        name: found.model_copy(update={"auc_blocks": auc_blocks(scores[:, t], labels[:, t])})
+        name: found.model_copy(update={"auc_blocks": auc_blocks(scores[:, t], labels[:, t], weights)})
         for t, (name, found) in enumerate(quality.items())
     }
 
@@ -59,3 +74,28 @@ def _by_block(
         sums += np.bincount(block, weights=value(scores[part]), minlength=blocks)
         counts += np.bincount(block, minlength=blocks)
     return tuple(round(float(mean), 8) for mean in sums / counts)
+
+
+def _weighted(scores: NDArray[np.float32], positive: NDArray[np.bool_], weights: NDArray[np.float64]) -> AucBlocks:
+    counts = weights > 0
+    sides = [(scores[side], weights[side]) for side in (positive & counts, ~positive & counts)]
+    found = []
+    for (own, weight), (other, of_other) in (sides, sides[::-1]):
+        order = np.argsort(other, kind="stable")
+        reached = np.concatenate([[0.0], np.cumsum(of_other[order])])
+        ends = (np.searchsorted(other[order], own, side=side) for side in ("left", "right"))
+        shares = sum(reached[end] for end in ends) / (2 * reached[-1])
+        found.append((shares, weight))
+    (beaten, of_positives), (beating, of_negatives) = found
+    return AucBlocks(
+        positives=_moves(beaten, of_positives),
+        negatives=_moves(1 - beating, of_negatives),
+    )
+
+
+def _moves(shares: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, ...]:
+    """What each block moves the weighted mean of the rows' ``shares``, from that mean on."""
+    blocks = min(MAX_BLOCKS, len(shares))
+    mean = float(np.average(shares, weights=weights))
+    moved = np.bincount(np.arange(len(shares)) % blocks, weights=weights * (shares - mean), minlength=blocks)
+    return tuple(round(float(value), 8) for value in mean + blocks * moved / weights.sum())

@@ -24,4 +24,5 @@ def quality(scores: NDArray[np.float32], split: Split, labels: Sequence[str], ta
         Diverged: a score is not finite.
     """
     groups = split.group.numpy() if split.group is not None else None
-    return task_of(task).quality(scores, split.labels.numpy(), labels, task, groups)
+    weights = split.weight.numpy() if split.weight is not None else None
+    return task_of(task).quality(scores, split.labels.numpy(), labels, task, groups, weights)

@@ -119,4 +119,7 @@ def _quality(packed: PackedModel, dataset: PreparedDataset, split: SplitName, sp
     samples = dataset.splits[split]
     scores = predict(packed, samples)
     found = quality(scores, samples, dataset.schema.labels, spec.task)
-    return with_auc_blocks(found, scores, samples.labels.numpy()) if split == "test" else found
+    if split != "test":
+        return found
+    weights = samples.weight.numpy() if samples.weight is not None else None
+    return with_auc_blocks(found, scores, samples.labels.numpy(), weights)

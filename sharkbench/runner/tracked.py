@@ -58,7 +58,7 @@ class Tracked:
         """Record what is missing, speeds among it, and end the invocation's own record. Whoever interrupts wants to go:
         what is not recorded by then is left to the next call."""
 
-        def finish() -> None:
+        def finish() -> str:
             # Once more and all of it, even after a failure: what is recorded already is not recorded twice.
             tracker = self._open()
             for key in () if interrupted else self.keys:
@@ -66,10 +66,12 @@ class Tracked:
             tracker.close(interrupted=interrupted)
             if not interrupted:
                 self._marker.unlink(missing_ok=True)
+            return tracker.refusals()
 
         if self._on and not (interrupted and self._tracker is None):
             try:
-                self._thread.submit(finish).result()
+                if refused := self._thread.submit(finish).result():
+                    self.watch(Message(refused))
             except Exception as error:
                 why = reason(error, tracking_uri(self.suite, self.store.out))
                 advice = f"'sharkbench track {self.suite.name}' records them later"

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 
-def track_search(searched: Searched, files: Sequence[Path]) -> None:
+def track_search(searched: Searched, files: Sequence[Path]) -> str:
     """Record the report of a search under a parent run of its own in the suite's experiment.
+
+    Returns:
+        What MLflow refused, in one line; empty if nothing.
 
     Args:
         files: under the suite's output directory.
@@ -30,11 +33,12 @@ def track_search(searched: Searched, files: Sequence[Path]) -> None:
     tracker = Tracker(searched.suite, Store(searched.out), name)
     run = tracker.parents[name]
     for search in searched.searches:
-        tracker.client.log_batch(run, metrics=list(_best_so_far(search)))
+        tracker.log(run, _best_so_far(search))
     for file in files:
         folder = file.parent.relative_to(searched.out).as_posix()
         tracker.client.log_artifact(run, str(file), None if folder == "." else folder)
     tracker.close(interrupted=searched.interrupted)
+    return tracker.refusals()
 
 
 def _best_so_far(search: Search) -> Iterator[Metric]:

@@ -17,7 +17,7 @@ from sharkbench.tasks.config import TaskConfig
 class Task(Protocol):
     """What a module ``tasks/<name>.py`` offers."""
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor: ...
+    def loss(self, logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor: ...
 
     def quality(
         self,
@@ -26,6 +26,7 @@ class Task(Protocol):
         names: Sequence[str],
         task: TaskConfig,
         groups: NDArray[np.integer] | None = None,
+        weights: NDArray[np.floating] | None = None,
     ) -> dict[str, Quality]: ...
 
 

@@ -19,6 +19,7 @@ PART = 1 << 19
 
 Scores = NDArray[np.float32]
 Labels = NDArray[np.floating | np.integer]
+Weights = NDArray[np.floating]
 Keys = NDArray[np.int64]
 
 
@@ -116,18 +117,31 @@ def probabilities(scores: Scores) -> NDArray[np.float64]:
     return 0.5 * (1 + np.tanh(0.5 * scores.astype(np.float64)))
 
 
-def log_loss(p: NDArray[np.float64], labels: Labels) -> float:
+def mean(values: NDArray[np.floating], weights: Weights | None = None) -> float:
+    """Mean of ``values`` ``[n]``, by their ``weights`` ``[n]`` if given; 0 where they weigh nothing together."""
+    if weights is None:
+        return float(values.mean(dtype=np.float64))
+    total = weights.sum(dtype=np.float64)
+    return float((values * weights.astype(np.float64)).sum() / total) if total > 0 else 0.0
+
+
+def log_loss(p: NDArray[np.float64], labels: Labels, weights: Weights | None = None) -> float:
     """Mean negative log likelihood, nats per sample."""
     p = np.clip(p, EPSILON, 1 - EPSILON)
-    return float(-np.log(np.where(labels > 0, p, 1 - p)).mean())
+    return mean(-np.log(np.where(labels > 0, p, 1 - p)), weights)
 
 
-def mean_log_loss(scores: Scores, labels: Labels) -> float:
+def mean_log_loss(scores: Scores, labels: Labels, weights: Weights | None = None) -> float:
     """:func:`log_loss` of the probabilities of ``scores``."""
     if len(scores) <= PART:
-        return log_loss(probabilities(scores), labels)
-    losses = [log_loss(probabilities(scores[part]), labels[part]) for part in parts(len(scores))]
-    return float(np.average(losses, weights=[part.stop - part.start for part in parts(len(scores))]))
+        return log_loss(probabilities(scores), labels, weights)
+    losses: list[float] = []
+    masses: list[float] = []
+    for part in parts(len(scores)):
+        own = None if weights is None else weights[part]
+        losses.append(log_loss(probabilities(scores[part]), labels[part], own))
+        masses.append(part.stop - part.start if own is None else float(own.sum(dtype=np.float64)))
+    return float(np.average(losses, weights=masses))
 
 
 def normalized_entropy(logloss: float, rate: float) -> float:
@@ -148,11 +162,13 @@ def calibration_error(keys: Keys, bins: int) -> float:
     return float(np.average(np.abs(gaps / counts), weights=counts))
 
 
+def residuals(keys: Keys) -> NDArray[np.float64]:
+    """Labels minus predictions."""
+    bits = ((keys >> 1) - 2**31).astype(np.int32)
+    logits = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
+    return (keys & 1) - probabilities(logits)
+
+
 def _gap(keys: Keys) -> float:
     """Sum of labels minus sum of predictions."""
-    total = 0.0
-    for part in parts(len(keys)):
-        bits = ((keys[part] >> 1) - 2**31).astype(np.int32)
-        logits = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
-        total += np.add.reduceat((keys[part] & 1) - probabilities(logits), [0])[0]
-    return float(total)
+    return float(sum(np.add.reduceat(residuals(keys[part]), [0])[0] for part in parts(len(keys))))

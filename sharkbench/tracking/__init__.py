@@ -6,7 +6,8 @@ and parent runs are made by one process at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sharkbench.store import Store
@@ -17,8 +18,11 @@ from sharkbench.tracking.tracker import INVOCATION, Tracker
 __all__ = ["DATABASE", "Tracker", "attach", "reason", "track", "tracking_uri", "without_secrets"]
 
 
-def track(suite: Suite, out: Path) -> int:
+def track(suite: Suite, out: Path, tell: Callable[[str], None] = warnings.warn) -> int:
     """Record everything in the store that is not recorded yet; returns the number of runs that were added.
+
+    Args:
+        tell: gets a line on what MLflow refused, if it did.
 
     Raises:
         Exception: whatever MLflow raises where the records cannot be reached.
@@ -26,6 +30,8 @@ def track(suite: Suite, out: Path) -> int:
     tracker = Tracker(suite, Store(out))
     added = sum(tracker.add(result.key) for result in tracker.store.results())
     tracker.close()
+    if refused := tracker.refusals():
+        tell(refused)
     return added
 
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sharkbench.records import Epoch, Quality, Result, Speed
+from sharkbench.tracking import names
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
-
-VALUE_LENGTH = 6000
-"""Of parameters and tags, in characters."""
-_NAME = re.compile(r"[^\w\-. /]")
 
 
 def milliseconds(moment: str) -> int:
@@ -27,7 +23,8 @@ def milliseconds(moment: str) -> int:
 def title(result: Result) -> str:
     """Name of the run."""
     budget = f" {result.budget}" if result.budget else ""
-    return f"{result.method_label}{budget} {result.backbone} {result.dataset} seed {result.seed}"
+    told = f"{result.method_label}{budget} {result.backbone} {result.dataset} seed {result.seed}"
+    return names.value(told, names.NAME_LENGTH)
 
 
 def params(result: Result, settings: Mapping[str, Any]) -> dict[str, str]:
@@ -45,7 +42,7 @@ def params(result: Result, settings: Mapping[str, Any]) -> dict[str, str]:
         **dict(_flat("method", result.method_config)),
         **{name: value for group, found in settings.items() for name, value in _flat(group, found)},
     }
-    return {_NAME.sub("_", name): str(value)[:VALUE_LENGTH] for name, value in stated.items() if value is not None}
+    return {names.name(name): names.value(str(value)) for name, value in stated.items() if value is not None}
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -120,4 +117,4 @@ def metrics(values: Iterable[tuple[str, float | None]], begun: int, step: int = 
 
     for name, value in values:
         if value is not None and math.isfinite(value):
-            yield Metric(_NAME.sub("_", name), float(value), begun, step)
+            yield Metric(names.name(name), float(value), begun, step)

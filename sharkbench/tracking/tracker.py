@@ -6,39 +6,46 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlparse
 
 from sharkbench.records import Result, Speed
 from sharkbench.store import SPEED, Store
 from sharkbench.suite.model import Suite
-from sharkbench.tracking import entries
-from sharkbench.tracking.client import SQLITE, client_of, sqlite_file, tracking_uri
+from sharkbench.tracking import entries, names
+from sharkbench.tracking.client import SQLITE, client_of, reason, sqlite_file, tracking_uri
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Param
 
 KEY, STARTED, INVOCATION, MEASURED = (f"sharkbench.{tag}" for tag in ("key", "started", "invocation", "measured"))
-_BATCH = 100
+_BATCH, _REQUEST = 100, 500_000
+"""Of what is sent at once: at most so many entries, and about so many bytes; a server refuses twice as many."""
+_TOLD = 3
+"""Of what was refused, so much is told."""
+Entry = TypeVar("Entry", "Metric", "Param")
 
 
 class Tracker:
     """Writes records of one suite. Makes the database and the experiment where there are none.
+
+    What MLflow refuses of a run is left out, once and for all, and kept in ``refused``; the rest is recorded.
 
     Args:
         invocation: whose parent run to begin now; others are made when a run of theirs is added.
     """
 
     def __init__(self, suite: Suite, store: Store, invocation: str | None = None) -> None:
-        self.suite, self.store = suite, store
+        self.suite, self.store, self.uri = suite, store, tracking_uri(suite, store.out)
+        self.refused: list[str] = []
         with store.lock("tracking"):
-            uri = tracking_uri(suite, store.out)
-            database = sqlite_file(uri)
+            database = sqlite_file(self.uri)
             if database is not None and not database.exists():
                 _make_database(database, store.out)
-            self.client = client_of(uri)
+            self.client = client_of(self.uri)
             self.experiment = self._experiment()
             self.parents, self.children = self._known()
         self._open: set[str] = set()
@@ -54,11 +61,19 @@ class Tracker:
             known = (key, result.started)
             new = known not in self.children
             if new:
-                self.children[known] = self._child(result)
+                with self._refusable(f"the run '{entries.title(result)}'"):
+                    self.children[known] = self._child(result)
             speed = self.store.speed(key)
-            if speed is not None:
+            if speed is not None and known in self.children:
                 self._add_speed(self.children[known], result, speed)
-        return new
+        return new and known in self.children
+
+    def refusals(self) -> str:
+        """What MLflow refused, in one line; empty if nothing."""
+        if not self.refused:
+            return ""
+        more = f"; and {len(self.refused) - _TOLD:,} more" if len(self.refused) > _TOLD else ""
+        return f"MLflow refused {'; '.join(self.refused[:_TOLD])}{more}; all else is recorded, and all is stored"
 
     def close(self, *, interrupted: bool = False) -> None:
         """End the parent runs that were begun or added to, with the tables as they are now."""
@@ -132,15 +147,15 @@ class Tracker:
             "sharkbench.git_dirty": environment.git_dirty if environment else None,
             "sharkbench.hardware": environment.hardware if environment else None,
         }
-        texts = {tag: str(value)[: entries.VALUE_LENGTH] for tag, value in tags.items() if value is not None}
+        texts = {tag: names.value(str(value)) for tag, value in tags.items() if value is not None}
         run = self.client.create_run(self.experiment, start_time=begun, tags=texts, run_name=entries.title(result))
         number = str(run.info.run_id)
         settings = spec.model_dump(mode="json", include={"train", "backbone", "task"}) if spec else {}
-        self._log(number, entries.metrics(entries.measurements(result), begun))
-        self._log(number, entries.curves(result.history, begun))
+        self.log(number, entries.metrics(entries.measurements(result), begun))
+        self.log(number, entries.curves(result.history, begun))
         params = [Param(name, value) for name, value in entries.params(result, settings).items()]
-        for i in range(0, len(params), _BATCH):
-            self.client.log_batch(number, params=params[i : i + _BATCH])
+        for batch in _batches(params):
+            self._send(lambda some: self.client.log_batch(number, params=some), batch)
         self._add_dataset(number, result, spec.dataset.model_dump(mode="json") if spec else {})
         self._attach(number, str(run.info.artifact_uri), self.store.directory(result.key))
         status = "FAILED" if result.status == "failed" else "FINISHED"
@@ -150,26 +165,50 @@ class Tracker:
     def _add_speed(self, run: str, result: Result, speed: Speed) -> None:
         if MEASURED in self.client.get_run(run).data.tags:
             return
-        self._log(run, entries.metrics(entries.speeds(speed), entries.milliseconds(result.started)))
+        self.log(run, entries.metrics(entries.speeds(speed), entries.milliseconds(result.started)))
         self._attach(run, str(self.client.get_run(run).info.artifact_uri), self.store.directory(result.key), (SPEED,))
         self.client.set_tag(run, MEASURED, "true")
 
-    def _log(self, run: str, metrics: Iterable[Metric]) -> None:
-        batch = list(metrics)
-        for i in range(0, len(batch), _BATCH):
-            self.client.log_batch(run, metrics=batch[i : i + _BATCH])
+    def log(self, run: str, metrics: Iterable[Metric]) -> None:
+        """Add metrics to a run."""
+        for batch in _batches(list(metrics)):
+            self._send(lambda some: self.client.log_batch(run, metrics=some), batch)
+
+    def _send(self, send: Callable[[list[Entry]], object], batch: list[Entry]) -> None:
+        """All together, or each for itself where one of them is refused."""
+        if len(batch) == 1:
+            with self._refusable(f"'{batch[0].key}'"):
+                send(batch)
+            return
+        try:
+            send(batch)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            for entry in batch:
+                self._send(send, [entry])
+
+    @contextmanager
+    def _refusable(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            self.refused.append(f"{what} ({reason(error, self.uri)})")
 
     def _add_dataset(self, run: str, result: Result, settings: Mapping[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         about = Dataset(
-            name=result.dataset,
+            name=names.value(result.dataset, names.DATASET_NAME_LENGTH),
             digest=result.data_fingerprint[:36],
             source_type=str(settings.get("source", "unknown")),
-            source=json.dumps(settings),
+            source=names.source(settings),
         )
         tags = [InputTag("mlflow.data.context", f"{result.split} split")]
-        self.client.log_inputs(run, datasets=[DatasetInput(about, tags)])
+        with self._refusable(f"the data set '{about.name}'"):
+            self.client.log_inputs(run, datasets=[DatasetInput(about, tags)])
 
     def _attach(self, run: str, uri: str, directory: Path, names: Iterable[str] | None = None) -> None:
         found = [directory / name for name in names] if names else sorted(directory.iterdir())
@@ -186,6 +225,25 @@ class Tracker:
                     os.link(file, local / file.name)
                 except OSError:
                     shutil.copyfile(file, local / file.name)
+
+
+def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        own = len(json.dumps([entry.key, entry.value]))
+        if batch and (len(batch) == _BATCH or size + own > _REQUEST):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += own
+    if batch:
+        yield batch
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether MLflow was reached and will not take this, however often it is asked."""
+    return getattr(error, "error_code", None) in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
 
 def _make_database(path: Path, out: Path) -> None:

@@ -56,6 +56,21 @@ def local_rank(group: Group) -> int:
     return int(os.environ.get("LOCAL_RANK", group.rank)) if group.size > 1 else 0
 
 
+def share_of_batch(loss: Tensor, weight: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+    """What a process's weighted mean ``loss`` is of that of the whole batch; and the summed weight of the batch.
+
+    Processes average by their numbers of samples, which makes the weighted mean over the batch of these.
+
+    Args:
+        weight: ``[B]``, of this process's samples; there is one at least.
+    """
+    own = weight.sum()
+    if group.size == 1:
+        return loss, own
+    whole, samples = group.sum(torch.stack([own, own.new_tensor(len(weight))]))
+    return loss * (own / torch.where(whole > 0, whole, 1)) * (samples / len(weight)), whole
+
+
 def average_gradients(parameters: Iterable[nn.Parameter], samples: int, group: Group) -> None:
     """From the gradients of each process's mean loss times its ``samples`` to those of the mean over all of them.
 

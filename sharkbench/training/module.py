@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sharkbench.data.dataset import Batch
@@ -16,7 +18,7 @@ from sharkbench.model import Model
 from sharkbench.records import Epoch
 from sharkbench.tasks.build import task_of
 from sharkbench.tasks.config import TaskConfig
-from sharkbench.training.data_parallel import average_gradients, check_alike
+from sharkbench.training.data_parallel import average_gradients, check_alike, share_of_batch
 from sharkbench.training.gradients import clip, regularize, sum_rows
 from sharkbench.training.group import ALONE, Group
 from sharkbench.training.optimizers import build_optimizer
@@ -44,9 +46,11 @@ class CtrModule(LightningModule):
         self._sizes: list[int] = []
         self._last_size = 0
         self._steps_checked = 0
-        self._loss_sum, self._loss_count = 0.0, 0
+        self._masses: list[Tensor] = []
+        self._loss_sum, self._loss_mass = 0.0, 0.0
         self._scores: list[Tensor] = []
         self._truth: list[Tensor] = []
+        self._weights: list[Tensor] = []
         self._since = time.perf_counter()
 
     def forward(self, ids: Tensor, dense: Tensor) -> Tensor:
@@ -58,7 +62,10 @@ class CtrModule(LightningModule):
     # Training ------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.task.loss(self(batch.ids, batch.dense), batch.labels)
+        loss = self.task.loss(self(batch.ids, batch.dense), batch.labels, batch.weight)
+        if batch.weight is not None:
+            loss, mass = share_of_batch(loss, batch.weight, self.group)
+            self._masses.append(mass)
         extra = self.model.embedding.extra_loss()
         if extra is not None:
             loss = loss + extra
@@ -97,6 +104,7 @@ class CtrModule(LightningModule):
         if not self._unchecked:
             return
         losses = torch.stack(self._unchecked).double().cpu()
+        masses = torch.stack(self._masses).double().cpu() if self._masses else torch.ones_like(losses)
         if self.group.size > 1:
             sizes = torch.tensor(self._sizes, dtype=torch.float64)
             losses, sizes = self.group.sum(torch.stack([losses * sizes, sizes]))
@@ -109,10 +117,11 @@ class CtrModule(LightningModule):
                 f"step {step}; lower the learning rate or clip the gradient"
             )
         self._steps_checked += len(losses)
-        self._loss_sum += float(losses.sum())
-        self._loss_count += len(losses)
+        self._loss_sum += float((losses * masses).sum())
+        self._loss_mass += float(masses.sum())
         self._unchecked.clear()
         self._sizes.clear()
+        self._masses.clear()
 
     # Validation ----------------------------------------------------------------------------------------------------
 
@@ -122,27 +131,33 @@ class CtrModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._scores.append(self(batch.ids, batch.dense).float())
         self._truth.append(batch.labels)
+        if batch.weight is not None:
+            self._weights.append(batch.weight)
 
     def on_validation_epoch_end(self) -> None:
         check_alike(self.model, self.group)
-        gathered = (torch.cat(self.group.gather(torch.cat(parts))) for parts in (self._scores, self._truth))
-        scores, truth = (tensor.cpu().numpy() for tensor in gathered)
-        self._scores.clear()
-        self._truth.clear()
-        quality = self.task.quality(scores, truth, self.labels, self.task_config)
+        scores, truth = self._gathered(self._scores), self._gathered(self._truth)
+        weights = self._gathered(self._weights) if self._weights else None
+        quality = self.task.quality(scores, truth, self.labels, self.task_config, weights=weights)
         now = time.perf_counter()
         self.history.append(
             Epoch(
                 stage=self.stage,
                 epoch=len(self.history) + 1,
-                train_loss=self._loss_sum / max(self._loss_count, 1),
+                train_loss=self._loss_sum / (self._loss_mass or 1),
                 valid_auc={label: q.auc for label, q in quality.items()},
                 valid_logloss={label: q.logloss for label, q in quality.items()},
                 learning_rate=self.trainer.optimizers[0].param_groups[-1]["lr"],
                 seconds=now - self._since,
             )
         )
-        self._loss_sum, self._loss_count, self._since = 0.0, 0, now
+        self._loss_sum, self._loss_mass, self._since = 0.0, 0.0, now
+
+    def _gathered(self, parts: list[Tensor]) -> NDArray[np.float32]:
+        """What all processes have kept of a validation, in the order of the split; ``parts`` is emptied."""
+        whole = torch.cat(self.group.gather(torch.cat(parts)))
+        parts.clear()
+        return whole.cpu().numpy()
 
 
 class KeepBest(Callback):

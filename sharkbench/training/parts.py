@@ -22,7 +22,7 @@ class TrainPart(BatchStream):
 
     def __iter__(self) -> Iterator[Batch]:
         whole = super().__iter__()  # not when the first part is asked for: a pass that is begun counts
-        return (Batch(*(column.tensor_split(self.size)[self.rank] for column in batch)) for batch in whole)
+        return (batch.each(lambda column: column.tensor_split(self.size)[self.rank]) for batch in whole)
 
 
 class ValidationPart(BatchStream):
@@ -39,9 +39,8 @@ class ValidationPart(BatchStream):
         self.ends = [start + (end - start) * i // self.count for i in range(self.count + 1)]
 
     def __iter__(self) -> Iterator[Batch]:
-        split = self.split
         for start, end in zip(self.ends, self.ends[1:], strict=False):
-            yield Batch(split.ids[start:end], split.dense[start:end], split.labels[start:end])
+            yield self.split.samples(slice(start, end))
 
     def __len__(self) -> int:
         return self.count

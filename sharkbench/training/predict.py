@@ -23,9 +23,10 @@ def predict(model: nn.Module, split: Split, batch_size: int = 8192) -> NDArray[n
     model.eval()
     scores, start = np.empty(split.labels.shape, dtype=np.float32), 0
     try:
-        for ids, dense, _ in batches(split, batch_size):
-            scores[start : start + len(ids)] = model(ids.to(device), dense.to(device)).float().cpu().numpy()
-            start += len(ids)
+        for batch in batches(split, batch_size):
+            end = start + len(batch.ids)
+            scores[start:end] = model(batch.ids.to(device), batch.dense.to(device)).float().cpu().numpy()
+            start = end
     finally:
         model.train(was_training)
     return scores

@@ -49,11 +49,16 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         {**LPT, "cache": 0.3},
         {"optimizer": "lazy_adam", "learning_rate": 0.01, "shard_tables": True},
     ),
+    "weighted full, lazy_adam": ("full", {"optimizer": "lazy_adam", "embedding_l2": 1e-3, "batch_size": 40}),
+    "divided weighted qr, adam": (QR, {"optimizer": "adam", "shard_tables": True}),
 }
 
 
-def dataset() -> PreparedDataset:
-    """Numbers of rows that neither the batch size nor the number of processes divides."""
+def dataset(weighted: bool = False) -> PreparedDataset:
+    """Numbers of rows that neither the batch size nor the number of processes divides.
+
+    Weights, if wanted, are 0 for most samples, so that a batch may have none on one process.
+    """
     rng = np.random.default_rng(0)
     fields = (Field("f0", 61), Field("f1", 30), Field("f2", 8, slots=2))
     effects = rng.normal(size=99)
@@ -70,6 +75,7 @@ def dataset() -> PreparedDataset:
             ids=torch.from_numpy(ids).int(),
             dense=torch.from_numpy(price).float(),
             labels=torch.from_numpy(rng.random((rows, 2)) < p).float(),
+            weight=torch.from_numpy(rng.choice([0, 1, 3], rows, p=[0.8, 0.1, 0.1])).float() if weighted else None,
         )
 
     splits = {"train": split(1999), "valid": split(501)}
@@ -87,7 +93,7 @@ def bench(case: str, folder: Path, processes: int, **changes: Any) -> Workbench:
     if processes == 1:
         recipe["shard_tables"] = False
     return Workbench(
-        dataset=dataset(),
+        dataset=dataset("weighted" in case),
         task=Ctr(),
         # A bias before batch normalisation has no gradient but rounding, which these optimizers make steps of.
         backbone=TypeAdapter(BackboneConfig).validate_python({**DEEPFM, "batch_norm": recipe["optimizer"] == "sgd"}),

@@ -64,13 +64,14 @@ def test_what_cannot_go_well_ends_both_processes_alike(by_two: list[dict[str, di
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_parts_of_the_batches_are_the_batches(size: int) -> None:
-    split = dataset().splits["train"]
+    split = dataset(weighted=True).splits["train"]
     parts = [TrainPart(split, 250, 7, False, Group(rank, size)) for rank in range(size)]
     whole = TrainPart(split, 250, 7, False, Group())
     for _epoch in range(2):
         for batch, *divided in zip(whole, *parts, strict=True):
             lengths = [len(part.ids) for part in divided]
             assert max(lengths) - min(lengths) <= 1
+            assert batch.weight is not None
             for column, joined in zip(batch, (torch.cat(c) for c in zip(*divided, strict=True)), strict=True):
                 assert torch.equal(joined, column)
 

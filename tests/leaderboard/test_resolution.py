@@ -121,3 +121,30 @@ def test_nothing_is_said_where_there_is_nothing_to_say() -> None:
     assert resolution([three], [two]) is None  # other rows
     assert standard_error([one]) is None
     assert standard_error([AucBlocks(positives=(math.nan, 0.5), negatives=(0.5, 0.5))]) is None
+
+
+def test_with_weights_the_error_is_that_of_a_weighted_auc() -> None:
+    """Against a bootstrap of rows, weights and all; rows that weigh nothing do not make it look more certain."""
+    rng = np.random.default_rng(5)
+    labels, one, two = _two_models(rng, 2000)
+    weights = rng.exponential(size=2000) ** 2
+    padded = [np.concatenate([values, values]) for values in (labels, one, two)]
+    nothing = np.concatenate([weights, np.zeros(2000)])
+    error = standard_error([auc_blocks(one, labels, weights)], [auc_blocks(two, labels, weights)])
+    again = standard_error([auc_blocks(padded[1], padded[0], nothing)], [auc_blocks(padded[2], padded[0], nothing)])
+    plain = standard_error([auc_blocks(one, labels)], [auc_blocks(two, labels)])
+    assert error == again
+    assert error is not None
+    assert plain is not None
+
+    kernel = _kernel(one, labels) - _kernel(two, labels)
+    of_positives, of_negatives = weights[labels > 0], weights[labels <= 0]
+    draws = []
+    for _ in range(400):
+        rows = of_positives * np.bincount(rng.integers(0, len(kernel), len(kernel)), minlength=len(kernel))
+        columns = of_negatives * np.bincount(
+            rng.integers(0, kernel.shape[1], kernel.shape[1]), minlength=kernel.shape[1]
+        )
+        draws.append(rows @ kernel @ columns / rows.sum() / columns.sum())
+    assert error == pytest.approx(np.std(draws), rel=0.3)
+    assert error > 1.5 * plain  # such weights leave a sixth of the rows

@@ -53,3 +53,25 @@ def test_each_label_gets_its_own_blocks() -> None:
     quality = dict.fromkeys(("a", "b"), Quality(auc=0.5, logloss=1, normalized_entropy=1, ece=0))
     found = with_auc_blocks(quality, scores, labels)
     assert [found[name].auc_blocks for name in "ab"] == [auc_blocks(scores[:, t], labels[:, t]) for t in (0, 1)]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.integers(4, 700), st.integers(1, 50))
+def test_weighted_blocks_have_the_weighted_auc_as_their_mean(seed: int, rows: int, values: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, weights = rng.integers(0, 2, rows), rng.exponential(size=rows) * rng.integers(0, 2, rows)
+    labels[:2], weights[:2] = (0, 1), 1
+    scores = rng.integers(0, values, rows).astype(np.float32)
+    blocks = auc_blocks(scores, labels, weights)
+    expected = roc_auc_score(labels, scores, sample_weight=weights)
+    for means, side in ((blocks.positives, labels == 1), (blocks.negatives, labels == 0)):
+        assert len(means) == min(MAX_BLOCKS, (side & (weights > 0)).sum())
+        assert np.mean(means) == pytest.approx(expected, abs=1e-7)
+
+
+def test_equal_weights_give_the_blocks_of_no_weights() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=700).astype(np.float32), np.repeat([0, 1], [400, 300])
+    plain, weighted = auc_blocks(scores, labels), auc_blocks(scores, labels, np.full(700, 2.5))
+    assert weighted.positives == pytest.approx(plain.positives, abs=2e-8)
+    assert weighted.negatives == pytest.approx(plain.negatives, abs=2e-8)

@@ -79,7 +79,7 @@ class Module(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.model, self.task = model, SimpleNamespace(loss=lambda out, labels: (out - labels).square().sum())
+        self.model, self.task = model, SimpleNamespace(loss=lambda out, labels, _weight: (out - labels).square().sum())
 
     def forward(self, ids: Tensor, dense: Tensor) -> Tensor:
         return self.model(ids, dense)
@@ -106,7 +106,7 @@ def one_update(
     callback.on_train_start(trainer, module)
     optimizer.param_groups[0]["lr"] *= slowdown
     batch = Batch(IDS, torch.empty(3, 0), labels)
-    module.task.loss(module(batch.ids, batch.dense), labels).backward()
+    module.task.loss(module(batch.ids, batch.dense), labels, None).backward()
     optimizer.step()
     callback.on_train_batch_end(trainer, module, None, batch, 0)
     callback.on_train_end(trainer, module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sharkbench import registry
@@ -17,7 +18,7 @@ from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.embeddings.dimensions import field_bytes, largest_short, projected_bytes
 from sharkbench.embeddings.projected import ProjectedTable
 from sharkbench.errors import Infeasible, InputError
-from sharkbench.method import Method
+from sharkbench.method import Method, small_field_rows
 from sharkbench.shape import TableShape
 from tests.methods.bare_tables import SIZES, shape_of
 from tests.methods.planted import bench_on, planted
@@ -34,7 +35,7 @@ def dimensions(method: Method) -> tuple[int, ...]:
     sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=6),
     width=st.integers(1, 9),
     share=st.floats(0.01, 1),
-    temperature=st.sampled_from([None, 0.0, 0.3]),
+    temperature=st.sampled_from([None, 0.0, 0.3, 2.0, 300.0, 1e9]),
 )
 def test_never_over_the_budget_and_exact_about_it(
     sizes: list[int], width: int, share: float, temperature: float | None
@@ -92,9 +93,75 @@ def test_dimensions_follow_the_power_of_popularity(temperature: float | None, mo
             exponent = np.log(found[1] / 16) / np.log(popularity[1])
             expected = [16.0, *(16 * p**exponent for p in popularity[1:])]
         else:
-            base = t * 16 / min(popularity) ** 0.3
+            # One factor for all that are not cut: it is what the rarest field says.
+            base = found[-1] / popularity[-1] ** 0.3
             expected = [16.0, *(min(16.0, base * p**0.3) for p in popularity[1:])]
         assert found == pytest.approx(expected)
+    assert asked["wanted"](1.0) == pytest.approx([16.0] * 4)
+    assert max(asked["wanted"](0.0)[1:]) < 1
+
+
+CRITEO = (
+    *(1460, 583, 10131227, 2202608, 305, 24, 12517, 633, 3, 93145, 5683, 8351593, 3194, 27, 14992, 5461306, 10, 5652),
+    *(2173, 4, 7046547, 18, 15, 286181, 105, 142572),
+)
+"""Values of the 26 categories of Criteo's Kaggle data, as DLRM counts them."""
+
+
+def by_rule(
+    base: float, exponent: float, popularity: list[float], rows: list[int], width: int, whole: int
+) -> list[int]:
+    """The paper's dimensions, with short rows only where they are smaller."""
+    powers = [width if n <= whole else min(width, base * p**exponent) for n, p in zip(rows, popularity, strict=True)]
+    rounded = [round(max(1.0, d)) for d in powers]
+    return [d if d <= largest_short(n, width) else width for n, d in zip(rows, rounded, strict=True)]
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.sampled_from(CRITEO) | st.integers(1, 10**8), min_size=1, max_size=26),
+    width=st.integers(1, 24),
+    share=st.floats(0.01, 1),
+    temperature=st.floats(0, 3) | st.floats(0, 8) | st.none(),
+)
+@example(sizes=list(CRITEO), width=16, share=0.064, temperature=3.0)
+@example(sizes=list(CRITEO), width=16, share=0.0627, temperature=1.5)
+@example(sizes=[100, 101, 102], width=16, share=0.25, temperature=None)
+def test_the_factor_is_the_largest_that_fits(
+    monkeypatch: pytest.MonkeyPatch, sizes: list[int], width: int, share: float, temperature: float | None
+) -> None:
+    """Against every factor (or exponent) at which some field's rounded dimension changes, tried one by one."""
+    monkeypatch.setattr("sharkbench.embeddings.dimensions.spend", lambda start, *_: start)
+    shape = shape_of(sizes, width)
+    popularity = [min(sizes) / n for n in sizes]
+    budget = int(share * shape.fp32_bytes)
+    whole = small_field_rows(shape, budget)
+
+    def at(number: float) -> list[int]:
+        base, exponent = (width, number) if temperature is None else (number, temperature)
+        return by_rule(base, exponent, popularity, sizes, width, whole)
+
+    steps = [k + 0.5 for k in range(1, width)]
+    if temperature is None:
+        changes = {math.log(k / width) / math.log(p) for p in popularity if p < 1 for k in steps}
+    else:
+        changes = {k / p**temperature for p in popularity for k in steps}
+    # From the smallest dimensions to the largest.
+    ordered = sorted(changes, reverse=temperature is None)
+    sides = (1 + 1e-9, 1 - 1e-9) if temperature is None else (1 - 1e-9, 1 + 1e-9)
+    tried = [at(change * side) for change in ordered for side in sides] or [at(1.0)]
+    fitting = [projected_bytes(sizes, found, width) <= budget for found in tried]
+    try:
+        sized = dimensions(registry.parse({"name": "mde", "temperature": temperature}).config_for(budget, shape))
+    except Infeasible:
+        assert not any(fitting)
+        return
+    assert projected_bytes(sizes, sized, width) <= budget
+    if any(fitting):
+        last = max(i for i, fits in enumerate(fitting) if fits)
+        assert all(d >= least for d, least in zip(sized, tried[last], strict=True))
+        if last + 1 < len(tried):
+            assert all(d <= most for d, most in zip(sized, tried[last + 1], strict=True))
 
 
 def test_popular_fields_have_longer_rows() -> None:

@@ -36,8 +36,8 @@ def test_loss_is_the_mean_over_labels() -> None:
     logits, labels = torch.from_numpy(SCORES), torch.from_numpy(LABELS)
     quality = ctr.quality(SCORES, LABELS, ("click", "like"), Ctr())
     expected = (quality["click"].logloss + quality["like"].logloss) / 2
-    assert ctr.loss(logits, labels).item() == pytest.approx(expected, rel=1e-5)
-    assert ctr.loss(logits.bfloat16(), labels).dtype == torch.float32
+    assert ctr.loss(logits, labels, None).item() == pytest.approx(expected, rel=1e-5)
+    assert ctr.loss(logits.bfloat16(), labels, None).dtype == torch.float32
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -1,0 +1,83 @@
+"""The metrics of :mod:`sharkbench.tasks.metrics` for samples that have weights: one of weight 2 is like two samples.
+
+A sort has to carry the weights along, which takes some 40 bytes per score where a key alone takes 8.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharkbench.tasks import metrics
+from sharkbench.tasks.metrics import Keys, Labels, Scores, Weights
+
+Masses = NDArray[np.float64]
+
+
+def sort_scores(scores: Scores, labels: Labels, weights: Weights) -> tuple[Keys, Masses]:
+    """``[n]`` keys as :func:`sharkbench.tasks.metrics.sort_scores` makes them, and the weight of each.
+
+    Samples of weight 0 are left out: they have no part in anything.
+    """
+    counts = weights > 0
+    keys = metrics.sortable(scores[counts]) << 1 | (labels[counts] > 0)
+    order = np.argsort(keys, kind="stable")
+    return keys[order], weights[counts][order].astype(np.float64)
+
+
+def auc(keys: Keys, weights: Masses) -> float:
+    """Share of the (positive, negative) pairs, each by the product of its weights, that the positive wins.
+
+    Ties count half; NaN where one of the classes is absent.
+    """
+    per_group, _ = _auc_of_groups(keys, weights, np.zeros(1, dtype=np.int64)) if len(keys) else (weights, weights)
+    return float(per_group[0]) if len(per_group) else float("nan")
+
+
+def grouped_auc(scores: Scores, labels: Labels, groups: NDArray[np.integer], weights: Weights) -> float:
+    """Mean of the groups' weighted AUC by their summed weights; groups with one class only are left out.
+
+    NaN where no group has both classes. ``groups`` are integers from 0 below 2^30.
+    """
+    counts = weights > 0
+    score = (metrics.sortable(scores[counts]) << 1) | (labels[counts] > 0)
+    keys = (groups[counts].astype(np.int64) << 33) | score
+    order = np.argsort(keys, kind="stable")
+    keys, ordered = keys[order], weights[counts][order].astype(np.float64)
+    if not len(keys):
+        return float("nan")
+    per_group, masses = _auc_of_groups(keys, ordered, _starts(keys >> 33))
+    return float(np.average(per_group, weights=masses)) if len(per_group) else float("nan")
+
+
+def _starts(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each run of equal ``values`` starts; there is at least one."""
+    return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+
+
+def _auc_of_groups(keys: Keys, weights: Masses, first: NDArray[np.int64]) -> tuple[Masses, Masses]:
+    """AUC and summed weight of each group that has both classes; the groups start at ``first``."""
+    starts = _starts(keys >> 1)
+    positive = np.where(keys & 1, weights, 0.0)
+    positives, negatives = (np.add.reduceat(values, starts) for values in (positive, weights - positive))
+    below = np.empty_like(negatives)
+    runs = np.searchsorted(starts, first)
+    for start, end in pairwise([*runs.tolist(), len(starts)]):
+        # Each group from nothing: what is left of a sum over all groups could be less exact than a small group is.
+        np.cumsum(negatives[start:end], out=below[start:end])
+    wins = positives * (below - negatives / 2)
+    won, mass, others = (np.add.reduceat(values, runs) for values in (wins, positives, negatives))
+    both = (mass > 0) & (others > 0)
+    return won[both] / mass[both] / others[both], (mass + others)[both]
+
+
+def calibration_error(keys: Keys, weights: Masses, bins: int) -> float:
+    """Expected calibration error: bins hold about equal weights in order of score; equal scores share a bin."""
+    reached = np.cumsum(weights)
+    at = np.searchsorted(reached, np.arange(bins) * reached[-1] / bins, side="right")
+    edges = keys[at.clip(max=len(keys) - 1)] >> 1
+    starts = np.unique(np.searchsorted(keys, edges << 1, side="left"))
+    gaps = np.add.reduceat(metrics.residuals(keys) * weights, starts)
+    return float(np.abs(gaps).sum() / weights.sum())
