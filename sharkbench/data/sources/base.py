@@ -41,6 +41,10 @@ class Source(ABC):
         """How an error names row ``row`` (from 0) of ``place``."""
         return f"{place}, row {row + 1}"
 
+    def remarks(self) -> list[str]:
+        """What a user should know of the rows once all are read, one sentence each."""
+        return []
+
     def summary(self, split_of_row: np.ndarray) -> dict[str, Any]:
         """Facts that only the source knows, for the data set's summary; ``split_of_row`` ``[n]`` is 0, 1, 2 for train,
         valid, test."""
