@@ -48,11 +48,14 @@ def _parts(split: Split) -> tuple[torch.Tensor, ...]:
     return split.ids, split.dense, split.labels
 
 
-def rows_of(split: Split) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Ids, dense inputs and labels of :data:`MAX_ROWS` rows, of all where there are no more."""
+def rows_of(
+    split: Split, most: int | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Ids, dense inputs and labels of ``most`` rows (:data:`MAX_ROWS`), of all where there are no more."""
+    most = most or MAX_ROWS
     parts = _parts(split)
-    if len(split) > MAX_ROWS:
-        starts = np.linspace(0, len(split) - BLOCK_ROWS, MAX_ROWS // BLOCK_ROWS).astype(np.int64)
+    if len(split) > most:
+        starts = np.linspace(0, len(split) - BLOCK_ROWS, most // BLOCK_ROWS).astype(np.int64)
         rows = torch.from_numpy((starts[:, None] + np.arange(BLOCK_ROWS)).ravel())
         parts = tuple(part[rows] for part in parts)
     ids, dense, labels = (part.numpy() for part in parts)

@@ -25,6 +25,8 @@ REPEATED = 0.1
 """Share of a split's rows that stand in training too, from which on it is told."""
 CHANCE = 0.1
 """Of that share, at most, may rows of shuffled columns have: with few columns many rows are alike."""
+ASKED_ROWS = 100_000
+"""Of a split that are looked for in training."""
 ROWS_AT_ONCE = 65_536
 
 
@@ -67,15 +69,15 @@ def _repeated_rows(splits: Mapping[SplitName, Split]) -> Iterator[str]:
     asked: dict[str, tuple[NDArray[np.uint64], NDArray[np.uint64]]] = {}
     for name in ("valid", "test"):
         if not same_rows(train, splits[name]):
-            parts = rows_of(splits[name])
+            parts = rows_of(splits[name], ASKED_ROWS)
             asked[name] = _hashes(*parts), _hashes(*parts, mixed=np.random.default_rng(0))
-    wanted = np.unique(np.concatenate([np.zeros(0, np.uint64), *(each for pair in asked.values() for each in pair)]))
+    wanted = np.sort(np.concatenate([np.zeros(0, np.uint64), *(each for pair in asked.values() for each in pair)]))
     if not len(wanted):
         return
     found = np.zeros(len(wanted), dtype=bool)
     for start in range(0, len(train), ROWS_AT_ONCE):
         block = tuple(part[start : start + ROWS_AT_ONCE] for part in (train.ids, train.dense, train.labels))
-        hashes = _hashes(*(part.numpy() for part in block))
+        hashes = np.sort(_hashes(*(part.numpy() for part in block)))
         at = np.searchsorted(wanted, hashes).clip(max=len(wanted) - 1)
         found[at[wanted[at] == hashes]] = True
         if train.mapped:
@@ -98,9 +100,8 @@ def _hashes(
     """``[n]`` 64 bits of each row, or of rows whose columns are ``mixed``."""
     total = np.zeros(len(ids), dtype=np.uint64)
     for number, part in enumerate((ids, dense, labels)):
-        for column, factor in enumerate(_factors(number, part.shape[1])):
-            bits = np.ascontiguousarray(part[:, column]).view(np.uint32).astype(np.uint64)
-            total += (bits if mixed is None else mixed.permutation(bits)) * factor
+        bits = np.ascontiguousarray(part).view(np.uint32).astype(np.uint64)
+        total += (bits if mixed is None else mixed.permuted(bits, axis=0)) @ _factors(number, part.shape[1])
     return total
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from sharkbench.data.sources import records
-from sharkbench.data.sources.base import Chunk, Source
+from sharkbench.data.sources.base import Chunk, FileSource, Parts, with_columns
 from sharkbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 
 BLOCKS = 8
 """That make a chunk: some 60 thousand rows of forty columns."""
-Parts = Sequence[tuple[str, Sequence[Path]]]
 
 
-class CsvSource(Source):
+class CsvSource(FileSource):
     """Files of text in order, every column read as text. ``columns`` names them where the files have no header.
 
     ``quote`` is the sign around values that hold separators, ``""`` where there is none; unless given, values in double
@@ -58,14 +57,12 @@ class CsvSource(Source):
         self._doubtful = []
         for part, file in files:
             found = self._columns_of(file)
-            if columns is None:
-                columns = found
-            elif sorted(found) != sorted(columns):
-                other = sorted(set(found) ^ set(columns))
-                raise DataError(f"{file}: its columns differ from those of the first file ({', '.join(other[:5])})")
+            columns = columns or found
             size = file.stat().st_size
             for table, first, read in self._parse(file, found):
-                yield Chunk(table.select(columns), first, str(file), part, min((before + read) / total, 1.0))
+                yield Chunk(
+                    with_columns(table, columns, str(file)), first, str(file), part, min((before + read) / total, 1.0)
+                )
             before += size
 
     def row_name(self, place: str, row: int) -> str:

@@ -15,9 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sharkbench.data.roles import INDEX
-from sharkbench.data.sources.base import Chunk, Source
-from sharkbench.data.sources.csv import Parts
+from sharkbench.data.sources.base import Chunk, FileSource, Parts, with_columns
 from sharkbench.data.sources.records import BLOCK_BYTES
 from sharkbench.errors import DataError
 
@@ -28,7 +26,7 @@ LISTED = 1 << 25
 """Most values of a column of lists in one row group: any number of them may be those of one row."""
 
 
-class ParquetSource(Source):
+class ParquetSource(FileSource):
     """Files in order; every file has the columns of the first."""
 
     def __init__(self, parts: Parts) -> None:
@@ -43,19 +41,12 @@ class ParquetSource(Source):
                 with _opened(file) as reader:
                     found = _names(file, reader)
                     columns = columns or found
-                    other = sorted(name for name in set(found) ^ set(columns) if not INDEX.fullmatch(name))
-                    if other:
-                        raise DataError(
-                            f"{file}: its columns differ from those of the first file ({', '.join(other[:5])})"
-                        )
                     total = max(reader.metadata.num_rows, 1)
                     for batch in reader.iter_batches(_rows_at_once(file, reader.metadata)):
                         for piece in _pieces(batch, f"{file}, after row {first}"):
                             done = (number + (first + piece.num_rows) / total) / len(files)
                             table = pa.Table.from_batches([piece]).rename_columns(found)
-                            for name in set(columns) - set(found):
-                                table = table.append_column(name, pa.nulls(table.num_rows))
-                            yield Chunk(table.select(columns), first, str(file), part, done)
+                            yield Chunk(with_columns(table, columns, str(file)), first, str(file), part, done)
                             first += piece.num_rows
             except (pa.ArrowException, OSError) as error:
                 raise DataError(
