@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from sharkbench.suite.run import RunSpec
 
 
+def tell_of_bad_data(runs: Sequence[RunSpec], cache: Path | None) -> bool:
+    """Print what preparation will refuse of the first rows of data that is not prepared yet; whether there is any."""
+    from sharkbench.cli.guard import tell
+    from sharkbench.data.first_rows import check_first_rows
+    from sharkbench.data.prepare import prepared_path
+    from sharkbench.errors import DataError
+
+    bad = False
+    for spec in {run.fingerprint: run.dataset for run in runs}.values():
+        if not prepared_path(spec, cache).is_dir():
+            try:
+                check_first_rows(spec)
+            except DataError as error:
+                tell(DataError(f"data set '{spec.name}': {error}"))
+                bad = True
+    return bad
+
+
 def print_plan(
     runs: Sequence[RunSpec], out: Path, *, jobs: int, force: bool = False, retry_failed: bool = False
 ) -> None:

@@ -33,7 +33,7 @@ def run(
     """Run what is missing of a suite, then print its leaderboard and write its report."""
     from sharkbench import api
     from sharkbench.cli.console import console
-    from sharkbench.cli.plans import print_plan
+    from sharkbench.cli.plans import print_plan, tell_of_bad_data
     from sharkbench.cli.progress import Progress
     from sharkbench.cli.report import report_at_the_end
     from sharkbench.leaderboard.terminal import print_leaderboard
@@ -44,6 +44,8 @@ def run(
     jobs = jobs or loaded.jobs
     if dry_run:
         print_plan(runs, out_dir, jobs=jobs, force=force, retry_failed=retry_failed)
+        if tell_of_bad_data(runs, cache):
+            raise typer.Exit(BAD_INPUT)
         return
     with Progress(runs, jobs) as progress:
         summary = api.run(
@@ -78,11 +80,14 @@ def plan(
     cache: Cache = None,
 ) -> None:
     """Show the runs of a suite, done and to do."""
-    from sharkbench.cli.plans import print_plan
+    from sharkbench.cli.plans import print_plan, tell_of_bad_data
     from sharkbench.suite.plan import plan as planned
 
     loaded, out_dir = opened(suite, settings, out)
-    print_plan(planned(loaded, only or (), cache, shard), out_dir, jobs=loaded.jobs)
+    runs = planned(loaded, only or (), cache, shard)
+    print_plan(runs, out_dir, jobs=loaded.jobs)
+    if tell_of_bad_data(runs, cache):
+        raise typer.Exit(BAD_INPUT)
 
 
 def validate(
@@ -111,12 +116,21 @@ def validate(
 def prepare(suite: SuiteName, settings: Settings = None, cache: Cache = None) -> None:
     """Encode the data sets of a suite into the cache."""
     from sharkbench.data.prepare import prepare as prepare_dataset
+    from sharkbench.errors import DataError
 
     loaded, _ = opened(suite, settings, None)
+    bad = False
     for entry in loaded.datasets:
-        data = prepare_dataset(entry.spec, cache)
+        try:
+            data = prepare_dataset(entry.spec, cache)
+        except DataError as error:
+            tell(error)
+            bad = True
+            continue
         rows = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
         print(f"{data.name}: {rows}; {data.schema.num_fields} fields, {data.schema.num_rows:,} ids; {data.path}")
+    if bad:
+        raise typer.Exit(BAD_INPUT)
 
 
 @uncollected()

@@ -7,11 +7,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sharkbench.data.lists import is_list, join_elements, join_tokens
 from sharkbench.data.options import MultiValued
+from sharkbench.data.spelling import plain_numbers, plain_times
 
 CODED = pa.dictionary(pa.int32(), pa.string())
-KINDS = ("whole", "decimal", "text")
-"""What a column's values look like; a column is the last of these that any of its chunks is."""
 _ABSENT = pa.scalar(None, pa.string())
 
 
@@ -20,27 +20,35 @@ def code_column(
 ) -> pa.DictionaryArray:
     """Any column as int32 codes into text values; missing values (null, empty, NaN, any of ``missing``) are null.
 
-    Whole floats read like integers (``2.0`` is ``2``), booleans like 0 and 1, and blanks around text do not count, so
-    that the same data gives the same values from CSV and from Parquet. Lists are joined by the separator of ``use``.
+    A value of a type that knows what it is (number, truth value, time) comes in its plain form, blanks around text do
+    not count. A multi-valued cell holds its values as :mod:`sharkbench.data.lists` joins them.
     """
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
+    listed = is_list(array.type)
+    if listed:
+        array = join_elements(array, lambda values: _plain(values, missing), isinstance(use, MultiValued))
     if pa.types.is_dictionary(array.type) and not _is_text(array.type.value_type):
         array = array.cast(array.type.value_type)
-    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
-        separator = use.separator if isinstance(use, MultiValued) else ","
-        array = pc.binary_join(array.cast(pa.list_(pa.string())), separator)
     if pa.types.is_null(array.type):
         array = array.cast(pa.string())
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.int8())
     coded = _used(array) if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), _text(coded.dictionary, missing))
+    text = _plain(coded.dictionary, missing)
+    if isinstance(use, MultiValued) and not listed:
+        text = join_tokens(pl.Series(text, dtype=pl.String), use.separator, missing).to_arrow().cast(pa.string())
+    return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), text)
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )
 
 
 def _used(coded: pa.DictionaryArray) -> pa.DictionaryArray:
@@ -52,35 +60,45 @@ def _used(coded: pa.DictionaryArray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(new, mask=rows < 0), coded.dictionary.filter(pa.array(used[:-1])))
 
 
-def _text(values: pa.Array, missing: frozenset[str]) -> pa.Array:
+def _plain(values: pa.Array, missing: frozenset[str]) -> pa.Array:
+    """Text of ``values`` of any type, null where missing."""
+    if pa.types.is_dictionary(values.type):
+        return _plain(values.dictionary, missing).take(values.indices)
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
     if pa.types.is_floating(values.type):
-        text = _float_text(values.cast(pa.float64()))
-    elif pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        text = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    else:
+        text = _float_text(values)
+    elif pa.types.is_decimal(values.type):
+        text = _as_arrow(plain_numbers(pl.Series(values.cast(pa.string()), dtype=pl.String)))
+    elif pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        if pa.types.is_timestamp(values.type) and values.type.tz:
+            values = values.cast(pa.timestamp(values.type.unit, "UTC"))
+        text = _as_arrow(plain_times(pl.Series(values.cast(pa.string()), dtype=pl.String)))
+    elif pa.types.is_integer(values.type):
         text = values.cast(pa.string())
+    else:
+        text = pc.utf8_trim_whitespace(values.cast(pa.string()))
     absent = pc.is_in(text, value_set=pa.array(["", *sorted(missing)]))
     return pc.if_else(absent, _ABSENT, text)
 
 
 def _float_text(values: pa.Array) -> pa.Array:
-    numbers = values.to_numpy(zero_copy_only=False)
+    numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)
     integers = pa.array(np.where(whole, numbers, 0).astype(np.int64)).cast(pa.string())
-    text = pc.if_else(pa.array(whole), integers, values.cast(pa.string()))
+    if whole.all():
+        return integers
+    # by the decimals of their own type: the text of a float of 32 bits is short
+    shortest = (values.cast(pa.float32()) if pa.types.is_float16(values.type) else values).cast(pa.string())
+    text = _as_arrow(plain_numbers(pl.Series(pc.if_else(pa.array(whole), integers, shortest), dtype=pl.String)))
     return pc.if_else(pa.array(np.isnan(numbers)), _ABSENT, text)
+
+
+def _as_arrow(text: pl.Series) -> pa.Array:
+    return text.to_arrow().cast(pa.string())
 
 
 def codes(coded: pa.DictionaryArray) -> np.ndarray:
     """``[B]`` int32, -1 where the row has no code."""
     found: np.ndarray = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return found
-
-
-def kind(coded: pa.DictionaryArray) -> str:
-    """What a chunk's values look like: one of :data:`KINDS`."""
-    text = pl.Series(coded.dictionary, dtype=pl.String).drop_nulls()
-    numbers = text.cast(pl.Float64, strict=False)
-    if numbers.null_count():
-        return "text"
-    return "whole" if (numbers == numbers.floor()).all() else "decimal"

@@ -12,7 +12,7 @@ import polars as pl
 
 from sharkbench.data.arrow import SplitWriter, write_vocabulary
 from sharkbench.data.columns import Columns
-from sharkbench.data.encoders import Encoder, FieldEncoder, fit
+from sharkbench.data.encoders import Dense, Encoder, FieldEncoder, fit
 from sharkbench.data.options import Numeric
 from sharkbench.data.row_checks import PARTS
 from sharkbench.data.scan import THREADS, Scan
@@ -118,5 +118,6 @@ def encode(
     return {
         "schema": schema.to_json(),
         "columns": {e.name: e.describe() for e in encoders},
+        "remarks": [e.remark for e in encoders if isinstance(e, Dense) and e.remark],
         "summary": summary,
     }

@@ -9,9 +9,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import polars as pl
 
+from sharkbench.data.lists import tokens
 from sharkbench.data.options import MultiValued, Numeric
 from sharkbench.data.schema import PADDING, Field
+from sharkbench.data.spelling import as_floats
 from sharkbench.data.vocabulary import Vocabulary
+
+FARTHEST = 1e4
+"""Scales from the mean that a dense input goes. Among n training rows no value lies farther than sqrt(n)."""
+ROUNDING = 1e-12
+"""A standard deviation of so little of the largest value is that of one value."""
+DROWNED = 1e-6
+"""Of the scale of all rows: values that differ by less are nearly one number in float32."""
+TRIMMED = (0.05, 0.01, 0.001, 0.0)
+"""Shares of the rows that are left out at either end, one row at least, to see what the others look like."""
 
 
 class Encoder(ABC):
@@ -69,15 +80,12 @@ class Multi(FieldEncoder):
         lists = counts.select(self._split(counts["value"]), "count")
         filled = pl.col("value").list.len().fill_null(0) > 0
         nothing = pl.DataFrame({"value": [None], "count": [lists.filter(~filled)["count"].sum()]}, schema=counts.schema)
-        tokens = pl.concat([lists.filter(filled).explode("value"), nothing])
-        self.vocabulary = Vocabulary(tokens.group_by("value").agg(pl.col("count").sum()), min_count)
+        each = pl.concat([lists.filter(filled).explode("value"), nothing])
+        self.vocabulary = Vocabulary(each.group_by("value").agg(pl.col("count").sum()), min_count)
 
     def _split(self, values: pl.Series) -> pl.Series:
-        """Lists of at most ``slots`` values without surrounding blanks, empty ones left out."""
-        frame = pl.DataFrame({"value": values})
-        each = pl.element().str.strip_chars()
-        parts = pl.col("value").str.split(self.separator).list.eval(each.filter(each != ""))
-        return frame.select(parts.list.head(self.slots))["value"]
+        """Lists of at most ``slots`` values."""
+        return tokens(values).list.head(self.slots)
 
     def encode(self, values: pl.Series) -> np.ndarray:
         lists = self._split(values)
@@ -156,7 +164,11 @@ class Quantiles(Bucketed):
 
 
 class Dense(Encoder):
-    """A float input: (v - mean) / standard deviation of the training rows; missing is 0, the mean."""
+    """A float input: (v - mean) / scale, cut at :data:`FARTHEST`; missing is 0, the mean.
+
+    The scale is the standard deviation of the training rows, 1 where they are all equal. Where a few of them lie so far
+    out that the others would all be one number, mean and scale are those of the others; ``remark`` says so.
+    """
 
     how = "dense"
 
@@ -164,23 +176,57 @@ class Dense(Encoder):
         super().__init__(name)
         numbers = to_numbers(counts["value"])
         known = ~np.isnan(numbers)
-        weights = counts["count"].to_numpy()[known].astype(np.float64)
-        total = max(weights.sum(), 1.0)
-        self.mean = float((numbers[known] * weights).sum() / total)
-        variance = float((weights * (numbers[known] - self.mean) ** 2).sum() / total)
-        self.scale = float(np.sqrt(variance)) or 1.0
+        order = np.argsort(numbers[known])
+        numbers, weights = numbers[known][order], counts["count"].to_numpy()[known][order].astype(np.float64)
+        self.mean, self.scale = moments(numbers, weights)
+        self.remark = ""
+        for share in TRIMMED:
+            left = _without_ends(weights, share)
+            mean, scale = moments(numbers, left)
+            if 0 < scale < DROWNED * self.scale:
+                out = int((weights - left)[np.abs(numbers - mean) > FARTHEST * scale].sum())
+                self.mean, self.scale = mean, scale
+                self.remark = (
+                    f"'{name}' has values so far out (up to {np.abs(numbers).max():.3g}, {out:,} training rows) that "
+                    "its mean and scale are those of the others; correct them, or put the column into quantiles"
+                )
+                break
+        self.scale = self.scale or 1.0
 
     def encode(self, values: pl.Series) -> np.ndarray:
-        scaled = (to_numbers(values) - self.mean) / self.scale
-        return np.append(np.nan_to_num(scaled, nan=0.0), 0.0).astype(np.float32)[:, None]
+        with np.errstate(over="ignore"):
+            scaled = (to_numbers(values) - self.mean) / self.scale
+        return np.append(np.nan_to_num(scaled, nan=0.0).clip(-FARTHEST, FARTHEST), 0.0).astype(np.float32)[:, None]
 
     def describe(self) -> dict[str, Any]:
         return {"how": self.how, "mean": self.mean, "scale": self.scale}
 
 
+def moments(numbers: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Weighted mean and standard deviation, which is 0 where it is no more than rounding; finite for finite numbers."""
+    numbers, weights = numbers[weights > 0], weights[weights > 0]
+    if not len(numbers):
+        return 0.0, 0.0
+    first, total = float(numbers[0]), float(weights.sum())
+    largest = float(np.abs(numbers).max())
+    # halves, and in units of the largest: neither differences nor squares overflow
+    offsets = (numbers / 2 - first / 2) / (largest or 1.0)
+    mean = float((offsets * weights).sum() / total)
+    scale = 2 * float(np.sqrt((weights * (offsets - mean) ** 2).sum() / total))
+    return 2 * (first / 2 + mean * largest), scale * largest if scale > ROUNDING else 0.0
+
+
+def _without_ends(weights: np.ndarray, share: float) -> np.ndarray:
+    """``weights`` of sorted numbers without ``share`` of the rows, one at least, at either end."""
+    reached = np.cumsum(weights)
+    total = reached[-1] if len(reached) else 0.0
+    cut = max(1.0, np.floor(share * total))
+    return np.diff(np.clip(reached, cut, max(total - cut, cut)), prepend=cut)
+
+
 def to_numbers(text: pl.Series) -> np.ndarray:
     """``[U]`` float64; NaN where null, not a number or not finite."""
-    numbers = text.cast(pl.Float64, strict=False).to_numpy().astype(np.float64)
+    numbers = as_floats(text).to_numpy().astype(np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 

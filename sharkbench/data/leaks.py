@@ -21,7 +21,7 @@ BLOCK_ROWS = 1_000
 def leaks(schema: Schema, splits: Mapping[SplitName, Split]) -> Iterator[str]:
     """One sentence per suspicion, each with what to do."""
     yield from _same_rows(splits)
-    train, valid = (_some(splits[name]) for name in ("train", "valid"))
+    train, valid = (rows_of(splits[name]) for name in ("train", "valid"))
     for t, label in enumerate(schema.labels):
         for name, auc in _single_inputs(schema, train, valid, t):
             if auc >= SUSPICIOUS_AUC:
@@ -35,19 +35,27 @@ def _same_rows(splits: Mapping[SplitName, Split]) -> Iterator[str]:
     names = list(splits)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
-            a, b = splits[first], splits[second]
-            if len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(_parts(a), _parts(b), strict=True)):
+            if same_rows(splits[first], splits[second]):
                 yield f"the {first} and the {second} split hold the same rows; check the files that they come from"
+
+
+def same_rows(a: Split, b: Split) -> bool:
+    """Whether two splits are the same rows in the same order."""
+    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(_parts(a), _parts(b), strict=True))
 
 
 def _parts(split: Split) -> tuple[torch.Tensor, ...]:
     return split.ids, split.dense, split.labels
 
 
-def _some(split: Split) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+def rows_of(
+    split: Split, most: int | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Ids, dense inputs and labels of ``most`` rows (:data:`MAX_ROWS`), of all where there are no more."""
+    most = most or MAX_ROWS
     parts = _parts(split)
-    if len(split) > MAX_ROWS:
-        starts = np.linspace(0, len(split) - BLOCK_ROWS, MAX_ROWS // BLOCK_ROWS).astype(np.int64)
+    if len(split) > most:
+        starts = np.linspace(0, len(split) - BLOCK_ROWS, most // BLOCK_ROWS).astype(np.int64)
         rows = torch.from_numpy((starts[:, None] + np.arange(BLOCK_ROWS)).ravel())
         parts = tuple(part[rows] for part in parts)
     ids, dense, labels = (part.numpy() for part in parts)

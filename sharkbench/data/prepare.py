@@ -101,6 +101,7 @@ def open_prepared(path: Path, splits: Sequence[SplitName] = _SPLITS) -> Prepared
 def _make(spec: Columns, folder: Path, digest: str, progress: bool) -> None:
     from sharkbench.data.encode import count, encode
     from sharkbench.data.leaks import leaks
+    from sharkbench.data.oddities import oddities
     from sharkbench.data.progress import bars
     from sharkbench.data.scan import scan
     from sharkbench.data.sources import open_source
@@ -117,10 +118,15 @@ def _make(spec: Columns, folder: Path, digest: str, progress: bool) -> None:
         )
     scratch.unlink()
     written["summary"] |= {"split": spec.split.kind, "source": getattr(spec, "source", ""), **source.summary(parts)}
+    remarks = [*scanned.remarks, *written.pop("remarks")]
     meta: dict[str, Any] = {"name": spec.name, "fingerprint": digest, **written}
     (folder / "dataset.json").write_text(json.dumps(meta, indent=1))
     made = open_prepared(folder)
-    meta["summary"]["warnings"] = list(leaks(made.schema, made.splits))
+    meta["summary"]["warnings"] = [
+        *remarks,
+        *leaks(made.schema, made.splits),
+        *oddities(made.schema, made.splits),
+    ]
     (folder / "dataset.json").write_text(json.dumps(meta, indent=1))
     for suspicion in meta["summary"]["warnings"]:
         warnings.warn(f"data set '{spec.name}': {printable(suspicion)}", stacklevel=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,6 +13,8 @@ from sharkbench.data.options import GivenSplit, MultiValued, Numeric
 from sharkbench.errors import DataError, did_you_mean
 
 T = TypeVar("T")
+INDEX = re.compile(r"__index_level_\d+__")
+"""Columns in which pandas stores the numbers of rows; inputs only if a role names them."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def resolve(spec: Columns, columns: Sequence[str], place: str) -> Roles:
     roles = ("numeric", "multivalued", "categorical")
     named = {column for role in roles if spec.states(role) for column in getattr(spec, role)}
     not_inputs = labels | {order, split, spec.time, spec.weight} | ignored | (set(spec.never_inputs) - named)
+    not_inputs |= {column for column in columns if INDEX.fullmatch(column)} - named
     inputs = {column: use.get(column) for column in columns if column not in not_inputs}
     if not inputs:
         raise DataError(f"{place}: no column is left as an input; check ignore and labels")

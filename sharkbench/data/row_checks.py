@@ -11,6 +11,7 @@ import pyarrow as pa
 from sharkbench.data.coding import codes
 from sharkbench.data.options import GivenSplit, Label
 from sharkbench.data.sources.base import Chunk, Source
+from sharkbench.data.spelling import as_float, as_floats, plain
 from sharkbench.errors import DataError
 
 PARTS = ("train", "valid", "test")
@@ -25,15 +26,19 @@ class RowChecks:
 
     def __init__(self, source: Source, chunk: Chunk) -> None:
         self.source, self.chunk = source, chunk
+        self.occurring: set[str] = set()
+        """Listed label values that were there, in plain form."""
 
     def label(self, coded: pa.DictionaryArray, label: Label) -> np.ndarray:
         """``[B]`` uint8, 0 or 1."""
         text = [*coded.dictionary.to_pylist(), None]
-        numbers = [_number(value) for value in text]
+        numbers = [as_float(value) for value in text]
         values: list[int | None]
-        if label.positive or label.negative:
-            chosen = {str(value).strip() for value in label.positive or label.negative}
-            values = [None if v is None else int((v in chosen) == bool(label.positive)) for v in text]
+        if listed := label.positive or label.negative:
+            chosen = {plain(str(value).strip()) for value in listed}
+            said = [None if value is None else plain(value) for value in text]
+            values = [None if v is None else int((v in chosen) == bool(label.positive)) for v in said]
+            self.occurring.update(v for v in said if v is not None and v in chosen)
             problem = "every row needs a value"
         elif label.at_least is not None:
             values = [None if x is None else int(x >= label.at_least) for x in numbers]
@@ -44,16 +49,27 @@ class RowChecks:
         self._refuse(coded, np.array([v is None for v in values]), f"label '{label.column}'", problem)
         return np.array([v or 0 for v in values], dtype=np.uint8)[codes(coded)]
 
-    def order(self, coded: pa.DictionaryArray, name: str) -> np.ndarray:
-        """``[B]`` float64 that sorts like the column's numbers or ISO dates."""
+    def order(self, coded: pa.DictionaryArray, name: str, dates: bool | None = None) -> tuple[np.ndarray, bool | None]:
+        """``[B]`` float64 that sorts like the column's numbers or ISO dates, and whether they are dates.
+
+        ``dates`` says what the rows before these are, ``None`` where there are none.
+        """
         text = pl.Series(coded.dictionary, dtype=pl.String)
-        numbers = text.cast(pl.Float64, strict=False)
-        if numbers.null_count() > text.null_count():
-            dates = pl.Series([_seconds(value) for value in text], dtype=pl.Float64)
-            numbers = dates if dates.null_count() < numbers.null_count() else numbers
-        values = np.append(numbers.to_numpy().astype(np.float64), np.nan)
-        self._refuse(coded, np.isnan(values), f"column '{name}'", "a temporal split needs a number or an ISO date")
-        return values[codes(coded)]
+        numbers = as_floats(text).fill_null(np.nan).to_numpy()
+        seconds = np.array(
+            [_seconds(value) if unknown else np.nan for value, unknown in zip(text, np.isnan(numbers), strict=True)],
+            dtype=np.float64,
+        )
+        if dates is None:
+            known = codes(coded)[np.append(~(np.isnan(numbers) & np.isnan(seconds)), False)[codes(coded)]]
+            dates = bool(np.isnan(numbers[known[0]])) if len(known) else None
+        problem = "a temporal split needs a number or an ISO date"
+        if not np.isnan(numbers if dates else seconds).all():
+            problem = f"{'an ISO date' if dates else 'a number'} is needed, as in the rows before"
+        numbers = seconds if dates else numbers
+        values = np.append(numbers, np.nan)
+        self._refuse(coded, np.isnan(values), f"column '{name}'", problem)
+        return values[codes(coded)], dates
 
     def weight(self, coded: pa.DictionaryArray, name: str) -> np.ndarray:
         """``[B]`` float64, finite and 0 or more."""
@@ -67,8 +83,9 @@ class RowChecks:
         """``[B]`` uint8: 0, 1, 2 for train, valid, test, by a column that names the split."""
         names = (split.train, split.valid, split.test)
         known = {str(name): part for part, name in enumerate(names) if name is not None}
+        meant = {plain(name): part for name, part in known.items()}
         text = [*coded.dictionary.to_pylist(), None]
-        values = np.array([255 if v is None else known.get(v, 255) for v in text], dtype=np.uint8)
+        values = np.array([255 if v is None else meant.get(plain(v), 255) for v in text], dtype=np.uint8)
         problem = f"not one of {', '.join(known)}; name the column's values in split"
         self._refuse(coded, values == 255, f"column '{split.column}'", problem)
         return values[codes(coded)]
@@ -76,7 +93,7 @@ class RowChecks:
     def numbers(self, coded: pa.DictionaryArray, name: str) -> None:
         """Every value that is there is a number."""
         text = pl.Series(coded.dictionary, dtype=pl.String)
-        bad = (text.cast(pl.Float64, strict=False).is_null() & text.is_not_null()).to_numpy()
+        bad = (as_floats(text).is_null() & text.is_not_null()).to_numpy()
         problem = "not a number; list the column under categorical, or the value under missing"
         self._refuse(coded, np.append(bad, False), f"column '{name}'", problem)
 
@@ -93,18 +110,10 @@ class RowChecks:
             raise DataError(f"{place}: {what} {found}: {problem}")
 
 
-def _seconds(text: str | None) -> float | None:
-    """Seconds since 1970 of an ISO date or time; without a zone it counts as UTC."""
+def _seconds(text: str | None) -> float:
+    """Seconds since 1970 of an ISO date or time, which counts as UTC without a zone; NaN for anything else."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
-        return None
+        return np.nan
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float("nan") if text is None else float(text)
-    except ValueError:
-        return None
-    return None if np.isnan(number) else number

@@ -6,7 +6,7 @@ chunk and its int32 codes, so memory is bounded by a chunk and the vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +15,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from sharkbench.data.coding import CODED, KINDS, code_column, codes, kind
+from sharkbench.data.coding import CODED, code_column, codes
 from sharkbench.data.columns import Columns
-from sharkbench.data.options import GivenSplit, Numeric
+from sharkbench.data.lists import is_list, mended, tokens
+from sharkbench.data.options import GivenSplit, MultiValued, Numeric
 from sharkbench.data.roles import Roles, resolve
 from sharkbench.data.row_checks import PARTS, RowChecks
 from sharkbench.data.sources.base import Chunk, Source
+from sharkbench.data.spelling import Spelling, plain
 from sharkbench.errors import DataError
 
 THREADS = 2
@@ -41,6 +43,10 @@ class Scan:
     """``[n]`` uint8, 0, 1, 2 for train, valid, test where the data comes split."""
     decimals: frozenset[str]
     """Columns that hold numbers only, not all of them whole."""
+    spellings: Mapping[str, Spelling] = field(default_factory=dict)
+    """Of the columns whose values are not all in their plain form yet."""
+    remarks: tuple[str, ...] = ()
+    """What a user should know of the rows, one sentence each."""
     weights: np.ndarray | None = None
     """``[n]`` float64, 0 or more, where a column of sample weights is named."""
 
@@ -50,16 +56,23 @@ class Scan:
         return len(self.labels)
 
     def chunks(self) -> Iterator[tuple[slice, dict[str, tuple[np.ndarray, pl.Series]]]]:
-        """Per chunk: its rows, and per column ``(codes [B] with -1 for missing, distinct values)``."""
+        """Per chunk: its rows, and per column ``(codes [B] with -1 for missing, values)``, where a value may be there
+        more than once."""
         start = 0
         with pa.OSFile(str(self.scratch)) as file, pa.ipc.open_stream(file) as reader:
             for batch in reader:
                 columns = {
-                    name: (codes(column), pl.Series(name, column.dictionary))
+                    name: (codes(column), self._plain(name, pl.Series(name, column.dictionary)))
                     for name, column in zip(batch.schema.names, batch.columns, strict=True)
                 }
                 yield slice(start, start + batch.num_rows), columns
                 start += batch.num_rows
+
+    def _plain(self, name: str, values: pl.Series) -> pl.Series:
+        if name not in self.spellings:
+            return values
+        plain = self.spellings[name].plain
+        return mended(values, plain) if isinstance(self.roles.inputs.get(name), MultiValued) else plain(values)
 
 
 @dataclass
@@ -70,7 +83,13 @@ class _Rows:
     order: list[np.ndarray] = field(default_factory=list)
     parts: list[np.ndarray] = field(default_factory=list)
     weights: list[np.ndarray] = field(default_factory=list)
-    kinds: dict[str, str] = field(default_factory=dict)
+    spellings: dict[str, Spelling] = field(default_factory=dict)
+    dates: bool | None = None
+    """Whether ``order`` is of dates."""
+    occurring: dict[str, set[str]] = field(default_factory=dict)
+    """Listed values of each label that were there."""
+    lists: set[str] = field(default_factory=set)
+    """Inputs that hold lists and are not named as multi-valued."""
 
     def add(
         self, spec: Columns, roles: Roles, coded: dict[str, pa.DictionaryArray], chunk: Chunk, source: Source
@@ -79,11 +98,19 @@ class _Rows:
         for name, use in roles.inputs.items():
             if isinstance(use, Numeric):
                 checks.numbers(coded[name], name)
-            elif use is None and self.kinds.get(name) != "text":
-                self.kinds[name] = max(self.kinds.get(name, KINDS[0]), kind(coded[name]), key=KINDS.index)
-        self.labels.append(np.stack([checks.label(coded[label.column], label) for label in spec.labels], axis=1))
+            if not isinstance(use, MultiValued) and is_list(chunk.table.column(name).type):
+                self.lists.add(name)
+        for name, spelling in self.spellings.items():
+            values = pl.Series(coded[name].dictionary, dtype=pl.String)
+            spelling.look(tokens(values).explode() if isinstance(roles.inputs.get(name), MultiValued) else values)
+        labels = []
+        for label in spec.labels:
+            checks.occurring = self.occurring.setdefault(label.name, set())
+            labels.append(checks.label(coded[label.column], label))
+        self.labels.append(np.stack(labels, axis=1))
         if roles.order:
-            self.order.append(checks.order(coded[roles.order], roles.order))
+            order, self.dates = checks.order(coded[roles.order], roles.order, self.dates)
+            self.order.append(order)
         if roles.weight:
             self.weights.append(checks.weight(coded[roles.weight], roles.weight))
         if isinstance(spec.split, GivenSplit):
@@ -113,6 +140,7 @@ def scan(spec: Columns, source: Source, scratch: Path, progress: Callable[[float
                 kept = list(dict.fromkeys([*roles.inputs, *([roles.group] if roles.group else [])]))
                 wanted = list(dict.fromkeys([*kept, *roles.extra, *(label.column for label in spec.labels)]))
                 writer = pa.ipc.new_stream(file, _schema(kept))
+                found.spellings = {name: Spelling() for name in kept if not _is_numeric(roles, name)}
             arrays = [chunk.table.column(name) for name in wanted]
             uses = [roles.inputs.get(name) for name in wanted]
             coding = (pool.submit(code_column, array, use, missing) for array, use in zip(arrays, uses, strict=True))
@@ -125,15 +153,36 @@ def scan(spec: Columns, source: Source, scratch: Path, progress: Callable[[float
             writer.close()
     if roles is None:
         raise DataError(f"{spec.name}: there are no rows at all; check the files")
+    decimals = frozenset(name for name, spelling in found.spellings.items() if spelling.kind == "decimal")
     return Scan(
         scratch,
         roles,
         np.concatenate(found.labels),
         np.concatenate(found.order) if found.order else None,
         np.concatenate(found.parts) if found.parts else None,
-        frozenset(name for name, kind in found.kinds.items() if kind == "decimal"),
+        decimals,
+        {
+            name: spelling
+            for name, spelling in found.spellings.items()
+            # numbers that go into buckets are compared as numbers
+            if spelling.mends and (name not in decimals or roles.inputs.get(name) is not None or name == roles.group)
+        },
+        (*_remarks(spec, found), *source.remarks()),
         np.concatenate(found.weights) if found.weights else None,
     )
+
+
+def _is_numeric(roles: Roles, name: str) -> bool:
+    return isinstance(roles.inputs.get(name), Numeric) and name != roles.group
+
+
+def _remarks(spec: Columns, found: _Rows) -> Iterator[str]:
+    for name in sorted(found.lists):
+        yield f"'{name}' holds lists, each of which is one category; list it under multivalued to use their values"
+    for label in spec.labels:
+        for value in (str(value) for value in label.positive or label.negative):
+            if plain(value.strip()) not in found.occurring[label.name]:
+                yield f"no row has the value '{value}' that label '{label.name}' lists; check how the data spells it"
 
 
 def _coded(name: str, coding: Future[pa.DictionaryArray], chunk: Chunk) -> pa.DictionaryArray:

@@ -33,6 +33,9 @@ class CsvSpec(Files):
     source: Literal["csv"] = "csv"
     separator: str = Field("", max_length=1)
     """What stands between two values; unless given, a tab for ``*.tsv`` and a comma for everything else."""
+    quote: Literal["", '"', "'", "none"] = ""
+    """Sign around values that hold separators or line ends; ``none`` where quotes are text. Unless given, double quotes
+    count, and between tabs a value in quotes ends in its line."""
     header: bool = True
     """Whether the first line names the columns; without it they are ``c0``, ``c1`` ... or what ``columns`` says."""
     columns: tuple[str, ...] = ()

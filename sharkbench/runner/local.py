@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,11 @@ from typing import Any
 
 from sharkbench import leaderboard
 from sharkbench.data.prepare import prepare, prepared_path
-from sharkbench.errors import DataError, InputError
-from sharkbench.records import Result
+from sharkbench.errors import InputError, SharkbenchError
+from sharkbench.records import FailureKind, Result
 from sharkbench.runner.events import Event, Message, RunEnded
 from sharkbench.runner.executors import executor_of
-from sharkbench.runner.failures import one_line
+from sharkbench.runner.failures import is_storage_error, kind_of, one_line
 from sharkbench.runner.job import Job
 from sharkbench.runner.measuring import measure_all, unmeasured
 from sharkbench.runner.schedule import Schedule
@@ -192,17 +193,25 @@ def wanted(result: Result | None, retry_failed: bool = False) -> bool:
 
 
 def with_data(specs: Sequence[RunSpec], schedule: Schedule, cache_dir: Path | None) -> list[RunSpec]:
-    """The runs whose data could be prepared; the others are stored as failed."""
-    failed: dict[str, str] = {}
+    """The runs whose data could be prepared; the others are stored as failed, whatever it was that went wrong.
+
+    Raises:
+        OSError: the disk is full or read-only, which is no data set's own.
+    """
+    failed: dict[str, tuple[FailureKind, str, str]] = {}
     for spec in {spec.fingerprint: spec for spec in specs}.values():
         try:
             if not prepared_path(spec.dataset, cache_dir).is_dir():
                 prepare(spec.dataset, cache_dir)
-        except DataError as error:
-            failed[spec.fingerprint] = " ".join(str(error).split())
+        except Exception as error:
+            if is_storage_error(error):
+                raise
+            log = "" if isinstance(error, SharkbenchError) else traceback.format_exc()
+            kind: FailureKind = "out of memory" if kind_of(error) == "out of memory" else "data"
+            failed[spec.fingerprint] = kind, one_line(error), log
     for spec in specs:
         if spec.fingerprint in failed:
-            schedule.fail(spec, "data", failed[spec.fingerprint])
+            schedule.fail(spec, *failed[spec.fingerprint])
     return [spec for spec in specs if spec.fingerprint not in failed]
 
 

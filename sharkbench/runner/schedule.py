@@ -132,11 +132,11 @@ class Schedule:
                 active.unwanted = True
                 self.processes.kill(active.worker)
 
-    def fail(self, spec: RunSpec, kind: FailureKind, reason: str) -> None:
-        """Store a run as failed that never got a process."""
+    def fail(self, spec: RunSpec, kind: FailureKind, reason: str, log: str = "") -> None:
+        """Store a run as failed that never got a process; ``log`` says more than ``reason``."""
         with self.job.store.lock(spec.key):
             directory = self._new_directory(spec)
-            (directory / LOG).write_text(reason + "\n", encoding="utf-8")
+            (directory / LOG).write_text(log or reason + "\n", encoding="utf-8")
             self._publish(failed(spec, kind, reason, started=now(), seconds=0.0), directory)
 
     def _start_what_can_start(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from criteo_rows import write
 
 from sharkbench.data.prepare import prepare
-from sharkbench.data.sources import csv
+from sharkbench.data.sources import csv, records
 from sharkbench.data.spec import CriteoSpec
 
 PREPARE = """
@@ -28,7 +28,7 @@ def test_what_is_prepared_does_not_depend_on_the_blocks(tmp_path: Path, monkeypa
     write(tmp_path / "train.txt", 3000)
     files = []
     for size, blocks in ((2 << 20, 8), (1 << 16, 3)):
-        monkeypatch.setattr(csv, "BLOCK_BYTES", size)
+        monkeypatch.setattr(records, "BLOCK_BYTES", size)
         monkeypatch.setattr(csv, "BLOCKS", blocks)
         data = prepare(CriteoSpec(path=str(tmp_path / "train.txt")), tmp_path / str(size), progress=False)
         assert sum(map(len, data.splits.values())) == 3000

@@ -15,7 +15,7 @@ def test_of_a_large_split_blocks_from_its_start_to_its_end_are_looked_at(monkeyp
     monkeypatch.setattr(leaks, "BLOCK_ROWS", 10)
     rows = torch.arange(10_000, dtype=torch.int32)
     split = Split(rows[:, None], torch.zeros(10_000, 0), (rows[:, None] % 2).float(), None)
-    ids, dense, labels = leaks._some(split)
+    ids, dense, labels = leaks.rows_of(split)
     assert (len(ids), dense.shape, len(labels)) == (400, (400, 0), 400)
     assert (labels == ids % 2).all(), "columns stay together"
     assert (ids[0, 0], ids[-1, 0]) == (0, 9999)
@@ -26,5 +26,5 @@ def test_of_a_large_split_blocks_from_its_start_to_its_end_are_looked_at(monkeyp
 
 def test_a_small_split_is_looked_at_as_a_whole() -> None:
     rows = torch.arange(50, dtype=torch.int32)
-    ids, _, _ = leaks._some(Split(rows[:, None], torch.zeros(50, 0), torch.zeros(50, 1), None))
+    ids, _, _ = leaks.rows_of(Split(rows[:, None], torch.zeros(50, 0), torch.zeros(50, 1), None))
     assert ids[:, 0].tolist() == list(range(50))

@@ -15,7 +15,7 @@ def open_source(spec: specs.Columns) -> Source:
         InputError: a file is missing.
         DataError: a feature table is malformed, or the hub cannot be reached.
     """
-    from sharkbench.data.sources.csv import AvazuSource, CsvSource
+    from sharkbench.data.sources.csv import CsvSource
 
     if isinstance(spec, specs.SyntheticSpec):
         from sharkbench.data.synthetic import SyntheticSource
@@ -25,11 +25,14 @@ def open_source(spec: specs.Columns) -> Source:
         parts = spec.parts()
         name = parts[0][1][0].name.removesuffix(".gz")
         separator = spec.separator or ("\t" if name.endswith(".tsv") else ",")
-        return CsvSource(parts, separator, spec.header, spec.columns)
+        quote = {"": None, "none": ""}.get(spec.quote, spec.quote)
+        return CsvSource(parts, separator, spec.header, spec.columns, quote)
     if isinstance(spec, specs.CriteoSpec):
         names = ["label", *(f"I{i}" for i in range(1, 14)), *(f"C{i}" for i in range(1, 27))]
-        return CsvSource(spec.parts(), "\t", header=False, columns=names)
+        return CsvSource(spec.parts(), "\t", header=False, columns=names, quote="")
     if isinstance(spec, specs.AvazuSpec):
+        from sharkbench.data.sources.avazu import AvazuSource
+
         return AvazuSource(spec.parts())
     if isinstance(spec, specs.ParquetSpec):
         from sharkbench.data.sources.parquet import ParquetSource

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from sharkbench.data.roles import INDEX
+from sharkbench.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,55 @@ class Source(ABC):
             DataError: a file is malformed; the message names file and row.
         """
 
+    def first_chunks(self) -> Iterator[Chunk]:
+        """The first chunk of each part of the data (of all of it, where it is in one); no more is read."""
+        return islice(self.chunks(), 1)
+
     def row_name(self, place: str, row: int) -> str:
         """How an error names row ``row`` (from 0) of ``place``."""
         return f"{place}, row {row + 1}"
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the rows once all are read, one sentence each."""
+        return []
 
     def summary(self, split_of_row: np.ndarray) -> dict[str, Any]:
         """Facts that only the source knows, for the data set's summary; ``split_of_row`` ``[n]`` is 0, 1, 2 for train,
         valid, test."""
         return {}
+
+
+Parts = Sequence[tuple[str, Sequence[Path]]]
+"""``(split name or "", files)`` in reading order."""
+
+
+class FileSource(Source):
+    """A reader of files."""
+
+    parts: Parts
+
+    def first_chunks(self) -> Iterator[Chunk]:
+        parts = self.parts
+        columns: list[str] | None = None
+        try:
+            for part, files in parts:
+                self.parts = [(part, files[:1])]
+                for chunk in islice(self.chunks(), 1):
+                    columns = columns or chunk.table.column_names
+                    yield Chunk(with_columns(chunk.table, columns, chunk.place), chunk.first, chunk.place, chunk.part)
+        finally:
+            self.parts = parts
+
+
+def with_columns(table: pa.Table, columns: Sequence[str], place: str) -> pa.Table:
+    """``table`` with the columns of the first file in their order; row numbers of pandas may be there or not.
+
+    Raises:
+        DataError: it has others.
+    """
+    differing = set(table.column_names) ^ set(columns)
+    if other := sorted(name for name in differing if not INDEX.fullmatch(name)):
+        raise DataError(f"{place}: its columns differ from those of the first file ({', '.join(other[:5])})")
+    for name in differing & set(columns):
+        table = table.append_column(name, pa.nulls(table.num_rows))
+    return table.select(columns)

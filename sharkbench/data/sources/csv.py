@@ -9,27 +9,41 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from sharkbench.data.sources.base import Chunk, Source
+from sharkbench.data.sources import records
+from sharkbench.data.sources.base import Chunk, FileSource, Parts, with_columns
 from sharkbench.errors import DataError
 
-BLOCK_BYTES = 2 << 20
-"""Text parsed at once, and the longest line: what fits into a core's caches is parsed almost twice as fast as more."""
+if TYPE_CHECKING:
+    from _csv import Reader
+
 BLOCKS = 8
 """That make a chunk: some 60 thousand rows of forty columns."""
-Parts = Sequence[tuple[str, Sequence[Path]]]
 
 
-class CsvSource(Source):
-    """Files of text in order, every column read as text. ``columns`` names them where the files have no header."""
+class CsvSource(FileSource):
+    """Files of text in order, every column read as text. ``columns`` names them where the files have no header.
 
-    def __init__(self, parts: Parts, separator: str = ",", header: bool = True, columns: Sequence[str] = ()) -> None:
+    ``quote`` is the sign around values that hold separators, ``""`` where there is none; unless given, values in double
+    quotes are read, which end in their line where tabs separate them.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        separator: str = ",",
+        header: bool = True,
+        columns: Sequence[str] = (),
+        quote: str | None = None,
+    ) -> None:
         self.parts = parts
+        self.quote = '"' if quote is None else quote
+        self.within_line = quote is None and separator == "\t"
+        self._doubtful: list[tuple[int, str]] = []
         self.separator = separator
         self.header = header
         self.columns = tuple(columns)
@@ -40,16 +54,15 @@ class CsvSource(Source):
         total = sum(file.stat().st_size for _, file in files) or 1
         before = 0
         columns: list[str] | None = None
+        self._doubtful = []
         for part, file in files:
             found = self._columns_of(file)
-            if columns is None:
-                columns = found
-            elif sorted(found) != sorted(columns):
-                other = sorted(set(found) ^ set(columns))
-                raise DataError(f"{file}: its columns differ from those of the first file ({', '.join(other[:5])})")
+            columns = columns or found
             size = file.stat().st_size
             for table, first, read in self._parse(file, found):
-                yield Chunk(table.select(columns), first, str(file), part, min((before + read) / total, 1.0))
+                yield Chunk(
+                    with_columns(table, columns, str(file)), first, str(file), part, min((before + read) / total, 1.0)
+                )
             before += size
 
     def row_name(self, place: str, row: int) -> str:
@@ -59,10 +72,19 @@ class CsvSource(Source):
                 return f"{place}, line {line}"
         return super().row_name(place, row)
 
+    def remarks(self) -> list[str]:
+        if not self._doubtful:
+            return []
+        count = sum(number for number, _ in self._doubtful)
+        return [
+            f"{count:,} values in quotes hold as many separators and line ends as whole rows do, the first at "
+            f"{self._doubtful[0][1]}: if the quotes are text there, they have swallowed rows; set quote: none"
+        ]
+
     def _columns_of(self, file: Path) -> list[str]:
         try:
             with _text(file) as stream:
-                first = next(csv.reader(_lines(stream), delimiter=self.separator), None)
+                first = next(self._reader(stream), None)
         except (EOFError, OSError, UnicodeDecodeError, csv.Error, zlib.error) as error:
             raise self._unreadable(file, error) from None
         if not first:
@@ -80,19 +102,24 @@ class CsvSource(Source):
 
     def _parse(self, file: Path, columns: list[str]) -> Iterator[tuple[pa.Table, int, int]]:
         """``(rows, number of the first of them, bytes of the file read so far)``."""
-        read = pacsv.ReadOptions(column_names=columns, skip_rows=int(self.header), block_size=BLOCK_BYTES)
-        parse = pacsv.ParseOptions(delimiter=self.separator)
+        read = pacsv.ReadOptions(column_names=columns, block_size=records.BLOCK_BYTES)
+        parse = pacsv.ParseOptions(delimiter=self.separator, quote_char=self.quote or False)
         # empty text stays text here: the scan decides what is missing
         convert = pacsv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
         first = 0
         try:
             with pa.OSFile(str(file)) as raw:
                 stream = pa.CompressedInputStream(raw, "gzip") if _is_gzip(file) else raw
-                with pacsv.open_csv(stream, read, parse, convert) as reader:
+                rows = records.Records(
+                    stream, str(file), len(columns), self.separator, self.quote, self.within_line, self.header
+                )
+                with pacsv.open_csv(pa.PythonFile(rows, mode="r"), read, parse, convert) as reader:
                     while batches := list(islice(reader, BLOCKS)):
                         table = pa.Table.from_batches(batches)
                         yield table, first, raw.tell() if not raw.closed else 0
                         first += table.num_rows
+                if rows.doubtful:
+                    self._doubtful.append((rows.doubtful, f"{file}, line {rows.first_doubtful}"))
         except (pa.ArrowInvalid, OSError, EOFError) as error:
             if isinstance(error, pa.ArrowInvalid) and "Empty CSV file" in str(error):
                 return
@@ -125,12 +152,16 @@ class CsvSource(Source):
     def _records(self, file: Path, header: bool = False) -> Iterator[tuple[int, list[str]]]:
         """``(line number from 1, values)`` of every row, blank lines left out; with the header's line if asked."""
         with _text(file) as stream:
-            reader = csv.reader(_lines(stream), delimiter=self.separator)
+            reader = self._reader(stream)
             if self.header and not header:
                 next(reader, None)
             for values in reader:
                 if values:
                     yield reader.line_num, values
+
+    def _reader(self, stream: IO[str]) -> Reader:
+        quoting = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
+        return csv.reader(_lines(stream), delimiter=self.separator, quotechar=self.quote or None, quoting=quoting)
 
 
 def _is_gzip(file: Path) -> bool:
@@ -151,26 +182,7 @@ def _text(file: Path) -> Iterator[IO[str]]:
 
 def _lines(stream: IO[str]) -> Iterator[str]:
     """The lines of a file, none of them longer than what Arrow would parse: a packed file may hold one of gigabytes."""
-    while line := stream.readline(BLOCK_BYTES):
-        if len(line) == BLOCK_BYTES:
-            raise csv.Error(f"a line is longer than {BLOCK_BYTES:,} characters")
+    while line := stream.readline(records.BLOCK_BYTES):
+        if len(line) == records.BLOCK_BYTES:
+            raise csv.Error(f"a line is longer than {records.BLOCK_BYTES:,} characters")
         yield line
-
-
-class AvazuSource(CsvSource):
-    """Avazu: a full ``hour`` (YYMMDDHH) becomes the hour of the day, ``weekday`` and ``time``."""
-
-    def chunks(self) -> Iterator[Chunk]:
-        for chunk in super().chunks():
-            yield Chunk(split_hour(chunk.table), chunk.first, chunk.place, chunk.part, chunk.done)
-
-
-def split_hour(table: pa.Table) -> pa.Table:
-    """``hour`` = 14102100 becomes ``hour`` = 00, ``weekday`` = 2 (Monday is 1) and ``time`` = 14102100."""
-    frame = pl.DataFrame(pl.from_arrow(table))
-    if "hour" not in frame.columns or not frame["hour"].str.len_chars().eq(8).all():
-        return table
-    day = pl.col("hour").str.head(6).str.to_date("%y%m%d", strict=False)
-    return frame.with_columns(
-        time=pl.col("hour"), weekday=day.dt.weekday().cast(pl.String), hour=pl.col("hour").str.tail(2)
-    ).to_arrow()

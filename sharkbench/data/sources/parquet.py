@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sharkbench.data.sources.base import Chunk, Source
-from sharkbench.data.sources.csv import BLOCK_BYTES, Parts
+from sharkbench.data.sources.base import Chunk, FileSource, Parts, with_columns
+from sharkbench.data.sources.records import BLOCK_BYTES
 from sharkbench.errors import DataError
 
 ROWS = 65_536
@@ -26,7 +26,7 @@ LISTED = 1 << 25
 """Most values of a column of lists in one row group: any number of them may be those of one row."""
 
 
-class ParquetSource(Source):
+class ParquetSource(FileSource):
     """Files in order; every file has the columns of the first."""
 
     def __init__(self, parts: Parts) -> None:
@@ -39,23 +39,28 @@ class ParquetSource(Source):
             first = 0
             try:
                 with _opened(file) as reader:
-                    found = reader.schema_arrow.names
-                    if columns is not None and set(found) != set(columns):
-                        other = sorted(set(found) ^ set(columns))
-                        raise DataError(
-                            f"{file}: its columns differ from those of the first file ({', '.join(other[:5])})"
-                        )
+                    found = _names(file, reader)
                     columns = columns or found
                     total = max(reader.metadata.num_rows, 1)
                     for batch in reader.iter_batches(_rows_at_once(file, reader.metadata)):
                         for piece in _pieces(batch, f"{file}, after row {first}"):
                             done = (number + (first + piece.num_rows) / total) / len(files)
-                            yield Chunk(pa.Table.from_batches([piece]).select(columns), first, str(file), part, done)
+                            table = pa.Table.from_batches([piece]).rename_columns(found)
+                            yield Chunk(with_columns(table, columns, str(file)), first, str(file), part, done)
                             first += piece.num_rows
             except (pa.ArrowException, OSError) as error:
                 raise DataError(
                     f"{file}, after row {first}: {str(error).splitlines()[0]}; the file is damaged or no Parquet file"
                 ) from None
+
+
+def _names(file: Path, reader: pq.ParquetFile) -> list[str]:
+    """The columns' names without blanks around them, as those of text files are."""
+    names = [name.strip() for name in reader.schema_arrow.names]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{file}: column '{twice}' is there twice; rename one in the file")
+    return names
 
 
 def _opened(file: Path) -> pq.ParquetFile:

@@ -1,0 +1,47 @@
+"""What the first rows of a data set say, as preparation would read them: for plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from sharkbench.data.columns import Columns
+from sharkbench.data.spec import BarsSpec, HubSpec, SyntheticSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sharkbench.data.sources.base import Chunk, Source
+
+
+def check_first_rows(spec: Columns) -> None:
+    """Read the first chunk of each split (some 16 MiB of text) as preparation will, and write nothing.
+
+    Data that would have to be fetched or generated first is not looked at.
+
+    Raises:
+        DataError: what preparation would refuse of these rows: a missing column, a name that is there twice, a ragged
+            row, a label that is not 0 or 1.
+        InputError: a file is missing.
+    """
+    if isinstance(spec, SyntheticSpec) or (isinstance(spec, HubSpec | BarsSpec) and not spec.files()):
+        return
+    from sharkbench.data.scan import scan
+    from sharkbench.data.sources import open_source
+
+    with TemporaryDirectory() as folder:
+        scan(spec, _first_rows(open_source(spec)), Path(folder) / "scan.arrow", lambda done: None)
+
+
+def _first_rows(whole: Source) -> Source:
+    from sharkbench.data.sources.base import Source
+
+    class FirstRows(Source):
+        def chunks(self) -> Iterator[Chunk]:
+            return whole.first_chunks()
+
+        def row_name(self, place: str, row: int) -> str:
+            return whole.row_name(place, row)
+
+    return FirstRows()

@@ -1,0 +1,88 @@
+"""Several values in one text: the cells of a multi-valued column between the first pass over the rows and the last.
+
+Values are joined by a control character, which is written in another way where a value holds it itself. So a value may
+hold any separator, and what goes in comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_END, _ESCAPE = "\x1f", "\x1b"
+_SPECIAL = f"[{_END}{_ESCAPE}]"
+
+
+class _Joint(NamedTuple):
+    between: str
+    signs: tuple[tuple[str, str], ...]
+    """How a value's own signs are written, in this order."""
+
+
+_WRITTEN = _Joint(_END, ((_ESCAPE, f"{_ESCAPE}0"), (_END, f"{_ESCAPE}1")))
+_READABLE = _Joint(",", (("\\", "\\\\"), (",", "\\,")))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether rows of this type hold several values."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def join_elements(array: pa.Array, plain: Callable[[pa.Array], pa.Array], split: bool) -> pa.Array:
+    """``[B]`` text of the lists of ``array``: the elements that ``plain`` makes text of, without the missing ones.
+
+    ``split`` says whether :func:`tokens` will take them apart; else they are joined by commas, for people to read.
+
+    Raises:
+        pyarrow.ArrowTypeError: the elements have parts themselves.
+    """
+    kind = array.type.value_type
+    if pa.types.is_nested(kind):
+        raise pa.ArrowTypeError(f"its lists hold {kind}, where single values are needed")
+    lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+    text = plain(array.flatten())
+    return _cells(text, np.repeat(np.arange(len(array)), lengths), len(array), _WRITTEN if split else _READABLE)
+
+
+def join_tokens(cells: pl.Series, separator: str, missing: frozenset[str]) -> pl.Series:
+    """Cells of text, each split at ``separator``, without blanks around the values and without missing ones."""
+    each = pl.element().str.strip_chars()
+    if cells.str.contains(_SPECIAL).any():
+        each = each.str.replace_many(*map(list, zip(*_WRITTEN.signs, strict=True)))
+    lists = cells.str.split(separator).list.eval(each.filter(~each.is_in(["", *missing])))
+    text = lists.list.join(_END)
+    return text.set(text == "", None)
+
+
+def tokens(cells: pl.Series) -> pl.Series:
+    """``[U]`` lists of the values of each cell; null where it is missing."""
+    each = pl.element()
+    if cells.str.contains(_ESCAPE, literal=True).any():
+        each = each.str.replace_many(*map(list, zip(*((to, sign) for sign, to in _WRITTEN.signs), strict=True)))
+    return cells.str.split(_END).list.eval(each)
+
+
+def mended(cells: pl.Series, plain: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """``cells`` with ``plain`` of each of their values, whose null ones are left out."""
+    lists = tokens(cells)
+    lengths = lists.list.len().fill_null(0).to_numpy()
+    flat = lists.filter(pl.Series(lengths > 0)).explode(empty_as_null=True)
+    text = plain(flat).to_arrow().cast(pa.string())
+    joined = pl.Series(_cells(text, np.repeat(np.arange(len(cells)), lengths), len(cells), _WRITTEN), dtype=pl.String)
+    return joined.set(joined == "", None)
+
+
+def _cells(text: pa.Array, rows: np.ndarray, count: int, joint: _Joint) -> pa.Array:
+    """``[count]`` text: the values of each row of ``rows`` (in order, as many as ``text``), without missing ones."""
+    known = text.is_valid()
+    ends = np.cumsum(np.bincount(rows[known.to_numpy(zero_copy_only=False)], minlength=count))
+    text = text.filter(known)
+    for sign, written in joint.signs:
+        text = pc.replace_substring(text, sign, written)
+    lists = pa.ListArray.from_arrays(pa.array(np.append(0, ends), pa.int32()), text)
+    return pc.binary_join(lists, joint.between)

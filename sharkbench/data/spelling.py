@@ -1,0 +1,176 @@
+"""One value, however it is written: numbers, truth values and times.
+
+Whether a column holds numbers, times or text is decided by all of its values, so that no file and no chunk reads them
+in a way of its own. A column of text is left as it is: ``12e34567`` among hexadecimal digits is no number.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal
+
+import polars as pl
+
+Kind = Literal["whole", "decimal", "time", "text"]
+
+_INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
+"""Written as it stays."""
+_DECIMAL = r"^-?(?:0|[1-9][0-9]{0,7})\.[0-9]{0,6}[1-9]$"
+"""The same, as far as a float says each such number in one way only."""
+_FLOAT = r"^\+?(-?(?:0|[1-9][0-9]*))(?:\.0*)?$"
+_TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NAN = re.compile(r"[+-]?nan", re.IGNORECASE)
+_INFINITE = re.compile(r"([+-]?)inf(?:inity)?", re.IGNORECASE)
+_WORDS = "|".join((*_TRUE, *_FALSE, "[+-]?(?i:nan)", "[+-]?(?i:inf(?:inity)?)"))
+_NUMERIC = f"^(?:{_NUMBER.pattern}|{_WORDS})$"
+_ZONE = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
+_TIME = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ][0-9]{{2}}:[0-9]{{2}}(?::[0-9]{{2}}(?:\.[0-9]+)?)?{_ZONE}?)?$"
+_PLAIN_TIME = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?: [0-9]{2}:[0-9]{2}:(?:[0-9]{2}\.[0-9]*[1-9]|[0-9][1-9]|[1-9]0)Z?)?$"
+)
+_DIGITS = 17
+"""That a float has; more are digits of an id."""
+_SMALLEST_IN_FULL = -20
+"""Smaller powers of ten keep their exponent."""
+
+
+class Spelling:
+    """What all values of a column have in common. Tell it of every chunk's values, then ask."""
+
+    def __init__(self) -> None:
+        self._numbers = self._times = self._whole = True
+        self.mends = False
+        """Whether some value is not written in its plain form."""
+
+    def look(self, values: pl.Series) -> None:
+        """``values`` are text, null where missing."""
+        if not (self._numbers or self._times):
+            return
+        other = values.filter(values.is_not_null() & ~values.str.contains(_INTEGER))
+        if self._times and (len(other) < len(values) - values.null_count() or not _all(other, _TIME)):
+            self._times = False
+        if self._numbers and not _all(other, _NUMERIC):
+            self._numbers = False
+        if self._numbers:
+            known = as_floats(other).drop_nulls().drop_nans()
+            self._whole = self._whole and bool((known == known.floor()).all())
+        if (self._numbers or self._times) and not self.mends and len(other):
+            self.mends = not self.plain(other).equals(other)
+
+    @property
+    def kind(self) -> Kind:
+        """A column without any value is one of whole numbers."""
+        if self._numbers:
+            return "whole" if self._whole else "decimal"
+        return "time" if self._times else "text"
+
+    def plain(self, values: pl.Series) -> pl.Series:
+        """``values`` in the one form that they are compared in; null where a number is not one (NaN)."""
+        if self._numbers:
+            return plain_numbers(values)
+        return plain_times(values) if self._times else values
+
+
+def _all(values: pl.Series, pattern: str) -> bool:
+    return bool(values.str.contains(pattern).all())
+
+
+def as_floats(values: pl.Series) -> pl.Series:
+    """Float64; null where missing or no number."""
+    numbers = values.cast(pl.Float64, strict=False)
+    if numbers.null_count() == values.null_count():
+        return numbers
+    words = pl.when(values.is_in(_TRUE)).then(1.0).when(values.is_in(_FALSE)).then(0.0)
+    return numbers.fill_null(pl.select(words.alias("value"))["value"])
+
+
+def plain_numbers(values: pl.Series) -> pl.Series:
+    """Numbers as text: whole ones as integers, others by their shortest decimals; NaN is null.
+
+    What could mean something else than its value stays: leading zeros (``007``), zeros at the end (``4.10``), more
+    digits than a float has.
+    """
+    values = values.str.replace(_FLOAT, "$1")
+    values = values.set(values == "-0", "0")
+    return _each(values, f"{_INTEGER}|{_DECIMAL}", _plain_number)
+
+
+def plain_times(values: pl.Series) -> pl.Series:
+    """ISO dates and times as text: ``2022-04-25``, ``2022-04-25 09:30:00``, ``... 09:30:00.5``, ``... 09:30:00Z``.
+
+    Midnight without a zone is the day; a zone's time is told in UTC.
+    """
+    values = values.str.replace(r"^(.{10})[T ]00:00(?::00(?:\.0+)?)?$", "$1")
+    values = values.str.replace(r"^(.{10})T", "$1 ").str.replace(r"[+-]00(?::?00)?$", "Z")
+    values = values.str.replace(r"^(.{10} [0-9]{2}:[0-9]{2})(Z?)$", "$1:00$2")
+    values = values.str.replace(r"(\.[0-9]*[1-9])0+(Z?)$", "$1$2").str.replace(r"\.0+(Z?)$", "$1")
+    return _each(values, _PLAIN_TIME, _in_utc)
+
+
+def _each(values: pl.Series, done: str, mend: object) -> pl.Series:
+    """``values`` with ``mend`` for those that do not match ``done``."""
+    left = (values.is_not_null() & ~values.str.contains(done)).arg_true()
+    if not len(left):
+        return values
+    mended = pl.Series([mend(value) for value in values.gather(left)], dtype=pl.String)  # type: ignore[operator]
+    return values.scatter(left, mended)
+
+
+def plain(text: str) -> str | None:
+    """One value in the form that it is compared in where no column says what it is (labels, names of splits)."""
+    if re.search(_NUMERIC, text):
+        return plain_numbers(pl.Series([text]))[0]
+    return plain_times(pl.Series([text]))[0] if re.search(_TIME, text) else text
+
+
+def as_float(text: str | None) -> float | None:
+    """The number that ``text`` is; ``None`` for what is none, NaN included."""
+    number = as_floats(pl.Series([text], dtype=pl.String))[0]
+    return None if number is None or number != number else float(number)
+
+
+def _plain_number(text: str) -> str | None:
+    if text in _TRUE or text in _FALSE:
+        return "1" if text in _TRUE else "0"
+    if _NAN.fullmatch(text):
+        return None
+    if infinite := _INFINITE.fullmatch(text):
+        return f"{infinite[1].replace('+', '')}inf"
+    sign, digits = ("-" if text[0] == "-" else ""), text.lstrip("+-")
+    if digits[0] == "0" and digits[1:2].isdigit():
+        return text  # leading zeros: another id than the number
+    if "e" not in digits.lower():
+        digits = f"0{digits}" if digits[0] == "." else digits
+        if digits.endswith("0") or len(digits.replace(".", "").lstrip("0")) > _DIGITS:
+            return sign + digits
+    try:
+        number = Decimal(sign + digits)
+        exponent = number.adjusted()
+    except ArithmeticError:
+        return text
+    if abs(exponent) > 400:
+        return text
+    if len(number.as_tuple().digits) <= _DIGITS:
+        number = Decimal(repr(float(number))) if abs(exponent) < 300 else number
+    if not number:
+        return "0"
+    if number == number.to_integral_value():
+        return f"{number:f}".partition(".")[0]
+    number = number.normalize()
+    return f"{number:f}" if exponent >= _SMALLEST_IN_FULL else f"{number:e}"
+
+
+def _in_utc(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    if moment.tzinfo is None:
+        return text
+    zone = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    fraction = re.search(r"\.[0-9]*[1-9]", text)
+    return f"{zone}{fraction[0] if fraction else ''}Z"
