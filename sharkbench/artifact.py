@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from sharkbench.backbones import BackboneConfig, BackboneShape, build, width
 from sharkbench.data import schema as data_schema
 from sharkbench.data.mapped import leave
+from sharkbench.durable import replacing
 from sharkbench.errors import ArtifactError
 from sharkbench.formats.layer import PackedLayer, Unknown
 from sharkbench.formats.registry import format_of_kind
@@ -177,9 +177,8 @@ def _write(file: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any])
         if not stands_alone or tensor.data_ptr() in taken:
             tensor = tensor.clone(memory_format=torch.contiguous_format)
         alone[name] = tensor
-    partial = file.with_name(file.name + ".partial")
-    save_file(alone, partial, metadata={_KEY: json.dumps(metadata, allow_nan=False)})
-    os.replace(partial, file)
+    with replacing(file) as partial:
+        save_file(alone, partial, metadata={_KEY: json.dumps(metadata, allow_nan=False)})
 
 
 def _file(path: Path | str, name: str) -> Path:

@@ -34,6 +34,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from sharkbench.collector import uncollected
+from sharkbench.durable import rename_folder, write_text
 from sharkbench.errors import SharkbenchError
 from sharkbench.records import Environment, Result, Speed
 
@@ -160,15 +161,9 @@ class Store:
 
     def publish(self, directory: Path, key: str) -> Path:
         """Make ``directory`` the stored run ``key`` in one rename once it is on disk; an earlier one is replaced."""
-        for file in directory.iterdir():
-            _sync(file)
-        _sync(directory)
         target = self.directory(key)
         replaced = self.runs / f".old-{key}-{secrets.token_hex(4)}"
-        if target.exists():
-            target.rename(replaced)  # a kill between these two lines is undone by sweep()
-        directory.rename(target)
-        _sync(self.runs)
+        rename_folder(directory, target, replaced)  # a kill between its two renames is undone by sweep()
         shutil.rmtree(replaced, ignore_errors=True)
         return target
 
@@ -217,23 +212,3 @@ def _content(path: str) -> bytes:
 def _parsed(record: type[AnyRecord], content: bytes) -> AnyRecord:
     """Known again where it is the same, as the environment is for most runs."""
     return record.model_validate_json(content)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is there as a whole, on disk, or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        _sync(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ import torch
 from sharkbench import artifact
 from sharkbench.data.dataset import PreparedDataset, SplitName
 from sharkbench.data.prepare import prepare
+from sharkbench.durable import write_text
 from sharkbench.environment import environment
 from sharkbench.errors import DataError, Infeasible, SharkbenchError
 from sharkbench.formats import kernels
@@ -27,7 +28,7 @@ from sharkbench.model import PackedModel
 from sharkbench.records import Epoch, Quality, Result, Speed
 from sharkbench.runner.companions import companions
 from sharkbench.runner.outcome import facts_of, infeasible
-from sharkbench.store import ENVIRONMENT, NOTES, Store, write_text
+from sharkbench.store import ENVIRONMENT, NOTES, Store
 from sharkbench.suite.run import RunSpec
 from sharkbench.workbench import Workbench
 

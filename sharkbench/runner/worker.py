@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sharkbench.durable import write_text
 from sharkbench.runner.failures import is_storage_error, kind_of, one_line
 from sharkbench.runner.outcome import failed
-from sharkbench.store import RESULT, SPEC, write_text
+from sharkbench.store import RESULT, SPEC
 from sharkbench.suite.run import RunSpec
 
 Send = Callable[[dict[str, Any]], None]
