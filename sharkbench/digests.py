@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,8 +19,12 @@ from sharkbench.errors import ArtifactError
 SEAL = "digests.json"
 """File of a folder that says what its other files are to be."""
 
+SETTLED = 2.0
+"""Seconds without a change after which a later change is sure to have another time, on any file system."""
+
 _known: dict[tuple[str, int, int, int, int, int], str] = {}
-"""Digests by path and state of a file: each is read once per process, and again when it has changed."""
+"""Digests by path and state of a file: each is read once per process, and again when it has changed. What was written
+a moment ago is not among them: a change right after would leave its state as it is."""
 
 
 class Damaged(ArtifactError):
@@ -78,6 +83,10 @@ def digest(file: Path) -> str:
     with file.open("rb") as stream:
         state = os.fstat(stream.fileno())
         key = (str(file), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-        if key not in _known:
-            _known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-        return _known[key]
+        if key in _known:
+            return _known[key]
+        began = time.time()
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if began - state.st_ctime_ns / 1e9 > SETTLED:
+        _known[key] = found
+    return found

@@ -31,6 +31,7 @@ LAYERS = """
     field_selection
     stages
     workbench
+    shared_models
     measure
     artifact
     registry

@@ -12,14 +12,12 @@ from typing import Any
 
 from sharkbench.data.columns import Columns
 from sharkbench.data.spec import BarsSpec, HubSpec
+from sharkbench.digests import SETTLED
 from sharkbench.durable import write_text
 from sharkbench.errors import DataError
 
 ENCODER_VERSION = 1
 """Part of every fingerprint; goes up whenever the same input would be encoded differently."""
-
-SETTLED = 2.0
-"""Seconds without a change after which a later change is sure to have another time, on any file system."""
 
 
 def default_cache_dir() -> Path:
