@@ -8,6 +8,7 @@
     log.txt              all that the run's process printed
     packed.safetensors   the compressed table (only when the run is ok)
     backbone.safetensors the backbone that goes with it (only when the run is ok)
+    digests.json         what the bytes of these two are, compared whenever they are loaded
     notes.json           tables that the method has noted down, by name (only where there are any)
     speed.json           a Speed, added in one rename by the measuring stage, which has the machine to itself
     speed-error.txt      instead of it: why the run could not be measured, in one line

@@ -15,6 +15,7 @@ import torch
 from sharkbench import artifact
 from sharkbench.data.dataset import PreparedDataset, SplitName
 from sharkbench.data.prepare import prepare
+from sharkbench.digests import seal
 from sharkbench.durable import write_text
 from sharkbench.environment import environment
 from sharkbench.errors import DataError, Infeasible, SharkbenchError
@@ -30,6 +31,7 @@ from sharkbench.runner.companions import companions
 from sharkbench.runner.outcome import facts_of, infeasible
 from sharkbench.store import ENVIRONMENT, NOTES, Store
 from sharkbench.suite.run import RunSpec
+from sharkbench.training.memory import forget_peak
 from sharkbench.workbench import Workbench
 
 
@@ -65,6 +67,7 @@ def execute(
     about = environment(threads=torch.get_num_threads(), kernels=kernels.in_use(), invocation=invocation)
     write_text(directory / ENVIRONMENT, about.model_dump_json(indent=1))
     dataset = open_dataset(spec, cache_dir)
+    forget_peak()  # data that was damaged has just been prepared again
     bench = Workbench.for_run(spec, dataset, shared, on_epoch, Store(shared.parent).checkpoints(spec.key))
     try:
         with companions(spec, shared=shared, cache_dir=cache_dir):
@@ -86,6 +89,7 @@ def execute(
         backbone=spec.backbone,
         extra={"method": method.model_dump(mode="json"), "budget": facts_of(spec)["budget"], "key": spec.key},
     )
+    seal(directory, (artifact.PACKED, artifact.BACKBONE))
     packed = artifact.load_model(directory)
     memory, nbytes = memory_of(packed.layer), artifact.tensor_bytes(directory)
     if bench.budget is not None and method.budgeted and nbytes > bench.budget:
@@ -139,18 +143,21 @@ def sized(spec: RunSpec, bench: Workbench) -> Method:
 
 def measure(spec: RunSpec, directory: Path, *, cache_dir: Path | None = None) -> Speed:
     """Time the artifact of a finished run; wants the machine to itself."""
-    split = open_dataset(spec, cache_dir).splits[spec.judged_on]
+    split = open_dataset(spec, cache_dir, (spec.judged_on,)).splits[spec.judged_on]
     return measure_speed(artifact.load_model(directory), split, spec.measure)
 
 
-def open_dataset(spec: RunSpec, cache_dir: Path | None) -> PreparedDataset:
-    """The data that the run was planned for; without its test split where the run is not judged on that.
+def open_dataset(spec: RunSpec, cache_dir: Path | None, splits: tuple[SplitName, ...] | None = None) -> PreparedDataset:
+    """The data that the run was planned for.
+
+    Args:
+        splits: what is opened of it; unless given all, or all but the test split where the run is not judged on that.
 
     Raises:
         DataError: it has changed since, or cannot be prepared.
     """
-    splits: tuple[SplitName, ...] = ("train", "valid") if spec.judged_on == "valid" else ("train", "valid", "test")
-    dataset = prepare(spec.dataset, cache_dir, progress=False, splits=splits)
+    needed: tuple[SplitName, ...] = ("train", "valid") if spec.judged_on == "valid" else ("train", "valid", "test")
+    dataset = prepare(spec.dataset, cache_dir, progress=False, splits=splits or needed)
     if dataset.fingerprint != spec.fingerprint:
         raise DataError(f"data set '{spec.dataset.name}' has changed since the run was planned; run the suite again")
     return dataset

@@ -235,6 +235,8 @@ class Schedule:
         for event in active.worker.take_events():
             if "epoch" in event:
                 self.tell(EpochEnded(active.spec.key, Epoch.model_validate(event["epoch"])))
+            if "message" in event:
+                self.tell(Message(event["message"]))
             active.storage = event.get("storage", active.storage)
         if active.worker.exit_code is not None:
             self._finish(active, active.worker.exit_code)
