@@ -17,8 +17,8 @@ def main() -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Standard streams that were closed (``2>&-``) lead nowhere; the next file to be opened would else be in their place,
-    and get what is printed."""
+    """Standard streams that were closed (``2>&-``) lead nowhere: the next file to be opened would else be in their
+    place, and get what is printed."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
@@ -26,4 +26,4 @@ def _open_what_is_closed() -> None:
             if os.open(os.devnull, os.O_RDWR) != number:
                 continue
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
