@@ -36,7 +36,7 @@ from pydantic import BaseModel, ValidationError
 
 from sharkbench.collector import uncollected
 from sharkbench.durable import rename_folder, write_text
-from sharkbench.errors import SharkbenchError
+from sharkbench.errors import SharkbenchError, printable
 from sharkbench.records import Environment, Result, Speed
 
 if TYPE_CHECKING:
@@ -53,10 +53,14 @@ T = TypeVar("T")
 
 
 class Store:
-    """All finished runs under one output directory. Making one creates nothing; reading needs nothing heavy."""
+    """All finished runs under one output directory. Making one creates nothing; reading needs nothing heavy.
 
-    def __init__(self, out: Path | str) -> None:
-        self.out = Path(out)
+    Args:
+        origin: what to call it in warnings, where ``out`` is only a copy of something else.
+    """
+
+    def __init__(self, out: Path | str, origin: Path | None = None) -> None:
+        self.out, self.origin = Path(out), origin
         self.runs = self.out / "runs"
         self.shared = self.out / "shared"
 
@@ -141,11 +145,11 @@ class Store:
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            warnings.warn(f"{path} cannot be read: {where}: {first['msg']}", stacklevel=3)
+            why = _mistake(error)
         except (OSError, ValueError, RecursionError, SharkbenchError) as error:
-            warnings.warn(f"{path} cannot be read: {error}", stacklevel=3)
+            why = str(error)
+        shown = path if self.origin is None else f"{self.origin}: {key}/{name}"
+        warnings.warn(f"{shown} cannot be read: {printable(why)}; left out", stacklevel=3)
         return None
 
     def lock(self, name: str) -> FileLock:
@@ -207,6 +211,15 @@ def _content(path: str) -> bytes:
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
             raise OSError(f"not a plain file of at most {MAX_FILE_BYTES:,} bytes")
         return file.read()
+
+
+def _mistake(error: ValidationError) -> str:
+    """The first field that is wrong, what is wrong with it, and what it holds."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "the file"
+    held = first["input"]
+    shown = f" (it is {held!r})" if isinstance(held, str | int | float) and first["type"] != "json_invalid" else ""
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}"
 
 
 @lru_cache(maxsize=64)

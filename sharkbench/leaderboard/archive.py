@@ -58,7 +58,7 @@ def _unpacked(archive: Path, folder: Path) -> Store:
     import pyarrow as pa  # a tenth of a second, which a store that lies unpacked does not need
     import pyarrow.parquet as pq
 
-    store = Store(folder)
+    store = Store(folder, origin=archive)
     try:
         with pq.ParquetFile(archive) as file:
             metadata = file.metadata

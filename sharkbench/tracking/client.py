@@ -20,7 +20,7 @@ SURROUNDINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
-"""MLflow reports to its makers unless told not to. A server that accepts a request and never answers is waited for twice
+"""MLflow reports to its makers unless told not to. A server that takes a request and never answers is waited for twice
 so many seconds, not for the quarter of an hour that MLflow has in mind."""
 DATABASE, SQLITE = "mlflow.db", "sqlite:///"
 
