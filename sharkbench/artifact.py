@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +23,8 @@ from torch import Tensor, nn
 from sharkbench.backbones import BackboneConfig, BackboneShape, build, width
 from sharkbench.data import schema as data_schema
 from sharkbench.data.mapped import leave
+from sharkbench.digests import SEAL, Damaged, check
+from sharkbench.durable import replacing
 from sharkbench.errors import ArtifactError
 from sharkbench.formats.layer import PackedLayer, Unknown
 from sharkbench.formats.registry import format_of_kind
@@ -127,9 +128,9 @@ def load(path: Path | str, unknown: Unknown = "raise") -> PackedLayer:
         unknown: what ids out of range do, see :class:`PackedLayer`.
 
     Raises:
-        ArtifactError: missing, truncated, corrupted, or untrue about itself.
+        ArtifactError: missing, truncated, corrupted, or untrue about itself; not what its run has written.
     """
-    file = _file(path, PACKED)
+    file = _as_written(_file(path, PACKED))
     with _opened(file) as (metadata, tensors):
         said = _parse(TypeAdapter(PackedMetadata), metadata, file)
         _check_version(said.version, file)
@@ -142,7 +143,7 @@ def load(path: Path | str, unknown: Unknown = "raise") -> PackedLayer:
 def load_model(folder: Path | str, unknown: Unknown = "raise") -> PackedModel:
     """Packed layer and backbone in evaluation mode: ids ``[B, S]``, dense inputs ``[B, K]`` to logits ``[B, T]``."""
     layer = load(folder, unknown)
-    file = _file(folder, BACKBONE)
+    file = _as_written(_file(folder, BACKBONE))
     with _opened(file) as (metadata, tensors):
         said = _parse(TypeAdapter(BackboneMetadata), metadata, file)
         _check_version(said.version, file)
@@ -177,9 +178,8 @@ def _write(file: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any])
         if not stands_alone or tensor.data_ptr() in taken:
             tensor = tensor.clone(memory_format=torch.contiguous_format)
         alone[name] = tensor
-    partial = file.with_name(file.name + ".partial")
-    save_file(alone, partial, metadata={_KEY: json.dumps(metadata, allow_nan=False)})
-    os.replace(partial, file)
+    with replacing(file) as partial:
+        save_file(alone, partial, metadata={_KEY: json.dumps(metadata, allow_nan=False)})
 
 
 def _file(path: Path | str, name: str) -> Path:
@@ -187,6 +187,20 @@ def _file(path: Path | str, name: str) -> Path:
     file = path / name if path.is_dir() else path if name == PACKED else path.with_name(name)
     if not file.is_file():
         raise ArtifactError(f"{file} does not exist; give the folder of a run, or its {name}")
+    return file
+
+
+def _as_written(file: Path) -> Path:
+    """The file, compared with the digest that its run has put beside it; one that was taken away from there has none.
+
+    Raises:
+        Damaged: it has other bytes.
+    """
+    if (file.parent / SEAL).is_file():
+        try:
+            check(file.parent, (file.name,))
+        except Damaged as error:
+            raise Damaged(f"{error}; get it again, or let its run make it again") from None
     return file
 
 

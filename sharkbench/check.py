@@ -6,7 +6,8 @@ and generated: a large, a small and a tiny field, a multi-valued one, a dense in
 
 from __future__ import annotations
 
-import tempfile
+import atexit
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sharkbench import registry
+from sharkbench.durable import scratch_folder
 from sharkbench.errors import Infeasible
 from sharkbench.method import Method
 
@@ -119,10 +121,10 @@ def _survives_saving(method: type[Method]) -> None:
 
     for bench, model in _all_compressed(method):
         packed = model.pack()
-        with tempfile.TemporaryDirectory() as folder:
-            artifact.save(packed, Path(folder), fingerprint=bench.dataset.fingerprint, backbone=bench.backbone)
-            loaded = artifact.load(Path(folder))
-            stored = artifact.tensor_bytes(Path(folder))
+        with scratch_folder() as folder:
+            artifact.save(packed, folder, fingerprint=bench.dataset.fingerprint, backbone=bench.backbone)
+            loaded = artifact.load(folder)
+            stored = artifact.tensor_bytes(folder)
         ids = bench.dataset.splits["test"].ids
         assert torch.equal(loaded(ids), packed.layer(ids)), "lookups differ after saving and loading"
         assert stored == packed.layer.nbytes == loaded.nbytes, (
@@ -178,13 +180,13 @@ def _compressed(method: type[Method], backbone: str, budget: float | None) -> tu
         return reason
 
 
-_folders: list[tempfile.TemporaryDirectory[str]] = []
+_folders = contextlib.ExitStack()
+atexit.register(_folders.close)
 
 
-def _folder() -> tempfile.TemporaryDirectory[str]:
+def _folder() -> Path:
     """A new folder that lives as long as the process: no two checks share a full-precision model."""
-    _folders.append(tempfile.TemporaryDirectory(prefix="sharkbench-check-"))
-    return _folders[-1]
+    return _folders.enter_context(scratch_folder())
 
 
 def tiny_bench(backbone: str, budget: float | None) -> Workbench:
@@ -205,7 +207,7 @@ def tiny_bench(backbone: str, budget: float | None) -> Workbench:
         recipe=Recipe(batch_size=256, epochs=1, learning_rate=0.01, threads=1, accelerator="cpu"),
         seed=1,
         budget=None,
-        shared=Path(_folder().name),
+        shared=_folder(),
         full_key="full",
     )
     return bench.for_stage("", budget=int(budget * bench.fp32_bytes) if budget else None, start=None)

@@ -6,11 +6,12 @@ import os
 import shutil
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from sharkbench.durable import scratch_folder
 
 LOW_DISK_BYTES = 2 * 10**9
 
@@ -152,8 +153,8 @@ def _database(folder: Path) -> Finding:
     """Network file systems may refuse SQLite its locks, and MLflow records then fail."""
     there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     try:
-        with tempfile.TemporaryDirectory(dir=there) as scratch:
-            connection = sqlite3.connect(Path(scratch) / "probe.db")
+        with scratch_folder(there) as scratch:
+            connection = sqlite3.connect(scratch / "probe.db")
             with connection:
                 connection.execute("create table probe (x)")
             connection.close()

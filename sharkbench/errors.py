@@ -21,6 +21,10 @@ class DataError(SharkbenchError):
     """Input data is malformed; the message names file and row."""
 
 
+class StorageError(SharkbenchError):
+    """A disk is full, or cannot be written to; the message names the folder."""
+
+
 class Infeasible(SharkbenchError):
     """A method cannot reach the budget; the message says why. An outcome of a run, not a crash."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +23,34 @@ State = Literal["fresh", "verified", "verified on other hardware", "stale"]
 """What the code as it is has to do with a stored run: it made it, it was shown to come to the same, or neither."""
 
 
+def _within(low: float, high: float) -> Callable[[float], float]:
+    def checked(value: float) -> float:
+        if not (low <= value <= high or math.isnan(value)):
+            raise ValueError(f"a number from {low:g} to {high:g} is meant" if high < math.inf else "is below 0")
+        return value
+
+    return checked
+
+
+def _all_shares(values: tuple[float, ...]) -> tuple[float, ...]:
+    if wrong := [value for value in values if not (0.0 <= value <= 1.0 or math.isnan(value))]:
+        raise ValueError(f"numbers from 0 to 1 are meant, not {wrong[0]!r}")
+    return values
+
+
+Share = Annotated[float, AfterValidator(_within(0.0, 1.0))]
+"""From 0 to 1; NaN where there is none, as of the AUC of a single class."""
+Gap = Annotated[float, AfterValidator(_within(-1.0, 1.0))]
+"""A difference of two shares."""
+Loss = Annotated[float, AfterValidator(_within(0.0, math.inf))]
+"""Not below 0; NaN where there is none."""
+Shares = Annotated[tuple[float, ...], AfterValidator(_all_shares)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
 class Record(BaseModel):
     # A metric that does not exist (the AUC of a single class) is NaN, which JSON can carry as a string only.
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
@@ -30,31 +60,31 @@ class Epoch(Record):
     """One epoch of one training stage, as validated."""
 
     stage: str
-    epoch: int
+    epoch: Count
     train_loss: float
-    valid_auc: dict[str, float]
-    valid_logloss: dict[str, float]
-    learning_rate: float
-    seconds: float
+    valid_auc: dict[str, Share]
+    valid_logloss: dict[str, Loss]
+    learning_rate: NonNegative
+    seconds: NonNegative
 
 
 class TrainingCost(Record):
     """What making the compressed model cost; every stage counts, the shared full-precision model included."""
 
-    seconds: float
-    samples: int
-    samples_per_second: float
-    peak_memory_bytes: int
+    seconds: NonNegative
+    samples: Count
+    samples_per_second: NonNegative
+    peak_memory_bytes: Count
     peak_memory_kind: Literal["resident", "cuda allocated"]
-    epochs: int
+    epochs: Count
 
 
 class AucBlocks(Record):
     """What each block of rows contributes to an AUC. Blocks are of the same rows for every run on the same data."""
 
-    positives: tuple[float, ...]
+    positives: Shares
     """By block of positive rows: the share of negatives that they beat, mean over the block."""
-    negatives: tuple[float, ...]
+    negatives: Shares
     """By block of negative rows: the share of positives that beat them, mean over the block."""
 
     @cached_property
@@ -68,11 +98,11 @@ class AucBlocks(Record):
 class Quality(Record):
     """Quality of one label on one split."""
 
-    auc: float
-    logloss: float
-    normalized_entropy: float
-    ece: float
-    gauc: float | None = None
+    auc: Share
+    logloss: Loss
+    normalized_entropy: Loss
+    ece: Share
+    gauc: Share | None = None
     auc_blocks: AucBlocks | None = None
     """On the test split: what lets two runs be compared row by row."""
 
@@ -95,31 +125,31 @@ class Result(Record):
     code: str = Field(default="", validation_alias=AliasChoices("code", "method_version"))
     """Digest of all own code that decided the outcome; before there was one, the method's version."""
     method_config: dict[str, Any] = Field(default_factory=dict)
-    dimension: int
+    dimension: AtLeastOne
     budget: str | None = None
-    budget_bytes: int | None = None
-    seed: int
+    budget_bytes: Count | None = None
+    seed: Count
     setting: str = ""
     """Hash of everything that decides the outcome but the seed; only runs that share it are averaged."""
     comparison: str = ""
     """Hash of everything but seed, method and budget; runs that share it were made alike and may be compared."""
     started: str
-    seconds: float
+    seconds: NonNegative
 
     quality: dict[str, Quality] = Field(default_factory=dict)
     """Test split, through the packed layer, by label; empty where the run is judged on validation only."""
     quality_valid: dict[str, Quality] = Field(default_factory=dict)
     """Validation split, through the packed layer, by label."""
-    pack_gap: dict[str, float] = Field(default_factory=dict)
+    pack_gap: dict[str, Gap] = Field(default_factory=dict)
     """Validation AUC through the packed layer minus that of the trainable model it came from, by label."""
-    bytes: int | None = None
-    fp32_bytes: int | None = None
-    bytes_ratio: float | None = None
-    param_ratio: float | None = None
-    bytes_by_field: dict[str, int] = Field(default_factory=dict)
-    bytes_by_format: dict[str, int] = Field(default_factory=dict)
+    bytes: Count | None = None
+    fp32_bytes: Count | None = None
+    bytes_ratio: NonNegative | None = None
+    param_ratio: NonNegative | None = None
+    bytes_by_field: dict[str, Count] = Field(default_factory=dict)
+    bytes_by_format: dict[str, Count] = Field(default_factory=dict)
     formats: list[str] = Field(default_factory=list)
-    backbone_bytes: int | None = None
+    backbone_bytes: Count | None = None
     training: TrainingCost | None = None
     history: list[Epoch] = Field(default_factory=list)
 
@@ -134,11 +164,11 @@ class Environment(Record):
     packages: dict[str, str]
     platform: str
     cpu: str
-    cores: int
+    cores: AtLeastOne
     """CPU cores that the process may use."""
-    memory_bytes: int
+    memory_bytes: Count
     gpus: list[str]
-    threads: int
+    threads: AtLeastOne
     """CPU threads that the run used."""
     kernels: dict[str, str]
     """Which implementation of each kernel was in use."""
@@ -195,16 +225,16 @@ class Timing(Record):
     """
 
     name: str
-    rows: int
-    batch: int
-    threads: int
+    rows: Count
+    batch: AtLeastOne
+    threads: AtLeastOne
     stream: Literal["data", "uniform", "zipf"]
-    per_second: float
-    per_second_low: float
-    per_second_high: float
-    ratio_torch: float
+    per_second: Positive
+    per_second_low: Positive
+    per_second_high: Positive
+    ratio_torch: Positive
     """To ``torch.nn.functional.embedding`` over the fp32 table."""
-    ratio_fp32: float
+    ratio_fp32: Positive
     """To the project's own fp32 kernel over the fp32 table."""
 
 
@@ -218,13 +248,13 @@ class Speed(Record):
     compiled: str = ""
     """Digest of the compiled kernels' sources; empty where there were none."""
     lookups: list[Timing]
-    model_samples_per_second: float
-    model_ratio_fp32: float
+    model_samples_per_second: Positive
+    model_ratio_fp32: Positive
     """Whole-model samples per second relative to the same backbone behind the fp32 table."""
-    large_model_samples_per_second: float | None = None
-    large_model_ratio_fp32: float | None = None
+    large_model_samples_per_second: Positive | None = None
+    large_model_ratio_fp32: Positive | None = None
     """Both with the rows replicated to production size, if that was timed."""
-    other_cpu_percent: float
+    other_cpu_percent: NonNegative
     """CPU that other processes used while it was measured."""
 
     @cached_property

@@ -10,6 +10,7 @@
     packed.safetensors   the compressed table (only when the run is ok)
     backbone.safetensors the backbone that goes with it (only when the run is ok)
     verified.json        where it was made by code of before: what showed that the present code makes the same
+    digests.json         what the bytes of these two are, compared whenever they are loaded
     notes.json           tables that the method has noted down, by name (only where there are any)
     speed.json           a Speed, added in one rename by the measuring stage, which has the machine to itself
     speed-error.txt      instead of it: why the run could not be measured, in one line
@@ -36,7 +37,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from sharkbench.collector import uncollected
-from sharkbench.errors import SharkbenchError
+from sharkbench.durable import rename_folder, write_text
+from sharkbench.errors import SharkbenchError, printable
 from sharkbench.records import Environment, Result, Speed, Verified
 
 if TYPE_CHECKING:
@@ -54,10 +56,14 @@ T = TypeVar("T")
 
 
 class Store:
-    """All finished runs under one output directory. Making one creates nothing; reading needs nothing heavy."""
+    """All finished runs under one output directory. Making one creates nothing; reading needs nothing heavy.
 
-    def __init__(self, out: Path | str) -> None:
-        self.out = Path(out)
+    Args:
+        origin: what to call it in warnings, where ``out`` is only a copy of something else.
+    """
+
+    def __init__(self, out: Path | str, origin: Path | None = None) -> None:
+        self.out, self.origin = Path(out), origin
         self.runs = self.out / "runs"
         self.shared = self.out / "shared"
 
@@ -155,11 +161,11 @@ class Store:
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            warnings.warn(f"{path} cannot be read: {where}: {first['msg']}", stacklevel=3)
+            why = _mistake(error)
         except (OSError, ValueError, RecursionError, SharkbenchError) as error:
-            warnings.warn(f"{path} cannot be read: {error}", stacklevel=3)
+            why = str(error)
+        shown = path if self.origin is None else f"{self.origin}: {key}/{name}"
+        warnings.warn(f"{shown} cannot be read: {printable(why)}; left out", stacklevel=3)
         return None
 
     def lock(self, name: str) -> FileLock:
@@ -176,15 +182,9 @@ class Store:
 
     def publish(self, directory: Path, key: str) -> Path:
         """Make ``directory`` the stored run ``key`` in one rename once it is on disk; an earlier one is replaced."""
-        for file in directory.iterdir():
-            _sync(file)
-        _sync(directory)
         target = self.directory(key)
         replaced = self.runs / f".old-{key}-{secrets.token_hex(4)}"
-        if target.exists():
-            target.rename(replaced)  # a kill between these two lines is undone by sweep()
-        directory.rename(target)
-        _sync(self.runs)
+        rename_folder(directory, target, replaced)  # a kill between its two renames is undone by sweep()
         shutil.rmtree(replaced, ignore_errors=True)
         return target
 
@@ -229,27 +229,16 @@ def _content(path: str) -> bytes:
         return file.read()
 
 
+def _mistake(error: ValidationError) -> str:
+    """The first field that is wrong, what is wrong with it, and what it holds."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "the file"
+    held = first["input"]
+    shown = f" (it is {held!r})" if isinstance(held, str | int | float) and first["type"] != "json_invalid" else ""
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}"
+
+
 @lru_cache(maxsize=64)
 def _parsed(record: type[AnyRecord], content: bytes) -> AnyRecord:
     """Known again where it is the same, as the environment is for most runs."""
     return record.model_validate_json(content)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is there as a whole, on disk, or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        _sync(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

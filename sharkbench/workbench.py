@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock
-from safetensors.torch import load_file, save_file
 
+from sharkbench import shared_models
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.config import BackboneConfig
 from sharkbench.data.dataset import PreparedDataset
@@ -216,34 +215,25 @@ class Workbench:
     def full_model(self) -> Model:
         """The trained full-precision model of this data set, backbone, recipe and seed.
 
-        Trained by whoever asks first, then shared; its cost counts for everyone who starts from it.
+        Trained by whoever asks first, then shared; its epochs and its cost count for everyone who starts from it, who
+        is told of them as of epochs of their own. Where what is shared has been damaged it is trained again.
         """
         model = self.model(self.full_table())
         folder = self.shared / self.full_key
-        weights, facts = folder / "model.safetensors", folder / "training.json"
         folder.mkdir(parents=True, exist_ok=True)
         # The processes of one run do the same at the same time; the first one has the lock for all of them.
         group = Group.join(self.recipe.processes)
         with FileLock(folder / ".lock") if group.first else nullcontext():
-            if group.agree(facts.exists()):
-                model.load_state_dict(load_file(weights))
-                known = json.loads(facts.read_text())
-                history = [Epoch.model_validate(epoch) for epoch in known["history"]]
-                self.ledger.add(history, TrainingCost.model_validate(known["cost"]))
+            if group.agree(group.first and shared_models.kept(folder)):
+                history, cost = shared_models.load(folder, model)
+                self.ledger.add(history, cost)
+                for epoch in history if self.on_epoch is not None else ():
+                    self.on_epoch(epoch)
                 return model
             # Not under this run's stage name: the next run finds it in the store as it is.
             report = replace(self, stage="").train(model, stage="full")
-            if not group.first:
-                return model
-            save_file(model.state_dict(), folder / "model.tmp")
-            (folder / "model.tmp").replace(weights)
-            known = {
-                "history": [epoch.model_dump() for epoch in report.history],
-                "cost": report.cost.model_dump(),
-            }
-            # Written last: its presence says that the weights are whole.
-            (folder / "training.tmp").write_text(json.dumps(known))
-            (folder / "training.tmp").replace(facts)
+            if group.first:
+                shared_models.keep(folder, model, report.history, report.cost)
         return model
 
     def note(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -31,6 +31,7 @@ LAYERS = """
     field_selection
     stages
     workbench
+    shared_models
     measure
     artifact
     registry
@@ -47,7 +48,9 @@ LAYERS = """
     seeds
     data
     budget
-    errors aligned collector closure stated
+    closure digests
+    durable
+    errors aligned collector stated
 """.strip().splitlines()
 RANK = {room: rank for rank, line in enumerate(LAYERS) for room in line.split()}
 
@@ -122,7 +125,7 @@ def test_imports_point_down() -> None:
 
 @pytest.mark.parametrize("room", ["tracking", "leaderboard"])
 def test_views_know_the_store_and_nothing_of_the_run(room: str) -> None:
-    allowed = {room, "store", "records", "suite", "errors", "aligned", "collector"}
+    allowed = {room, "store", "records", "suite", "errors", "aligned", "collector", "durable"}
     files = [file for file in core_files() if room_of_file(file) == room]
 
     assert files

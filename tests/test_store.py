@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from sharkbench.durable import write_text
 from sharkbench.records import Epoch, Quality
-from sharkbench.store import MAX_FILE_BYTES, NOTES, RESULT, SPEED, SPEED_ERROR, Store, write_text
+from sharkbench.store import MAX_FILE_BYTES, NOTES, RESULT, SPEED, SPEED_ERROR, Store
 from tests.records import KEY, a_result, a_speed, put
 
 

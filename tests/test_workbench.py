@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -11,9 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from sharkbench.budget import Budget
 from sharkbench.check import tiny_bench
+from sharkbench.digests import SEAL, MadeAgain, seal
 from sharkbench.method import Family, Method
 from sharkbench.model import Model
 from sharkbench.pipeline import Pipeline, Stage
+from sharkbench.records import Epoch
 from sharkbench.workbench import Workbench
 
 
@@ -48,6 +51,7 @@ def test_the_full_model_is_trained_once_and_shared() -> None:
     weights = bench.shared / bench.full_key / "model.safetensors"
     marked = {key: value + 1 if value.is_floating_point() else value for key, value in load_file(weights).items()}
     save_file(marked, weights)
+    seal(weights.parent, ["model.safetensors", "training.json"])
     again = replace(bench, ledger=type(bench.ledger)())
     second = again.full_model()
     assert not same(first, second), "the stored weights were not used"
@@ -65,9 +69,46 @@ def test_a_training_killed_before_its_last_write_is_done_again() -> None:
     bench = tiny_bench("dcn", None)
     model = bench.full_model()
     folder = bench.shared / bench.full_key
-    (folder / "training.json").unlink()
+    (folder / SEAL).unlink()
     (folder / "model.safetensors").write_bytes(b"half")
     assert same(bench.full_model(), model)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.json", SEAL])
+@pytest.mark.parametrize("damage", ["a page of zeros", "truncated", "empty", "gone"])
+def test_a_shared_model_that_is_damaged_is_told_of_and_trained_again(name: str, damage: str) -> None:
+    bench = tiny_bench("dnn", None)
+    model = bench.full_model()
+    file = bench.shared / bench.full_key / name
+    content = file.read_bytes()
+    middle = len(content) // 2
+    damaged = {
+        "a page of zeros": content[:middle] + bytes(min(4096, len(content) - middle)) + content[middle + 4096 :],
+        "truncated": content[:middle],
+        "empty": b"",
+    }
+    file.unlink()
+    if damage != "gone":
+        file.write_bytes(damaged[damage])
+    again = replace(bench, ledger=type(bench.ledger)())
+    if (name, damage) == (SEAL, "gone"):  # as of a training that was killed before its last write
+        assert same(again.full_model(), model)
+    else:
+        with pytest.warns(MadeAgain, match=f"{name} is (damaged|missing).*; the full-precision model is trained again"):
+            assert same(again.full_model(), model)
+    assert again.ledger.total().samples == 2048
+    with warnings.catch_warnings(action="error"):
+        assert same(bench.full_model(), model), "what was trained again is shared"
+
+
+def test_who_finds_the_full_model_is_told_of_its_epochs_like_who_trains_it() -> None:
+    told: list[Epoch] = []
+    bench = replace(tiny_bench("dnn", None), on_epoch=told.append)
+    bench.full_model()
+    trained = list(told)
+    told.clear()
+    bench.full_model()
+    assert told == trained != []
 
 
 def test_seeds_pair_over_methods_and_differ_between_seeds() -> None:

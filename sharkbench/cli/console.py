@@ -16,7 +16,8 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _PIPE_WIDTH)
+    on_terminal = stream is not None and stream.isatty()
+    return Console(stderr=stderr, highlight=False, width=None if on_terminal else _PIPE_WIDTH)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:

@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
+from sharkbench.durable import no_room
 from sharkbench.errors import SharkbenchError, printable
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -40,6 +41,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except Exception as error:
+            if no_room(error):
+                name = getattr(error, "filename", None)
+                said = getattr(error, "strerror", None) or " ".join(str(error).split())
+                print(printable(f"{f'{name}: ' if name else ''}{said}; make room, and do it again"), file=sys.stderr)
+                raise typer.Exit(FAILED) from None
             if os.environ.get(DEBUG):
                 raise
             said = " ".join(str(error).split())

@@ -90,6 +90,8 @@ def merge(
     done = merge(sources, out)
     for line in done.conflicts:
         print(f"differs: {line}")
+    if done.refused:
+        print(f"{done.refused} runs refused: the warnings say which, and why", file=sys.stderr)
     print(f"{done.added} runs added, {done.replaced} replaced by better ones, {done.kept} kept as they were")
     for path in leaderboard.write(out):
         print(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -98,7 +99,8 @@ class SearchProgress:
     def _print(self, text: str) -> None:
         from rich.text import Text
 
-        self.console.print(Text(text), soft_wrap=True)
+        with contextlib.suppress(OSError):  # nobody reads it any more, or the disk that it goes to is full
+            self.console.print(Text(text), soft_wrap=True)
 
     def _render(self) -> RenderableType:
         from rich.console import Group

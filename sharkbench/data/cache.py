@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from sharkbench.data.columns import Columns
 from sharkbench.data.options import GivenSplit
 from sharkbench.data.spec import BarsSpec, HubSpec
+from sharkbench.digests import SETTLED
+from sharkbench.durable import write_text
+from sharkbench.errors import DataError
 from sharkbench.stated import stated
 
 
@@ -19,11 +24,15 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("SHARKBENCH_CACHE") or "~/.cache/sharkbench").expanduser()
 
 
-def fingerprint(spec: Columns, cache_dir: Path | None = None) -> str:
+def fingerprint(spec: Columns, cache_dir: Path | None = None, *, afresh: bool = False) -> str:
     """64 hex digits that change with the source's bytes and the settings, not with names, places or the code.
+
+    Args:
+        afresh: read every file, also those that seem to be as they were when they were last read.
 
     Raises:
         InputError: a file is missing.
+        DataError: a file changes while it is read.
     """
     cache_dir = cache_dir or default_cache_dir()
     settings = {key: value for key, value in stated(spec).items() if key not in ("name", "path")}
@@ -32,35 +41,48 @@ def fingerprint(spec: Columns, cache_dir: Path | None = None) -> str:
         settings["split"] = {**by_file, "parts": spec.split.valid is not None}
     if isinstance(spec, HubSpec | BarsSpec) and not spec.files():
         settings["commit"] = _hub_commit(spec, cache_dir)
-    content = [_digest(file, cache_dir) for file in spec.files()]
+    content = [_digest(file, cache_dir, afresh) for file in spec.files()]
     text = json.dumps([settings, content], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """All of ``text`` or nothing, whoever else writes or reads at the same time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(text)
-    scratch.replace(path)
+def _digest(file: Path, cache_dir: Path, afresh: bool = False) -> str:
+    """SHA-256 of a file's bytes, remembered by path and state so that a large file is read once.
 
-
-def _digest(file: Path, cache_dir: Path) -> str:
-    """SHA-256 of a file's bytes, remembered by path, size and time of change so that a large file is read once."""
+    The state has the inode and the time of its last change (``ctime``), which nobody can set: another file that was
+    moved there, or one that was written in place and given its old time again, is read anew. So is one that has been
+    changed so shortly before it was read that a later change might have the same times.
+    """
     file = file.resolve()
-    state = file.stat()
-    key: dict[str, Any] = {"path": str(file), "size": state.st_size, "mtime_ns": state.st_mtime_ns}
     memory = cache_dir / "digests" / f"{hashlib.sha256(str(file).encode()).hexdigest()[:32]}.json"
-    try:
-        known = json.loads(memory.read_text())
-        if {k: known[k] for k in key} == key:
-            return str(known["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not remembered, or not readable: compute it
+    if not afresh:
+        try:
+            known = json.loads(memory.read_text())
+            if known["state"] == _state(file):
+                return str(known["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # not remembered, or not readable: compute it
+    state, began = _state(file), time.time()
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    write_atomically(memory, json.dumps({**key, "sha256": digest}))
+    if _state(file) != state:
+        raise DataError(f"{file}: changes while it is read; wait until it is written, and run again")
+    if began - state["ctime_ns"] / 1e9 > SETTLED:
+        _remember(memory, {"path": str(file), "state": state, "sha256": digest})
     return digest
+
+
+def _state(file: Path) -> dict[str, int]:
+    found = file.stat()
+    names = ("ino", "size", "mtime_ns", "ctime_ns")
+    return {name: int(getattr(found, f"st_{name}")) for name in names}
+
+
+def _remember(memory: Path, known: dict[str, Any]) -> None:
+    """Only to be quicker the next time: a cache that cannot be written to costs the time."""
+    with contextlib.suppress(OSError):
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_text(memory, json.dumps(known))
 
 
 def _hub_commit(spec: HubSpec | BarsSpec, cache_dir: Path) -> str:
@@ -73,7 +95,7 @@ def _hub_commit(spec: HubSpec | BarsSpec, cache_dir: Path) -> str:
         from huggingface_hub import HfApi
 
         commit = HfApi().dataset_info(identity, revision=spec.revision, timeout=10).sha
-        write_atomically(memory, json.dumps({"id": identity, "revision": spec.revision, "commit": commit}))
+        _remember(memory, {"id": identity, "revision": spec.revision, "commit": commit})
     except Exception:  # offline, or no such data set: reading it will say which
         if not memory.is_file():
             return spec.revision

@@ -6,6 +6,7 @@ Three passes: read and code every value into a scratch file, count the training 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 from sharkbench.closure import Snapshot
 from sharkbench.data.cache import default_cache_dir, fingerprint
 from sharkbench.data.columns import Columns
-from sharkbench.errors import ArtifactError, printable
+from sharkbench.digests import Damaged, MadeAgain, check, seal
+from sharkbench.durable import no_room, rename_folder
+from sharkbench.errors import ArtifactError, DataError, StorageError, printable
 
 if TYPE_CHECKING:
     from sharkbench.data.dataset import PreparedDataset, SplitName
@@ -27,14 +30,25 @@ if TYPE_CHECKING:
 __all__ = ["default_cache_dir", "fingerprint", "open_prepared", "prepare", "prepared_path"]
 
 _SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
+_ABOUT, _VOCABULARY = "dataset.json", "vocabulary.arrow"
+_MAKING = ".making-"
+"""Between the name of a folder and the number of the process that is making it."""
 
 
 def prepared_path(spec: Columns, cache_dir: Path | None = None) -> Path:
     """Folder of the prepared data set, whether it is there already or not: of the data as the present code reads and
     encodes it."""
     cache_dir = cache_dir or default_cache_dir()
+    return _folder_of(spec, fingerprint(spec, cache_dir), cache_dir)
+
+
+def _folder_of(spec: Columns, digest: str, cache_dir: Path) -> Path:
     code = Snapshot(cache_dir / "code").digest((__name__, spec.reader.partition(":")[0]))
-    return cache_dir / "prepared" / hashlib.sha256(f"{fingerprint(spec, cache_dir)} {code}".encode()).hexdigest()[:32]
+    return cache_dir / "prepared" / hashlib.sha256(f"{digest} {code}".encode()).hexdigest()[:32]
+
+
+def _is_within(name: object, folder: Path) -> bool:
+    return isinstance(name, str) and Path(name).absolute().is_relative_to(folder.absolute())
 
 
 def prepare(
@@ -42,48 +56,105 @@ def prepare(
 ) -> PreparedDataset:
     """The encoded data set of ``spec``, made unless it is in the cache.
 
-    Two processes that ask at once make it once. ``progress`` shows bars on a terminal; only ``splits`` are opened.
+    Two processes that ask at once make it once. Its files are read and compared with what was written, once per
+    process; one that is damaged is told of in a :class:`~sharkbench.digests.MadeAgain`, and all are made again.
+    ``progress`` shows bars on a terminal; only ``splits`` are opened.
 
     Raises:
-        DataError: the input is malformed; the message names file and row.
+        DataError: the input is malformed, and the message names file and row; or it changes while it is read.
         InputError: a file is missing.
+        StorageError: the cache is full, or cannot be written to.
     """
+    cache_dir = cache_dir or default_cache_dir()
+    digest = fingerprint(spec, cache_dir)
+    path = _folder_of(spec, digest, cache_dir)
+    try:
+        found = _kept(path, splits) or _made(spec, digest, path, splits, progress)
+    except OSError as error:
+        if not (no_room(error) or _is_within(error.filename, cache_dir)):
+            raise
+        raise StorageError(
+            f"{cache_dir}: prepared data cannot be written there ({error.strerror or error}); make room, or name "
+            "another folder with --cache or SHARKBENCH_CACHE"
+        ) from None
+    return dataclasses.replace(found, name=spec.name)
+
+
+def _kept(path: Path, splits: Sequence[SplitName]) -> PreparedDataset | None:
+    """What lies in the cache, if it is there and as it was written."""
+    try:
+        return open_prepared(path, splits) if path.is_dir() else None
+    except ArtifactError:
+        return None
+
+
+def _made(spec: Columns, digest: str, path: Path, splits: Sequence[SplitName], progress: bool) -> PreparedDataset:
+    """What another process has made meanwhile, or what this one makes: at the first time, and where it is damaged."""
     from filelock import FileLock
 
-    cache_dir = cache_dir or default_cache_dir()
-    path = prepared_path(spec, cache_dir)
-    if not path.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            for left_over in path.parent.glob(f"{path.name}.making-*"):  # nobody else holds the lock: its maker is dead
-                shutil.rmtree(left_over, ignore_errors=True)
-            if not path.is_dir():
-                scratch = path.parent / f"{path.name}.making-{os.getpid()}"
-                scratch.mkdir()
-                try:
-                    _make(spec, scratch, fingerprint(spec, cache_dir), progress)
-                    scratch.rename(path)
-                finally:
-                    shutil.rmtree(scratch, ignore_errors=True)
-    return dataclasses.replace(open_prepared(path, splits), name=spec.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        _sweep(path)
+        scratch = path.parent / f"{path.name}{_MAKING}{os.getpid()}"
+        if path.is_dir():
+            try:
+                return open_prepared(path, splits)
+            except ArtifactError as error:
+                why = str(error).split("; ")[0]
+                warnings.warn(f"{why}; data set '{spec.name}' is prepared again", MadeAgain, stacklevel=3)
+                path.rename(scratch)  # under a name that is swept, should this process die while it is removed
+                shutil.rmtree(scratch)
+        scratch.mkdir()
+        try:
+            _make(spec, scratch, digest, progress)
+            if fingerprint(spec, path.parent.parent, afresh=True) != digest:
+                raise DataError(
+                    f"data set '{spec.name}': its files have changed while they were read; wait until they are "
+                    "written, and run again"
+                )
+            seal(scratch, [file.name for file in scratch.iterdir()])
+            rename_folder(scratch, path)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return open_prepared(path, splits)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what dead processes have left of this data set, whose lock is held, and of others that nobody is at."""
+    from filelock import FileLock, Timeout
+
+    for leftover in path.parent.glob(f"*{_MAKING}*"):
+        other = path.parent / leftover.name.partition(_MAKING)[0]
+        try:
+            with contextlib.nullcontext() if other == path else FileLock(other.with_suffix(".lock"), timeout=0):
+                shutil.rmtree(leftover, ignore_errors=True)
+        except Timeout:
+            continue
 
 
 def open_prepared(path: Path, splits: Sequence[SplitName] = _SPLITS) -> PreparedDataset:
     """A prepared data set, memory-mapped; ``splits`` of it are opened, the others stay out of reach.
 
     Raises:
-        ArtifactError: ``path`` holds none, or a damaged one.
+        ArtifactError: ``path`` holds none, or a damaged one; the message names the file.
     """
+    try:
+        check(path, [*(f"{name}.arrow" for name in splits), _VOCABULARY, _ABOUT])
+    except Damaged as error:
+        raise ArtifactError(f"{error}; delete the folder and prepare it again") from None
+    return _opened(path, splits)
+
+
+def _opened(path: Path, splits: Sequence[SplitName]) -> PreparedDataset:
     from pyarrow.lib import ArrowException
 
     from sharkbench.data.arrow import open_frequencies, open_split
     from sharkbench.data.dataset import PreparedDataset
     from sharkbench.data.schema import Schema
 
-    path = Path(path)
     try:
-        meta = json.loads((path / "dataset.json").read_text())
-        schema = Schema.from_json(meta["schema"], open_frequencies(path / "vocabulary.arrow"))
+        meta = json.loads((path / _ABOUT).read_text())
+        schema = Schema.from_json(meta["schema"], open_frequencies(path / _VOCABULARY))
         return PreparedDataset(
             name=meta["name"],
             path=path,
@@ -120,13 +191,13 @@ def _make(spec: Columns, folder: Path, digest: str, progress: bool) -> None:
     written["summary"] |= {"split": spec.split.kind, "source": getattr(spec, "source", ""), **source.summary(parts)}
     remarks = [*scanned.remarks, *written.pop("remarks")]
     meta: dict[str, Any] = {"name": spec.name, "fingerprint": digest, **written}
-    (folder / "dataset.json").write_text(json.dumps(meta, indent=1))
-    made = open_prepared(folder)
+    (folder / _ABOUT).write_text(json.dumps(meta, indent=1))
+    made = _opened(folder, _SPLITS)
     meta["summary"]["warnings"] = [
         *remarks,
         *leaks(made.schema, made.splits),
         *oddities(made.schema, made.splits),
     ]
-    (folder / "dataset.json").write_text(json.dumps(meta, indent=1))
+    (folder / _ABOUT).write_text(json.dumps(meta, indent=1))
     for suspicion in meta["summary"]["warnings"]:
-        warnings.warn(f"data set '{spec.name}': {printable(suspicion)}", stacklevel=3)
+        warnings.warn(f"data set '{spec.name}': {printable(suspicion)}", stacklevel=4)

@@ -14,7 +14,7 @@ PATIENCE = 1.0
 @contextmanager
 def bars(title: str, wanted: bool = True) -> Iterator[Callable[[str], Callable[[float], None]]]:
     """Gives ``stage(name)``, which gives ``report(done)`` with ``done`` from 0 to 1. Writes to stderr."""
-    if not wanted or not sys.stderr.isatty():
+    if not wanted or sys.stderr is None or not sys.stderr.isatty():
         yield lambda name: lambda done: None
         return
     from rich.console import Console

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sharkbench.durable import replacing, scratch_folder
 from sharkbench.errors import InputError
 from sharkbench.store import CODE, ENVIRONMENT, NOTES, RESULT, SPEC, SPEED, SPEED_ERROR, VERIFIED, Store
 
@@ -36,12 +35,8 @@ def write_archive(store: Store, path: Path) -> None:
     for name in FILES:
         columns[name] = [store.text(key, name) for key in keys]
     table = pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns]))
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        pq.write_table(table, part, row_group_size=ROWS, compression="zstd", compression_level=6)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        pq.write_table(table, partial, row_group_size=ROWS, compression="zstd", compression_level=6)
 
 
 @contextmanager
@@ -55,8 +50,8 @@ def opened(path: Path) -> Iterator[Store]:
     if path.is_dir() and (path / "runs").is_dir():
         yield Store(path)
     elif archive.is_file():
-        with tempfile.TemporaryDirectory(prefix="sharkbench-") as folder:
-            yield _unpacked(archive, Path(folder))
+        with scratch_folder() as folder:
+            yield _unpacked(archive, folder)
     else:
         raise InputError(f"{path}: neither a directory with results nor a {ARCHIVE}; name the --out of a suite")
 
@@ -65,7 +60,7 @@ def _unpacked(archive: Path, folder: Path) -> Store:
     import pyarrow as pa  # a tenth of a second, which a store that lies unpacked does not need
     import pyarrow.parquet as pq
 
-    store = Store(folder)
+    store = Store(folder, origin=archive)
     try:
         with pq.ParquetFile(archive) as file:
             metadata = file.metadata

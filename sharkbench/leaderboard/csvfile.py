@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from sharkbench.durable import write_text
 from sharkbench.leaderboard.columns import Column, Value, table_of
-from sharkbench.store import write_text
 
 Row = TypeVar("Row")
 Table = dict[str, list[Value]]

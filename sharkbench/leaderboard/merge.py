@@ -9,16 +9,18 @@ from pathlib import Path
 
 from sharkbench.leaderboard.archive import opened
 from sharkbench.records import Result
-from sharkbench.store import Store
+from sharkbench.store import ENVIRONMENT, SPEED, Store
 
 
 @dataclass
 class Merged:
-    """What joining did. ``conflicts`` says for which runs two machines came to different results."""
+    """What joining did. ``conflicts`` says for which runs two machines came to different results; ``refused`` are runs
+    that cannot be read, or hold numbers that cannot be."""
 
     added: int = 0
     replaced: int = 0
     kept: int = 0
+    refused: int = 0
     conflicts: list[str] = field(default_factory=list)
 
 
@@ -26,7 +28,8 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
     """Copy the runs of ``sources`` into the store under ``out``, which may hold some already.
 
     A run that both have is replaced where the other one is ok and this one is not, or where only the other one has its
-    speed measured. Models are copied where the source has them; an archive has none.
+    speed measured. Models are copied where the source has them; an archive has none. A run whose result cannot be read,
+    or is out of every range, is warned of and refused; of other files, only those that are so.
 
     Args:
         sources: output directories, or archives of such.
@@ -40,6 +43,8 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
             for key in store.keys() if store.runs.resolve() != target.runs.resolve() else ():
                 if (result := store.get(key)) is not None:
                     _take(store, target, result, done)
+                else:
+                    done.refused += 1
     return done
 
 
@@ -53,8 +58,9 @@ def _take(store: Store, target: Store, result: Result, done: Merged) -> None:
                 done.kept += 1
                 return
         directory = target.begin(result.key)
+        known = {SPEED: store.speed(result.key), ENVIRONMENT: store.environment(result.key)}
         for file in store.directory(result.key).iterdir():
-            if file.is_file() and not file.is_symlink():
+            if file.is_file() and not file.is_symlink() and known.get(file.name, file) is not None:
                 shutil.copyfile(file, directory / file.name)
         target.publish(directory, result.key)
         if present is None:

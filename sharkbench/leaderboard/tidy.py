@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
+from sharkbench.durable import replacing
 from sharkbench.leaderboard.columns import LEADERBOARD, table_of
 from sharkbench.leaderboard.csvfile import Table, write_table
 from sharkbench.leaderboard.run_columns import RUNS, run_rows
@@ -27,9 +27,5 @@ def write_tidy(out: Path, standings: Sequence[Standing]) -> list[Path]:
 
 def _write_parquet(path: Path, table: Table) -> None:
     frame = pl.DataFrame({name: pl.Series(name, values, strict=False) for name, values in table.items()})
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        frame.write_parquet(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        frame.write_parquet(partial)

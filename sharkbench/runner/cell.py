@@ -13,6 +13,7 @@ import torch
 from sharkbench import artifact
 from sharkbench.data.dataset import PreparedDataset, SplitName
 from sharkbench.data.prepare import prepare
+from sharkbench.digests import seal
 from sharkbench.errors import DataError, SharkbenchError
 from sharkbench.measure.auc_blocks import with_auc_blocks
 from sharkbench.measure.memory import memory_of
@@ -47,14 +48,17 @@ def settle(spec: RunSpec) -> None:
     torch.manual_seed(spec.seed)
 
 
-def open_dataset(spec: RunSpec, cache_dir: Path | None) -> PreparedDataset:
-    """The data that the run was planned for; without its test split where the run is not judged on that.
+def open_dataset(spec: RunSpec, cache_dir: Path | None, splits: tuple[SplitName, ...] | None = None) -> PreparedDataset:
+    """The data that the run was planned for.
+
+    Args:
+        splits: what is opened of it; unless given all, or all but the test split where the run is not judged on that.
 
     Raises:
         DataError: it has changed since, or cannot be prepared.
     """
-    splits: tuple[SplitName, ...] = ("train", "valid") if spec.judged_on == "valid" else ("train", "valid", "test")
-    dataset = prepare(spec.dataset, cache_dir, progress=False, splits=splits)
+    needed: tuple[SplitName, ...] = ("train", "valid") if spec.judged_on == "valid" else ("train", "valid", "test")
+    dataset = prepare(spec.dataset, cache_dir, progress=False, splits=splits or needed)
     if dataset.fingerprint != spec.fingerprint:
         raise DataError(f"data set '{spec.dataset.name}' has changed since the run was planned; run the suite again")
     return dataset
@@ -91,6 +95,7 @@ def judge(spec: RunSpec, bench: Workbench, made: Made, directory: Path) -> dict[
             "key": spec.key,
         },
     )
+    seal(directory, (artifact.PACKED, artifact.BACKBONE))
     packed = artifact.load_model(directory)
     memory, nbytes = memory_of(packed.layer), artifact.tensor_bytes(directory)
     if bench.budget is not None and made.method.budgeted and nbytes > bench.budget:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from sharkbench import artifact
+from sharkbench.durable import write_text
 from sharkbench.environment import environment
 from sharkbench.errors import DataError, Infeasible
 from sharkbench.formats import kernels
@@ -19,8 +20,9 @@ from sharkbench.records import Epoch, Result, Speed
 from sharkbench.runner.cell import judge, make, open_dataset, settle
 from sharkbench.runner.companions import companions
 from sharkbench.runner.outcome import facts_of, infeasible
-from sharkbench.store import CODE, ENVIRONMENT, NOTES, Store, write_text
+from sharkbench.store import CODE, ENVIRONMENT, NOTES, Store
 from sharkbench.suite.run import RunSpec, present_code
+from sharkbench.training.memory import forget_peak
 from sharkbench.workbench import Workbench
 
 
@@ -53,6 +55,7 @@ def execute(
     write_text(directory / ENVIRONMENT, about.model_dump_json(indent=1))
     write_text(directory / CODE, json.dumps(_code(spec), indent=1))
     dataset = open_dataset(spec, cache_dir)
+    forget_peak()  # data that was damaged has just been prepared again
     bench = Workbench.for_run(spec, dataset, shared, on_epoch, Store(shared.parent).checkpoints(spec.key))
     try:
         with companions(spec, shared=shared, cache_dir=cache_dir):
@@ -81,7 +84,7 @@ def execute(
 
 def measure(spec: RunSpec, directory: Path, *, cache_dir: Path | None = None) -> Speed:
     """Time the artifact of a finished run; wants the machine to itself."""
-    split = open_dataset(spec, cache_dir).splits[spec.judged_on]
+    split = open_dataset(spec, cache_dir, (spec.judged_on,)).splits[spec.judged_on]
     return measure_speed(artifact.load_model(directory), split, spec.measure)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 from pathlib import Path
 
-from sharkbench.errors import DataError, Diverged, SharkbenchError, printable
+from sharkbench.durable import no_room
+from sharkbench.errors import DataError, Diverged, SharkbenchError, StorageError, printable
 from sharkbench.records import FailureKind
 
 REASON_LENGTH = 500
-_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-_STORAGE_WORDS = ("no space left on device", "disk quota exceeded", "read-only file system", "file too large")
 _MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "std::bad_alloc", "out of memory")
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP}
 
@@ -25,11 +23,8 @@ def one_line(error: BaseException) -> str:
 
 
 def is_storage_error(error: BaseException) -> bool:
-    """Whether the disk is full or read-only: not the run's fault, and no later run would do better."""
-    if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
-        return True
-    said = str(error).lower()
-    return any(words in said for words in _STORAGE_WORDS)
+    """Whether nothing can be written: not the run's fault, and no later run would do better."""
+    return isinstance(error, StorageError) or no_room(error)
 
 
 def kind_of(error: BaseException) -> FailureKind:

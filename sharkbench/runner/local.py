@@ -16,7 +16,7 @@ from typing import Any
 
 from sharkbench import leaderboard
 from sharkbench.data.prepare import prepare, prepared_path
-from sharkbench.errors import InputError, SharkbenchError
+from sharkbench.errors import InputError, SharkbenchError, StorageError
 from sharkbench.records import FailureKind, Result
 from sharkbench.runner.events import Event, Message, RunEnded
 from sharkbench.runner.executors import executor_of
@@ -174,9 +174,11 @@ def _execute_and_measure(
         try:
             if missing:
                 processes.prepare()
-                schedule.run(with_data(missing, schedule, job.cache_dir))
+                ready, without_room = with_data(missing, schedule, job.cache_dir)
+                tally.lost += without_room
+                schedule.run(ready)
         finally:
-            tally.lost = schedule.lost
+            tally.lost += schedule.lost
         if not schedule.lost and (slow := unmeasured(job.store, specs)):
             tally.tracked.drain()
             try:
@@ -192,17 +194,22 @@ def wanted(result: Result | None, retry_failed: bool = False) -> bool:
     return retry_failed and result.status == "failed"
 
 
-def with_data(specs: Sequence[RunSpec], schedule: Schedule, cache_dir: Path | None) -> list[RunSpec]:
-    """The runs whose data could be prepared; the others are stored as failed, whatever it was that went wrong.
+def with_data(specs: Sequence[RunSpec], schedule: Schedule, cache_dir: Path | None) -> tuple[list[RunSpec], int]:
+    """The runs whose data could be prepared, and how many there was no room for; the others are stored as failed,
+    whatever it was that went wrong.
 
     Raises:
         OSError: the disk is full or read-only, which is no data set's own.
     """
     failed: dict[str, tuple[FailureKind, str, str]] = {}
+    without_room: set[str] = set()
     for spec in {spec.fingerprint: spec for spec in specs}.values():
         try:
             if not prepared_path(spec.dataset, cache_dir).is_dir():
                 prepare(spec.dataset, cache_dir)
+        except StorageError as error:  # not the runs' fault: the next call does them
+            without_room.add(spec.fingerprint)
+            schedule.tell(Message(str(error)))
         except Exception as error:
             if is_storage_error(error):
                 raise
@@ -212,7 +219,8 @@ def with_data(specs: Sequence[RunSpec], schedule: Schedule, cache_dir: Path | No
     for spec in specs:
         if spec.fingerprint in failed:
             schedule.fail(spec, *failed[spec.fingerprint])
-    return [spec for spec in specs if spec.fingerprint not in failed]
+    ready = [spec for spec in specs if spec.fingerprint not in failed.keys() | without_room]
+    return ready, sum(spec.fingerprint in without_room for spec in specs)
 
 
 def _refresh_leaderboard(store: Store, watch: Callable[[Event], None]) -> None:

@@ -46,7 +46,7 @@ def measure_all(job: Job, specs: Iterable[RunSpec], processes: Executor, tell: C
             try:
                 if _lacks_speed(job.store, spec, code):
                     tell(MeasureStarted(spec.key))
-                    job.store.write_speed(spec.key, _measured(job, spec, processes))
+                    job.store.write_speed(spec.key, _measured(job, spec, processes, tell))
                     tell(MeasureEnded(spec.key))
             finally:
                 lock.release()
@@ -63,7 +63,7 @@ def _lacks_speed(store: Store, spec: RunSpec, code: Snapshot) -> bool:
     return result is not None and result.status == "ok"
 
 
-def _measured(job: Job, spec: RunSpec, processes: Executor) -> Speed | str:
+def _measured(job: Job, spec: RunSpec, processes: Executor, tell: Callable[[Event], None]) -> Speed | str:
     directory = job.store.directory(spec.key)
     arguments = {
         "directory": str(directory),
@@ -79,6 +79,8 @@ def _measured(job: Job, spec: RunSpec, processes: Executor) -> Speed | str:
             timed_out = True
             processes.kill(worker)
     for event in worker.take_events():
+        if "message" in event:
+            tell(Message(event["message"]))
         if "speed" in event:
             return Speed.model_validate(event["speed"])
         if "reason" in event:

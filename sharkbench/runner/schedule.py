@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from sharkbench.durable import write_text
 from sharkbench.records import Epoch, FailureKind, Result
 from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted, RunStopped
 from sharkbench.runner.executors import Executor
@@ -22,7 +23,7 @@ from sharkbench.runner.failures import kind_of_exit, one_line
 from sharkbench.runner.job import Job
 from sharkbench.runner.outcome import failed
 from sharkbench.runner.processes import Worker
-from sharkbench.store import CODE, ENVIRONMENT, LOG, RESULT, SPEC, write_text
+from sharkbench.store import CODE, ENVIRONMENT, LOG, RESULT, SPEC
 from sharkbench.suite.costs import Costs
 from sharkbench.suite.run import RunSpec
 
@@ -234,6 +235,8 @@ class Schedule:
         for event in active.worker.take_events():
             if "epoch" in event:
                 self.tell(EpochEnded(active.spec.key, Epoch.model_validate(event["epoch"])))
+            if "message" in event:
+                self.tell(Message(event["message"]))
             active.storage = event.get("storage", active.storage)
         if active.worker.exit_code is not None:
             self._finish(active, active.worker.exit_code)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sharkbench.data.prepare import prepare, prepared_path
 from sharkbench.records import Result
-from sharkbench.runner.events import Event, RunEnded
+from sharkbench.runner.events import Event, RunEnded, RunStopped
 from sharkbench.runner.executors import Executor, executor_of
 from sharkbench.runner.job import Job
 from sharkbench.runner.local import EXECUTE, MEASURE, new_invocation, opened, termination_as_interrupt, wanted
@@ -32,6 +32,8 @@ class Session:
     def __init__(self, job: Job, processes: Executor, tell: Callable[[Event], None]) -> None:
         self.job, self.processes, self.tell = job, processes, tell
         self._stored: dict[str, Result | None] = {}
+        self._asked: list[RunSpec] = []
+        """Runs that are about to be scheduled."""
         self._schedule = Schedule(job, processes, self._stored, tell)
 
     @property
@@ -49,6 +51,9 @@ class Session:
 
     def stop(self, key: str) -> None:
         """Give up a run; :class:`~sharkbench.runner.events.RunStopped` tells when it is."""
+        for spec in [spec for spec in self._asked if spec.key == key]:
+            self._asked.remove(spec)
+            self.tell(RunStopped(spec, 0.0))
         self._schedule.stop(key)
 
     def measure(self, specs: Iterable[RunSpec]) -> None:
@@ -56,15 +61,15 @@ class Session:
         measure_all(self.job, unmeasured(self.store, specs), self.processes, self.tell)
 
     def _missing(self, ask: Ask, slots: int) -> list[RunSpec]:
-        missing: list[RunSpec] = []
-        while len(missing) < slots and (asked := ask(slots - len(missing))):
-            for spec in asked:
-                result = self.store.get(spec.key)
-                if wanted(result):
-                    self._stored[spec.key] = result
-                    missing.append(spec)
-                elif result is not None:
+        while len(self._asked) < slots and (asked := ask(slots - len(self._asked))):
+            found = {spec.key: self.store.get(spec.key) for spec in asked}
+            self._stored.update({key: result for key, result in found.items() if wanted(result)})
+            # All of them before any is told of: who hears of one may give up the others.
+            self._asked += [spec for spec in asked if wanted(found[spec.key])]
+            for result in found.values():
+                if result is not None and not wanted(result):
                     self.tell(RunEnded(result, cached=True))
+        missing, self._asked = self._asked, []
         return missing
 
 

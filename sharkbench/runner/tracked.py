@@ -10,7 +10,7 @@ from sharkbench.runner.events import Event, Message
 from sharkbench.store import Store
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
-from sharkbench.tracking import DATABASE, Tracker, reason, tracking_uri
+from sharkbench.tracking import DATABASE, UNTRACKED, Tracker, reason, tracking_uri
 
 
 class Tracked:
@@ -35,8 +35,7 @@ class Tracked:
         self.keys = [spec.key for spec in specs]
         self._tracker: Tracker | None = None
         self._broken = False
-        # Stays behind where this process dies or MLflow fails, and tells the next call that records are missing.
-        self._marker = store.out / ".untracked"
+        self._marker = store.out / UNTRACKED
         lost = not suite.tracking.uri and not (store.out / DATABASE).exists()
         self._on = suite.tracking.enabled and (work or lost or self._marker.exists())
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tracking")

@@ -20,6 +20,7 @@ from statistics import median
 
 from sharkbench import registry
 from sharkbench.closure import changes
+from sharkbench.durable import write_text
 from sharkbench.environment import git_state
 from sharkbench.errors import InputError
 from sharkbench.records import Environment, Result, Verification, Verified
@@ -28,7 +29,7 @@ from sharkbench.runner.events import Event
 from sharkbench.runner.local import EXECUTE
 from sharkbench.runner.outcome import facts_of
 from sharkbench.runner.session import prepare_data, session
-from sharkbench.store import CODE, RESULT, SPEC, VERIFIED, Store, write_text
+from sharkbench.store import CODE, RESULT, SPEC, VERIFIED, Store
 from sharkbench.suite.freshness import Freshness
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec

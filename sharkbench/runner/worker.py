@@ -6,14 +6,18 @@ import importlib
 import sys
 import time
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sharkbench.digests import MadeAgain
+from sharkbench.durable import write_text
 from sharkbench.runner.failures import is_storage_error, kind_of, one_line
 from sharkbench.runner.outcome import failed
-from sharkbench.store import RESULT, SPEC, write_text
+from sharkbench.store import RESULT, SPEC
 from sharkbench.suite.run import RunSpec, compiled_kernels, present_code
 
 Send = Callable[[dict[str, Any]], None]
@@ -22,7 +26,8 @@ Send = Callable[[dict[str, Any]], None]
 def run(*, send: Send, directory: str, shared: str, cache_dir: str | None, invocation: str, execute: str) -> None:
     """Execute the run whose ``spec.json`` is in ``directory``; leaves ``result.json`` there, whatever happens.
 
-    Sends ``{"epoch": ...}`` after each epoch, and ``{"storage": reason}`` where nothing can be written any more.
+    Sends ``{"epoch": ...}`` after each epoch, ``{"message": line}`` where something was damaged and is made again, and
+    ``{"storage": reason}`` where nothing can be written any more.
 
     Args:
         execute: ``module:function``, called like :func:`sharkbench.runner.execute.execute`.
@@ -35,14 +40,15 @@ def run(*, send: Send, directory: str, shared: str, cache_dir: str | None, invoc
             f"{started} {spec.dataset.name} {spec.backbone.name} {spec.method_label} {spec.budget or ''} {spec.seed}"
         )
         try:
-            result = _function(execute)(
-                spec,
-                place,
-                shared=Path(shared),
-                invocation=invocation,
-                cache_dir=Path(cache_dir) if cache_dir else None,
-                on_epoch=lambda epoch: send({"epoch": epoch.model_dump(mode="json")}),
-            )
+            with _telling(send):
+                result = _function(execute)(
+                    spec,
+                    place,
+                    shared=Path(shared),
+                    invocation=invocation,
+                    cache_dir=Path(cache_dir) if cache_dir else None,
+                    on_epoch=lambda epoch: send({"epoch": epoch.model_dump(mode="json")}),
+                )
         except Exception as error:
             if is_storage_error(error):
                 raise
@@ -58,7 +64,7 @@ def run(*, send: Send, directory: str, shared: str, cache_dir: str | None, invoc
 
 
 def measure(*, send: Send, directory: str, cache_dir: str | None, measure: str) -> None:
-    """Time the finished run in ``directory``; sends ``{"speed": ...}`` or ``{"reason": ...}``.
+    """Time the finished run in ``directory``; sends ``{"speed": ...}`` or ``{"reason": ...}``, and messages.
 
     Args:
         measure: ``module:function``, called like :func:`sharkbench.runner.execute.measure`.
@@ -67,7 +73,8 @@ def measure(*, send: Send, directory: str, cache_dir: str | None, measure: str) 
     try:
         spec = RunSpec.model_validate_json((place / SPEC).read_bytes())
         by = {"code": spec.timed_by(present_code()), "compiled": compiled_kernels()}
-        speed = _function(measure)(spec, place, cache_dir=Path(cache_dir) if cache_dir else None)
+        with _telling(send):
+            speed = _function(measure)(spec, place, cache_dir=Path(cache_dir) if cache_dir else None)
     except Exception as error:
         traceback.print_exc()
         send({"reason": one_line(error)})
@@ -79,6 +86,21 @@ def _function(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return found
+
+
+@contextmanager
+def _telling(send: Send) -> Iterator[None]:
+    """Warnings go to the log; what was damaged and is made again is told besides."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_and_tell(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if issubclass(category, MadeAgain):
+                send({"message": str(message)})
+            show(message, category, *rest, **more)
+
+        warnings.showwarning = show_and_tell
+        yield
 
 
 def _print(line: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from filelock import Timeout
 
 from sharkbench.errors import InputError
+from sharkbench.records import Result
 from sharkbench.runner.events import EpochEnded, Event, RunEnded, RunStopped
 from sharkbench.runner.local import EXECUTE, MEASURE, new_invocation, run_suite
 from sharkbench.runner.session import Session, prepare_data, session
@@ -200,6 +201,8 @@ class Conductor:
         if isinstance(event, RunEnded):
             for waiting in self._waiting.pop(event.result.key, ()):
                 waiting.add(event.result)
+                if isinstance(waiting, Running):
+                    self._look_back(waiting, event.result)
                 self._look_at(waiting)
         elif isinstance(event, RunStopped):
             self._stopped(event)
@@ -225,6 +228,8 @@ class Conductor:
         self._of[id(running)] = search
         self.watch(TrialStarted(search, running))
         running.pending = {spec.key for spec in running.specs}
+        assert self._session is not None
+        running.partly = any(self._session.store.checkpoints(spec.key).exists() for spec in running.specs)
         new = self._wait_for(running, running.specs)
         if not running.pending:
             self._end(running)
@@ -263,10 +268,19 @@ class Conductor:
             return
         [spec] = [spec for spec in running.specs if spec.key == event.key]
         if self._of[id(running)].epoch(running, spec, event.epoch):
-            running.stopped = True
-            assert self._session is not None
-            for key in [key for key in running.pending if len(self._waiting[key]) == 1]:
-                self._session.stop(key)
+            self._give_up(running)
+
+    def _look_back(self, running: Running, result: Result) -> None:
+        """What was stored before a kill is judged as it would have been without that: epoch by epoch."""
+        [spec] = [spec for spec in running.specs if spec.key == result.key]
+        if self._of[id(running)].look_back(running, spec, result.history):
+            self._give_up(running)
+
+    def _give_up(self, running: Running) -> None:
+        running.stopped = True
+        assert self._session is not None
+        for key in [key for key in running.pending if len(self._waiting[key]) == 1]:
+            self._session.stop(key)
 
     def _end(self, running: Running) -> None:
         search = self._of.pop(id(running))

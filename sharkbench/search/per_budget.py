@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sharkbench.records import Epoch
@@ -12,6 +14,7 @@ from sharkbench.suite.run import RunSpec
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 STAGES = "stages"
 """User attribute of a study: names of training stages in the order in which they were first seen."""
@@ -44,16 +47,37 @@ class PerBudget(Search):
 
     def epoch(self, running: Running, spec: RunSpec, epoch: Epoch) -> bool:
         """Only the first seed's epochs count, and no trial with the suite's own settings is given up."""
-        if not self.asked.pruning or spec.seed != self.asked.seeds[0] or running.stopped:
-            return False
-        # Stages are told apart by name: one that trains the shared full-precision model is missing where that is there.
+        return self._counts(running, spec) and not running.partly and self._hopeless(running, epoch)
+
+    def look_back(self, running: Running, spec: RunSpec, history: Sequence[Epoch]) -> bool:
+        return self._counts(running, spec) and any(self._hopeless(running, epoch) for epoch in history)
+
+    def _counts(self, running: Running, spec: RunSpec) -> bool:
+        return self.asked.pruning and spec.seed == self.asked.seeds[0] and not running.stopped
+
+    def _hopeless(self, running: Running, epoch: Epoch) -> bool:
+        """Judged by what the present stage had come to by then, so that the verdict is the same whenever it is asked
+        for; it depends on the trials that have ended besides."""
+        # Stages are told apart by name: methods differ in them.
         stages: list[str] = self.study.user_attrs.get(STAGES, [])
         if epoch.stage not in stages:
             stages = [*stages, epoch.stage]
             self.study.set_user_attr(STAGES, stages)
-        auc = sum(epoch.valid_auc.values()) / len(epoch.valid_auc)
-        running.trial.report(auc, stages.index(epoch.stage) * _STAGE_LENGTH + epoch.epoch)
-        return not running.trial.user_attrs.get(DEFAULT, False) and running.trial.should_prune()
+        first = stages.index(epoch.stage) * _STAGE_LENGTH
+        now = first + epoch.epoch
+        if now in running.judged:  # by what was known then
+            return False
+        running.judged.add(now)
+        if now not in self._trial(running).intermediate_values:
+            running.trial.report(sum(epoch.valid_auc.values()) / len(epoch.valid_auc), now)
+        if running.trial.user_attrs.get(DEFAULT, False):
+            return False
+        then = copy.copy(self._trial(running))
+        then.intermediate_values = {at: auc for at, auc in then.intermediate_values.items() if first <= at <= now}
+        return self.study.pruner.prune(self.study, then)
+
+    def _trial(self, running: Running) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[running.number]
 
     def _pruner(self) -> optuna.pruners.BasePruner:
         from optuna.pruners import MedianPruner, NopPruner

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from sharkbench.durable import write_text
 from sharkbench.leaderboard import figures
 from sharkbench.leaderboard.csvfile import write_csv
 from sharkbench.search import charts, plots
@@ -18,7 +19,6 @@ from sharkbench.search.snippet import changes, snippet
 from sharkbench.search.study import Search
 from sharkbench.search.tables import CHOSEN, TRIALS, Found, Spent, found_in, why_nothing
 from sharkbench.search.terminal import share
-from sharkbench.store import write_text
 
 REPORT, PLOTS, CHOICES, ALL_TRIALS, YAML = "report.html", "plots.html", "chosen.csv", "trials.csv", "chosen"
 

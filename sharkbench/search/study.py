@@ -10,7 +10,7 @@ import hashlib
 import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -29,6 +29,7 @@ from sharkbench.suite.search import Mode, SearchSpec
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
 
 Direction = Literal["minimize", "maximize"]
 DEFAULT, CONFIGURATION, OUTCOME = "default", "configuration", "outcome"
@@ -90,7 +91,7 @@ class Search(ABC):
         self.finished: list[Finished] = []
         self.over = False
         self._begun, self._enqueued = 0, False
-        self._left: list[optuna.Trial] = []
+        self._left: list[FrozenTrial] = []
         self._remember()
 
     # What it is ----------------------------------------------------------------------------------------------------
@@ -134,12 +135,13 @@ class Search(ABC):
         import optuna
 
         if self._left and self.ready():
-            trial = self._left.pop(0)
-            self.study.sampler = self._sampler(trial.number)
+            left = self._left.pop(0)
+            # Before the trial is made, which draws what its parameters have in common.
+            self.study.sampler = self._sampler(left.number)
+            trial = optuna.Trial(self.study, left._trial_id)
         elif self.over or self._left or (not self._enqueued and not self._propose()):
             return None
         else:
-            # Seeded by the number of the trial: a search that was killed suggests what it would have without that.
             self.study.sampler = self._sampler(self._begun)
             try:
                 trial = self.study.ask()
@@ -173,7 +175,12 @@ class Search(ABC):
         return finished
 
     def epoch(self, running: Running, spec: RunSpec, epoch: Epoch) -> bool:
-        """Take note of an epoch of a run; returns whether the trial is hopeless."""
+        """Take note of an epoch that a run is at; returns whether the trial is hopeless."""
+        return False
+
+    def look_back(self, running: Running, spec: RunSpec, history: Sequence[Epoch]) -> bool:
+        """Take note of all epochs of a run that has ended, as if it had told of them one after the other; returns
+        whether the trial was hopeless. Of what was stored before, or went on after a kill, not all has been told."""
         return False
 
     @abstractmethod
@@ -233,7 +240,7 @@ class Search(ABC):
         return Running(trial, configuration, specs)
 
     def _remember(self) -> None:
-        from optuna.trial import Trial, TrialState
+        from optuna.trial import TrialState
 
         for frozen in self.study.get_trials(deepcopy=False):
             if frozen.state == TrialState.WAITING:
@@ -241,7 +248,7 @@ class Search(ABC):
                 continue
             self._begun += 1
             if frozen.state == TrialState.RUNNING:
-                self._left.append(Trial(self.study, frozen._trial_id))
+                self._left.append(frozen)
             elif OUTCOME in frozen.user_attrs:
                 attrs = frozen.user_attrs
                 configuration = _from_json(attrs[CONFIGURATION]) if CONFIGURATION in attrs else None
@@ -252,11 +259,11 @@ class Search(ABC):
         return self.directions
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        from optuna.samplers import TPESampler
+        """Suggests for trial ``number`` what it would have without a kill, see :mod:`sharkbench.search.sampler`."""
+        from sharkbench.search.sampler import sampler
 
-        seed = int(hashlib.sha256(f"{self.study.study_name}:{number}".encode()).hexdigest()[:8], 16)
         startup = max(3, min(10, (self.asked.allowance or 40) // 4))
-        return TPESampler(seed=seed, n_startup_trials=startup)
+        return sampler(f"{self.study.study_name}:{number}", startup)
 
     def _pruner(self) -> optuna.pruners.BasePruner:
         from optuna.pruners import NopPruner

@@ -107,6 +107,10 @@ class Running:
     pending: set[str] = field(default_factory=set)
     """Keys of its runs that are at work."""
     stopped: bool = False
+    judged: set[int] = field(default_factory=set)
+    """Steps of its first run at which it was judged."""
+    partly: bool = False
+    """Whether a run of it goes on where it was killed, and does not tell its first epochs again."""
     seconds: float = 0.0
     """Of its runs, those that were stored before at what they took then."""
     reason: str = ""
@@ -126,7 +130,7 @@ class Running:
         bad = next((r for status in ("failed", "infeasible") for r in results if r.status == status), None)
         if self.reason:
             return Outcome("failed", reason=self.reason, seconds=self.seconds)
-        if self.stopped and bad is None:
+        if self.stopped:  # whatever came of its runs before they could be stopped, which is chance
             return Outcome("pruned", seconds=self.seconds)
         if bad is not None:
             status: TrialStatus = "infeasible" if bad.status == "infeasible" else "failed"

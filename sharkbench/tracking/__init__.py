@@ -15,7 +15,11 @@ from sharkbench.suite.model import Suite
 from sharkbench.tracking.client import DATABASE, client_of, reason, tracking_uri, without_secrets
 from sharkbench.tracking.tracker import INVOCATION, Tracker
 
-__all__ = ["DATABASE", "Tracker", "attach", "reason", "track", "tracking_uri", "without_secrets"]
+UNTRACKED = ".untracked"
+"""A file under the output directory that says that records are missing. It is there while runs are being recorded, and
+stays where this process dies or MLflow fails."""
+
+__all__ = ["DATABASE", "UNTRACKED", "Tracker", "attach", "reason", "track", "tracking_uri", "without_secrets"]
 
 
 def track(suite: Suite, out: Path, tell: Callable[[str], None] = warnings.warn) -> int:
@@ -32,12 +36,18 @@ def track(suite: Suite, out: Path, tell: Callable[[str], None] = warnings.warn) 
     tracker.close()
     if refused := tracker.refusals():
         tell(refused)
+    (out / UNTRACKED).unlink(missing_ok=True)
     return added
 
 
 def attach(suite: Suite, out: Path, files: Iterable[Path]) -> bool:
-    """Hang files under ``out`` on the newest parent run, in their folders; returns whether there is one."""
+    """Hang files under ``out`` on the newest parent run, in their folders; returns whether there is one.
+
+    Not while records are missing: they could not be reached a moment ago, or are of another call.
+    """
     if not suite.tracking.enabled or not (suite.tracking.uri or (out / DATABASE).exists()):
+        return False
+    if (out / UNTRACKED).exists():
         return False
     client = client_of(tracking_uri(suite, out))
     experiment = client.get_experiment_by_name(suite.name)

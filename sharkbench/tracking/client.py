@@ -15,6 +15,13 @@ from sharkbench.suite.model import Suite
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SURROUNDINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+"""MLflow reports to its makers unless told not to. A server that takes a request and never answers is waited for twice
+so many seconds, not for the quarter of an hour that MLflow has in mind."""
 DATABASE, SQLITE = "mlflow.db", "sqlite:///"
 
 
@@ -64,10 +71,8 @@ def _told(rest: str) -> tuple[str, str]:
 
 def client_of(uri: str) -> MlflowClient:
     """A client of the records at ``uri``."""
-    # Before MLflow is imported: it reports to its makers unless told not to, and tries for minutes to reach a server.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    for name, value in SURROUNDINGS.items():  # before MLflow is imported, and only what the user has not set
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):

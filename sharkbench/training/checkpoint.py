@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from sharkbench.data.loader import BatchStream
+from sharkbench.digests import Damaged, MadeAgain, compare, digest
+from sharkbench.durable import replacing, sync
 from sharkbench.records import Epoch
 from sharkbench.training.module import CtrModule
 from sharkbench.training.plain_state import (
@@ -81,10 +83,11 @@ class Checkpoint(Callback):
         self.parts = parts_of(module, callbacks)
         self.fixed = {place: value for place, value in attributes(self.parts) if not is_plain(value)}
         self.possible = all(may_hold(part, value) for (part, _), value in self.fixed.items())
-        self.file = folder / f"{self._digest(start)}.pt" if self.possible else folder / "none"
+        self.stem = folder / self._digest(start) if self.possible else folder / "none"
         self.began = self.saved = time.monotonic()
         self.earlier = self.cost = 0.0
         self.written = False
+        self._file: Path | None = None
         self._random: dict[str, Any] | None = None
 
     @property
@@ -93,9 +96,9 @@ class Checkpoint(Callback):
         return self.earlier + time.monotonic() - self.began
 
     def resumable(self) -> Path | None:
-        """The file to resume from, if there is one that can be read; a damaged one is removed."""
+        """The file to resume from, if there is one that is as it was written; a damaged one is removed."""
         content = self._read()
-        return self.file if content is not None and "finished" not in content else None
+        return self._file if content is not None and "finished" not in content else None
 
     def finished(self) -> Finished | None:
         """What a training that has ended already came to, its model as it was left; ``None`` if it has not."""
@@ -123,7 +126,7 @@ class Checkpoint(Callback):
         if self.possible and due and not last and self._is_fixed():
             started = time.monotonic()
             try:
-                trainer.save_checkpoint(self.file)
+                trainer.save_checkpoint(self.stem)
                 self.written = True
             except (OSError, RuntimeError):  # a full disk, which torch tells as a RuntimeError: do without
                 self.possible = False
@@ -201,39 +204,53 @@ class Checkpoint(Callback):
                 known[name].copy_(tensor)
 
     def _read(self) -> dict[str, Any] | None:
-        if not self.possible or not self.file.is_file():
-            return None
-        try:
-            content = torch.load(self.file, map_location="cpu", weights_only=True, mmap=True)
-        except Exception:  # truncated, damaged or of another kind: torch says so in many ways
-            content = None
-        if not isinstance(content, dict) or _OWN not in content:
-            self.file.unlink(missing_ok=True)
-            return None
-        return content
+        """The newest file that is as it was written."""
+        for file in reversed(kept(self.stem)) if self.possible else ():
+            try:
+                compare(file, file.stem.partition(".")[2])
+                content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+                content[_OWN]
+            except Exception as error:  # what is no checkpoint of ours: torch says so in many ways
+                why = str(error) if isinstance(error, Damaged) else f"{file} is no checkpoint"
+                warnings.warn(f"{why}; the training does not go on from it", MadeAgain, stacklevel=2)
+                file.unlink(missing_ok=True)
+                continue
+            self._file = file
+            return content
+        return None
 
     def _write(self, content: dict[str, Any]) -> None:
         try:
-            AtomicFile().save_checkpoint(content, self.file)
+            AtomicFile().save_checkpoint(content, self.stem)
         except (OSError, RuntimeError):
             self.possible = False
 
 
+def kept(stem: Path) -> list[Path]:
+    """Files of one training, the newest last: the name of each has the digest of its bytes.
+
+    There is more than one only where a kill came between the writing of one and the removal of the other.
+    """
+    return sorted(stem.parent.glob(f"{stem.name}.*.pt"), key=lambda file: file.stat().st_mtime_ns)
+
+
 class AtomicFile(TorchCheckpointIO):
-    """Writes a checkpoint straight to disk, whole or not at all; reads only tensors and plain values."""
+    """Writes a checkpoint straight to disk, whole or not at all, and removes the one before; reads only tensors and
+    plain values."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        try:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        stem = Path(path)
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        earlier = kept(stem)
+        new = stem.with_name(f"{stem.name}.new")
+        with replacing(new) as partial, partial.open("wb") as file:
+            torch.save(checkpoint, file)
+        named = stem.with_name(f"{stem.name}.{digest(new)}.pt")
+        new.replace(named)
+        sync(stem.parent)
+        for one in earlier:
+            if one != named:
+                one.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

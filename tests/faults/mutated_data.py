@@ -26,6 +26,7 @@ from pydantic import TypeAdapter
 
 from sharkbench.data.prepare import open_prepared, prepare
 from sharkbench.data.spec import DatasetSpec
+from sharkbench.digests import SEAL
 from sharkbench.errors import SharkbenchError, printable
 from tests.faults.mutated_suites import CPU_SECONDS, TooLong, too_long
 from tests.faults.peak import peak_bytes
@@ -165,7 +166,7 @@ def try_raw(folder: Path, chance: random.Random) -> str:
 
 
 def try_prepared(folder: Path, chance: random.Random) -> str:
-    """A damaged file of a prepared data set is refused, or can be read to its end."""
+    """A damaged file of a prepared data set is refused; what opens has the bytes that were written."""
     (folder / "good.csv").write_bytes(as_csv(table()))
     good = prepare(
         ADAPTER.validate_python({"source": "csv", "path": str(folder / "good.csv"), **SPEC}), folder / "good"
@@ -176,6 +177,7 @@ def try_prepared(folder: Path, chance: random.Random) -> str:
     file = chance.choice(sorted(copy.iterdir()))
     file.write_bytes(damaged(file.read_bytes(), chance))
     data = open_prepared(copy)
+    assert file.name == SEAL or file.read_bytes() == (good.path / file.name).read_bytes(), f"{file.name} is believed"
     for split in data.splits.values():
         for part in (split.ids, split.dense, split.labels):
             float(part.double().sum())

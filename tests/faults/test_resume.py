@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from lightning.pytorch import Callback
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.config import DeepFM
 from sharkbench.check import tiny_dataset
+from sharkbench.digests import MadeAgain
 from sharkbench.embeddings.table import FullTable
 from sharkbench.model import Model
 from sharkbench.seeds import seeded
@@ -166,11 +169,37 @@ def test_a_damaged_checkpoint_is_not_believed(tmp_path: Path, count: Count, monk
     [file] = tmp_path.iterdir()
     whole = file.read_bytes()
     evil = pickle.dumps({"sharkbench": Evil(tmp_path / "ran")})
-    for content in (b"", whole[: len(whole) // 2], whole[:-1], b"PK\x03\x04" + whole[4:200], evil):
-        file.write_bytes(content)
-        assert_same(trained(tmp_path, RECIPE, FullTable, Fate()), wanted)
-        file.unlink(missing_ok=True)
-        count("damaged or hostile checkpoints: not read, nothing executed, trained anew")
+    lost_page = whole[: len(whole) // 2] + bytes(4096) + whole[len(whole) // 2 + 4096 :]
+    for content in (b"", whole[: len(whole) // 2], whole[:-1], lost_page, b"PK\x03\x04" + whole[4:200], evil):
+        for own in (file, file.with_name(f"{file.name[:32]}.{hashlib.sha256(content).hexdigest()}.pt")):
+            if content is lost_page and own != file:
+                continue  # under such a name it is what was written
+            for left in tmp_path.iterdir():
+                left.unlink()
+            own.write_bytes(content)
+            with pytest.warns(MadeAgain, match=f"{own.name} is .*; the training does not go on from it"):
+                assert_same(trained(tmp_path, RECIPE, FullTable, Fate()), wanted)
+            count("damaged or hostile checkpoints: not read, nothing executed, trained anew")
+
+
+@pytest.mark.usefixtures("often")
+def test_of_two_checkpoints_the_newer_one_is_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a kill leaves them that came between the writing of one and the removal of the other."""
+    wanted, older = trained(None, RECIPE), {}
+    monkeypatch.setattr(Fate, "began_in", [])
+    for epoch in (1, 3):
+        monkeypatch.setattr(Fate, "kill_in", epoch)
+        with pytest.raises(Killed):
+            trained(tmp_path, RECIPE, FullTable, Fate())
+        [file] = tmp_path.iterdir()
+        older = older or {file: file.read_bytes()}
+    for other, content in older.items():
+        other.write_bytes(content)
+        os.utime(other, (1, 1))
+    monkeypatch.setattr(Fate, "kill_in", None)
+    assert_same(trained(tmp_path, RECIPE, FullTable, Fate()), wanted)
+    assert Fate.began_in == [0, 1, 3]
+    assert len(list(tmp_path.iterdir())) == 1
     assert not (tmp_path / "ran").exists()
 
 

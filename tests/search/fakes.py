@@ -47,9 +47,13 @@ def execute(
     if spec.method_label == "diverges" and spec.train.learning_rate != 0.001:
         raise ValueError("the loss is nan")
     auc = planted_auc(spec)
-    for number in (1, 2):
-        on_epoch(Epoch(stage="train", epoch=number, train_loss=1.0, valid_auc={"click": auc - 0.01 / number},
-                       valid_logloss={"click": 0.5}, learning_rate=0.1, seconds=0.1))  # fmt: skip
+    history = [
+        Epoch(stage="train", epoch=number, train_loss=1.0, valid_auc={"click": auc - 0.01 / number},
+              valid_logloss={"click": 0.5}, learning_rate=0.1, seconds=0.1)
+        for number in (1, 2)
+    ]  # fmt: skip
+    for epoch in history:
+        on_epoch(epoch)
         if spec.method_label == "slow":
             time.sleep(1)  # long enough to be given up
     quality = {"click": Quality(auc=auc, logloss=0.5, normalized_entropy=0.9, ece=0.01)}
@@ -57,7 +61,7 @@ def execute(
     return Result(
         **facts_of(spec), status="ok", started=started, seconds=30.0,
         quality=quality if spec.judged_on == "test" else {}, quality_valid=quality,
-        bytes=budget, fp32_bytes=FP32_BYTES, bytes_ratio=budget / FP32_BYTES,
+        bytes=budget, fp32_bytes=FP32_BYTES, bytes_ratio=budget / FP32_BYTES, history=history,
     )  # fmt: skip
 
 

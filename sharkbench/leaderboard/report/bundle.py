@@ -9,8 +9,8 @@ from pathlib import Path
 
 import vl_convert
 
+from sharkbench.durable import write_text
 from sharkbench.leaderboard.report import charts
-from sharkbench.store import write_text
 
 
 @cache

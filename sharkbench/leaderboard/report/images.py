@@ -9,6 +9,7 @@ from typing import Any
 
 import vl_convert
 
+from sharkbench.durable import replacing, write_text
 from sharkbench.leaderboard.report import charts, series
 from sharkbench.leaderboard.standings import Section, Standing
 
@@ -43,8 +44,9 @@ def _figures(
             drawing = vl_convert.vegalite_to_svg(spec, vl_version=charts.VERSION)
             # The same drawing has its pixels already: while a suite runs, most of them are as they were.
             if not (png.exists() and svg.exists() and svg.read_text(encoding="utf-8") == drawing):
-                png.write_bytes(vl_convert.svg_to_png(drawing, scale=2))
-                svg.write_text(drawing, encoding="utf-8")
+                with replacing(png) as partial:
+                    partial.write_bytes(vl_convert.svg_to_png(drawing, scale=2))
+                write_text(svg, drawing)  # last: it says that both are there
             yield from (png, svg)
 
 
