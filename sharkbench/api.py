@@ -10,7 +10,7 @@ from sharkbench.suite.load import load as load_suite
 from sharkbench.suite.plan import plan
 
 if TYPE_CHECKING:
-    from sharkbench.formats.layer import PackedLayer
+    from sharkbench.formats.layer import PackedLayer, Unknown
     from sharkbench.runner import Summary
     from sharkbench.runner.events import Event
     from sharkbench.suite.model import Suite
@@ -67,12 +67,17 @@ def output_directory(suite: Suite, out: Path | str | None = None) -> Path:
     return Path(out) if out is not None else Path("results") / suite.name
 
 
-def load(path: Path | str) -> PackedLayer:
+def load(path: Path | str, unknown: Unknown = "raise") -> PackedLayer:
     """The compressed table of a finished run (its folder, or its ``packed.safetensors``): ids ``[B, S]`` to vectors.
 
+    Args:
+        unknown: what an id outside its field's rows does: ``"raise"`` an InputError, or read the row of ``"unseen"``
+            values.
+
     Raises:
+        InputError: ``unknown`` is neither.
         ArtifactError: missing, truncated, corrupted, or untrue about itself.
     """
     from sharkbench import artifact
 
-    return artifact.load(path)
+    return artifact.load(path, unknown)

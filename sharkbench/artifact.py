@@ -12,7 +12,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -25,9 +25,8 @@ from sharkbench.data import schema as data_schema
 from sharkbench.data.mapped import leave
 from sharkbench.digests import SEAL, Damaged, check
 from sharkbench.durable import replacing
-from sharkbench.errors import ArtifactError
+from sharkbench.errors import ArtifactError, InputError
 from sharkbench.formats.layer import PackedLayer, Unknown
-from sharkbench.formats.registry import format_of_kind
 from sharkbench.model import PackedModel
 
 PACKED, BACKBONE = "packed.safetensors", "backbone.safetensors"
@@ -130,8 +129,11 @@ def load(path: Path | str, unknown: Unknown = "raise") -> PackedLayer:
     Raises:
         ArtifactError: missing, truncated, corrupted, or untrue about itself; not what its run has written.
     """
+    if unknown not in get_args(Unknown):
+        raise InputError(f"unknown={unknown!r} is none of {', '.join(get_args(Unknown))}")
     file = _as_written(_file(path, PACKED))
-    with _opened(file) as (metadata, tensors):
+    # Whatever mode the caller is in: a table is made of ordinary tensors that are there.
+    with torch.inference_mode(False), torch.device("cpu"), _opened(file) as (metadata, tensors):
         said = _parse(TypeAdapter(PackedMetadata), metadata, file)
         _check_version(said.version, file)
         try:
@@ -275,22 +277,8 @@ def _layer(said: PackedMetadata, tensors: Mapping[str, Tensor], unknown: Unknown
     if sum(f.slots for f in said.model_schema.fields) > _MAX_SLOTS:
         raise ArtifactError(f"more than {_MAX_SLOTS} slots; the file is damaged")
     schema = data_schema.Schema.from_json(said.model_schema.model_dump())
-    served = [f for part in said.parts for f in part.fields]
-    if len(set(served)) != len(served) or not all(0 <= f < schema.num_fields for f in served):
-        raise ArtifactError("a part serves a field twice, or one that does not exist; the file is damaged")
-    parts, read = [], set()
-    for i, part in enumerate(said.parts):
-        if not part.fields:
-            raise ArtifactError(f"part {i} serves no field; the file is damaged")
-        prefix = f"parts.{i}."
-        own = {name.removeprefix(prefix): name for name in tensors if name.startswith(prefix)}
-        read |= set(own.values())
-        mine = {short: tensors[name] for short, name in own.items()}
-        restored = format_of_kind(part.kind).restore(schema, part.fields, said.width, part.settings, mine)
-        parts.append(restored)
-    if read != set(tensors):
-        raise ArtifactError(f"tensor '{min(set(tensors) - read)}' belongs to no part; the file is damaged")
-    return PackedLayer(schema, said.width, parts, unknown)
+    parts = [(part.kind, part.fields, part.settings) for part in said.parts]
+    return PackedLayer.restore(schema, said.width, parts, tensors, unknown)
 
 
 def _backbone(said: BackboneMetadata, tensors: Mapping[str, Tensor], file: Path) -> nn.Module:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sharkbench.data.schema import PADDING, Schema
-from sharkbench.formats.layer import PackedLayer, pool_slots
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.formats.pooling import pool_slots
 
 
 class EmbeddingLayer(nn.Module):

@@ -14,7 +14,8 @@ from sharkbench.data.schema import PADDING, Schema
 from sharkbench.embeddings.base import EmbeddingLayer
 from sharkbench.formats.base import Format
 from sharkbench.formats.dense import Dense
-from sharkbench.formats.layer import PackedLayer, pool_slots
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.formats.pooling import pool_slots
 
 
 class PartlyWhole(EmbeddingLayer):

@@ -15,7 +15,8 @@ from sharkbench.embeddings.base import EmbeddingLayer
 from sharkbench.embeddings.table import FullTable
 from sharkbench.errors import InputError
 from sharkbench.formats.dense import Dense
-from sharkbench.formats.layer import PackedLayer, pool_slots
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.formats.pooling import pool_slots
 
 CHUNK = 1 << 16
 """Rows looked up at a time where a whole table is read through its layer."""

@@ -9,20 +9,24 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sharkbench.data.schema import Schema
+from sharkbench.formats import trust
 from sharkbench.formats.gpu.launch import Launch
 from sharkbench.formats.kernels import Columns, Program
+from sharkbench.formats.stored import Stored
 
 SHARED = "(shared)"
 """Stands in ``nbytes_by_field`` for what several fields share."""
 
 
-class Format(nn.Module):
+class Format(Stored):
     """The packed rows of a group of fields.
 
-    All that has to be kept in memory to serve is a registered buffer, so ``nbytes`` is a sum and not a formula.
+    All that has to be kept in memory to serve is a registered buffer, so ``nbytes`` is a sum and not a formula. What
+    users do to buffers is answered here, for every format (:class:`Stored`): casts leave them as they are, and whatever
+    else replaces or changes them is checked by :meth:`restore` before it is served.
     ``columns`` of the id matrix given to :meth:`lookup` are the slots of ``fields``, in the order of ``fields``;
     ids are global (the schema's id space), ids of unknown range never get here (:class:`PackedLayer` checks them).
 
@@ -45,6 +49,14 @@ class Format(nn.Module):
         starts = torch.from_numpy(schema.offsets[:-1][schema.slot_fields[slots]])
         self.register_buffer("starts", starts, persistent=False)
         self.starts: Tensor
+
+    def exchange(self, given: Mapping[str, Any], assign: bool) -> None:
+        """Take tensors by the names of the state dict, if :meth:`restore` takes them with those that stay.
+
+        Raises:
+            ArtifactError: it does not; nothing has changed then.
+        """
+        trust.exchange(self, given, assign)
 
     @property
     def cardinalities(self) -> np.ndarray:

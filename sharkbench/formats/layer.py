@@ -2,111 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import groupby
-from types import ModuleType
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 
-from sharkbench.data.schema import PADDING, Field, Schema
-from sharkbench.errors import InputError
-from sharkbench.formats import gpu, kernels
+from sharkbench.data.schema import PADDING, Schema
+from sharkbench.errors import ArtifactError, InputError
+from sharkbench.formats import gpu, kernels, recorded, trust
 from sharkbench.formats.base import Format, replicated
+from sharkbench.formats.ids import as_ids
+from sharkbench.formats.plan import Plan
+from sharkbench.formats.pooling import pool_slots
+from sharkbench.formats.registry import format_of_kind
+from sharkbench.formats.stored import CHANGING, keeping
+from sharkbench.formats.watch import arm, tensors_of, watch
 
-ID_BYTES = {torch.int32: 4, torch.int64: 8}
 Unknown = Literal["raise", "unseen"]
-LARGE = 1 << 22
-"""Bytes from which a tensor is moved into huge pages: about what a processor can translate in pages of 4 KiB."""
-
-
-def pool_slots(vectors: Tensor, ids: Tensor, schema: Schema, fields: Sequence[int]) -> Tensor:
-    """``[B, S, W]`` slot vectors to ``[B, F, W]`` field vectors; empty slots (:data:`PADDING`) count for nothing.
-
-    Args:
-        vectors: one vector per slot of ``fields``, what stands in an empty slot does not matter.
-        ids: ``[B, S]``, the ids that the vectors were looked up with.
-        fields: the fields that the slots belong to, in order.
-    """
-    if all(schema.fields[f].slots == 1 for f in fields):
-        return vectors
-    # Neighbouring single-valued fields pass as one block: the backward of each slice of its own fills a tensor of the
-    # full size.
-    blocks: list[tuple[int, Field | None]] = []
-    for single, run in groupby((schema.fields[f] for f in fields), key=lambda field: field.slots == 1):
-        neighbours = list(run)
-        blocks += [(len(neighbours), None)] if single else [(field.slots, field) for field in neighbours]
-    sizes = [size for size, _ in blocks]
-    pooled = []
-    for part, own, (_, several) in zip(vectors.split(sizes, 1), ids.split(sizes, 1), blocks, strict=True):
-        if several is None:
-            pooled.append(part)
-            continue
-        mask = own != PADDING
-        # where(), not a product: whatever an empty slot holds, even a NaN, stays out.
-        total = torch.where(mask.unsqueeze(-1), part, part.new_zeros(())).sum(1, keepdim=True)
-        if several.pooling == "mean":
-            total = total / mask.sum(1, keepdim=True).clamp(min=1).unsqueeze(-1)
-        pooled.append(total)
-    return torch.cat(pooled, dim=1)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The compiled lookup of a layer: addresses, and the tensors that they are in, which must not move meanwhile."""
-
-    compiled: ModuleType
-    words: tuple[bytes, ...]
-    held: tuple[Tensor, ...]
-    slots: int
-    kept: int
-    width: int
-    forgiving: bool
-    rest: list[tuple[Format, Tensor]]
-    """Parts without a kernel, with their places among the kept slots."""
-    direct: Callable[[Tensor, int], Tensor | None] | None
-    """All of a lookup in one call, from ids and threads; ``None`` where it takes :meth:`serve`, or a bad id was met."""
-
-    def serve(self, ids: Tensor, threads: int) -> Tensor | None:
-        """``[B, kept, width]``, what :attr:`rest` serves being unset; ``None`` if an id was outside its field."""
-        ids = ids.contiguous()
-        out = torch.empty(len(ids), self.kept, self.width, dtype=torch.float32)
-        places = (ids.data_ptr(), ids.itemsize, self.slots, len(ids), out.data_ptr(), self.kept * self.width)
-        outside = self.compiled.lookup(self.words, *places, threads)
-        return None if outside and not self.forgiving else out
-
-    @classmethod
-    def of(cls, layer: PackedLayer, compiled: ModuleType) -> _Plan:
-        programs: list[kernels.Program] = []
-        rest: list[tuple[Format, Tensor]] = []
-        kept = layer._kept.numpy()
-        for i, part in enumerate(layer.formats):
-            places: Tensor = getattr(layer, f"_places{i}")
-            columns = kernels.Columns(kept[places.numpy()], places.numpy() * layer.width)
-            mine = part.programs(columns)
-            if mine is None:
-                rest.append((part, places))
-            else:
-                programs += mine
-        held = tuple(tensor for program in programs for tensor in program.tensors)
-        words, forgiving = tuple(p.words for p in programs), layer.unknown == "unseen"
-        for tensor in held:
-            if tensor.nbytes >= LARGE:
-                compiled.use_huge_pages(tensor.data_ptr(), tensor.nbytes)
-        sizes = (layer.schema.num_slots, len(kept), layer.width, forgiving)
-        direct = None if rest else partial(compiled.serve, words, *sizes)
-        return cls(compiled, words, held, *sizes, rest, direct)
+VECTORS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Types that vectors can come in."""
+_OWN = ("_direct", "_fast", "_plan", "_seal", "training")
 
 
 class PackedLayer(nn.Module):
-    """Formats side by side: ids ``[B, S]`` to field vectors ``[B, F, width]`` float32, ``F`` counting kept fields only.
+    """Formats side by side: ids ``[B, S]`` to field vectors ``[B, F, width]``, ``F`` counting kept fields only.
 
     A field that no format serves has been pruned: it costs nothing and is not looked up. Kept fields come out in the
-    schema's order.
+    schema's order. Ids are a tensor, a NumPy array or a list of whole numbers.
+
+    What users do to modules:
+
+    - ``half()``, ``to(dtype)`` and the like set the type of the vectors (:attr:`dtype`, float32 at first), which are
+      rounded to it last. What is stored keeps its types, so no number changes but by that rounding.
+    - ``load_state_dict`` takes tensors that the format's ``restore`` takes, and replaces those of the table: all or, with
+      an ArtifactError, none. Tensors that are assigned, edited in place through torch, moved or copied otherwise are
+      checked in the same way before the next lookup. (Writing through ``.data``, NumPy or another process leaves no
+      trace that could be seen.) After ``to_empty``, or on the meta device, they have no content: lookups are refused
+      until one is loaded.
+    - ``torch.jit.trace``, ``torch.export``, ``torch.compile``, ``vmap`` record a lookup as the operator
+      ``sharkbench::lookup`` with the table's tensors; ``torch.jit.script`` refuses.
+    - Gradients reach tensors that ask for them, in plain torch. Autocast and default types and devices change nothing.
 
     Args:
         unknown: what an id outside its field's rows does: ``"raise"`` an InputError, or read the row of ``"unseen"``
@@ -116,21 +55,34 @@ class PackedLayer(nn.Module):
     def __init__(self, schema: Schema, width: int, parts: Sequence[Format], unknown: Unknown = "raise") -> None:
         super().__init__()
         self.schema, self.width, self.unknown = schema, width, unknown
+        self.dtype = torch.float32
+        self._direct: Callable[[Tensor], Tensor | None] | None = None
+        self._fast: Callable[[Tensor], Tensor | None] | None = None
+        self._plan: Plan | None = None
+        self._seal: trust.Seal | None = None
         self.parts = nn.ModuleList(parts)
-        self._plan: _Plan | None = None
+        self._kept: Tensor
+        self._first: Tensor
+        self._end: Tensor
+        self._may_be_empty: Tensor
+        self._arrange()
+        # What was just packed or restored is believed; from here on it is watched.
+        self._beliefs = [trust.Belief(part) for part in self.formats]
+
+    def _arrange(self) -> None:
+        """Derive from schema and parts where ids come from and vectors go."""
+        schema, parts = self.schema, self.formats
         served = [f for part in parts for f in part.fields]
         if len(set(served)) != len(served):
             raise ValueError("a field is served by two formats")
+        if any(part.width != self.width or part.schema != schema for part in parts):
+            raise ValueError(f"a format has another schema than the layer, or rows that are not {self.width} wide")
         self.fields: tuple[int, ...] = tuple(sorted(served))
         kept = schema.slot_columns(self.fields) if self.fields else np.zeros(0, dtype=np.int64)
         position = {int(slot): i for i, slot in enumerate(kept)}
         self._takes_all = len(kept) == schema.num_slots
         owner = schema.slot_fields[kept]
         self._multivalued = any(schema.fields[f].slots > 1 for f in self.fields)
-        self._kept: Tensor
-        self._first: Tensor
-        self._end: Tensor
-        self._may_be_empty: Tensor
         self._buffer("_kept", kept)
         self._buffer("_first", schema.offsets[:-1][owner])
         self._buffer("_end", schema.offsets[1:][owner])
@@ -139,14 +91,141 @@ class PackedLayer(nn.Module):
             self._buffer(f"_places{i}", np.array([position[int(s)] for s in schema.slot_columns(part.fields)]))
 
     def _buffer(self, name: str, values: np.ndarray) -> None:
-        self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(values)), persistent=False)
+        tensor = torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+        self.register_buffer(name, tensor, persistent=False)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._plan = None  # the tensors move
-        return super()._apply(fn, recurse)
+    @classmethod
+    def restore(
+        cls,
+        schema: Schema,
+        width: int,
+        parts: Sequence[tuple[str, Sequence[int], Mapping[str, Any]]],
+        tensors: Mapping[str, Tensor],
+        unknown: Unknown = "raise",
+    ) -> PackedLayer:
+        """The layer of these parts (kind, fields, settings), whose tensors have the names of the state dict.
+
+        Raises:
+            ArtifactError: they do not go together.
+        """
+        served = [f for _, fields, _ in parts for f in fields]
+        if len(set(served)) != len(served) or not all(0 <= f < schema.num_fields for f in served):
+            raise ArtifactError("a part serves a field twice, or one that does not exist; the file is damaged")
+        made, read = [], set()
+        for i, (kind, fields, settings) in enumerate(parts):
+            if not fields:
+                raise ArtifactError(f"part {i} serves no field; the file is damaged")
+            prefix = f"parts.{i}."
+            own = {name.removeprefix(prefix): name for name in tensors if name.startswith(prefix)}
+            read |= set(own.values())
+            mine = {short: tensors[name] for short, name in own.items()}
+            made.append(format_of_kind(kind).restore(schema, fields, width, settings, mine))
+        if read != set(tensors):
+            raise ArtifactError(f"tensor '{min(set(tensors) - read)}' belongs to no part; the file is damaged")
+        return cls(schema, width, made, unknown)
+
+    def changed(self) -> None:
+        """Forget what was compiled for the tensors, parts and settings as they were."""
+        vars(self).update(_direct=None, _fast=None, _plan=None, _seal=None)
+
+    def handed_out(self) -> None:
+        """Somebody got one of the tensors, and may write into it: from now on they are looked at."""
+        vars(self).update(_direct=None, _fast=None)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name not in _OWN:
+            self.changed()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plan": None}  # a copy has tensors of its own
+        # A copy has tensors of its own, and is checked when it is first asked.
+        return {**self.__dict__, **dict.fromkeys(("_direct", "_fast", "_plan", "_seal")), "_beliefs": []}
+
+    def _replicate_for_data_parallel(self) -> PackedLayer:
+        replica: PackedLayer = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
+        replica.changed()
+        return replica
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        raise InputError(
+            "torch.jit.script cannot compile a packed table; record it with torch.jit.trace or torch.export"
+        )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        asked = fn(torch.empty(0, dtype=self.dtype, device="cpu")).dtype
+        if asked not in VECTORS:
+            raise InputError(
+                f"vectors come as {_names(VECTORS)}, not as {_names([asked])}; the table is left as it was"
+            )
+        with CHANGING:
+            before = self._believed()
+            super()._apply(keeping(fn), recurse)
+            self.dtype = asked
+            beliefs = zip(self.formats, before, strict=True)
+            self._beliefs = [trust.Belief(part) if believed else None for part, believed in beliefs]
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # All parts are checked before the first is replaced.
+        for i, part in enumerate(self.formats):
+            held = part.state_dict(keep_vars=True)
+            given = {name: state_dict.get(f"{prefix}parts.{i}.{name}", tensor) for name, tensor in held.items()}
+            if len(self.parts) > 1 and any(tensor is not held[name] for name, tensor in given.items()):
+                trust.restored(part, trust.strided(part, given))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def _believed(self) -> list[bool]:
+        known = [*self._beliefs, *[None] * len(self.parts)]
+        return [b is not None and b.holds(part) for b, part in zip(known, self.formats, strict=False)]
+
+    def _settle(self) -> trust.Seal:
+        """Check what is not known to be as it was when it was checked last.
+
+        Raises:
+            ArtifactError: it is not what the formats' settings say.
+        """
+        seal = self._seal
+        if seal is not None and seal.holds():
+            return seal
+        with CHANGING, torch.device("cpu"), torch.inference_mode(False), torch.no_grad():
+            if not all(isinstance(part, Format) for part in self.parts):
+                raise ArtifactError("a part of the table is no format; load the table again")
+            believed = self._believed()
+            for part, known in zip(self.formats, believed, strict=True):
+                if not known or not all(trust.in_order(t) for t in tensors_of(part)):
+                    trust.check(part)
+            devices = {tensor.device for tensor in tensors_of(self)}
+            if len(devices) > 1:
+                raise InputError(f"the table is on {' and '.join(sorted(map(str, devices)))}; move it to one of them")
+            try:
+                self._arrange()
+            except ValueError as error:
+                raise ArtifactError(f"{error}; load the table again") from None
+            self._beliefs = [trust.Belief(part) for part in self.formats]
+            watch(self, self)
+            self._seal = seal = trust.Seal.of(self)
+        return seal
+
+    def _compile(self, seal: trust.Seal) -> Plan:
+        plan = self._plan
+        if plan is None or self._direct is None:
+            assert kernels.compiled is not None
+            with CHANGING, torch.device("cpu"), torch.inference_mode(False):
+                if plan is None:
+                    parts = [(part, getattr(self, f"_places{i}")) for i, part in enumerate(self.formats)]
+                    told = (self._kept, self.schema.num_slots, self.width, self.unknown == "unseen", seal)
+                    self._plan = plan = Plan.of(kernels.compiled, parts, *told)
+                private = trust.is_private(seal, plan.held)
+                if private:
+                    arm(self.parts)
+                self._direct = plan.direct(watched=not private)
+                self._fast = None if self._multivalued or self.dtype != torch.float32 else self._direct
+        return plan
+
+    @property
+    def device(self) -> torch.device:
+        """Where the table is."""
+        return next((tensor.device for tensor in tensors_of(self)), torch.device("cpu"))
 
     @property
     def nbytes(self) -> int:
@@ -174,87 +253,101 @@ class PackedLayer(nn.Module):
         parts = [part.replicate(times) for part in self.formats]
         return PackedLayer(replicated(self.schema, times), self.width, parts, self.unknown)
 
-    def __call__(self, ids: Tensor) -> Tensor:
+    def __call__(self, ids: Any) -> Tensor:
         """:meth:`forward`, without the rounds that a module's call makes for hooks where this layer has none: they take
         longer than a small lookup."""
         if self._multivalued or self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
-            return super().__call__(ids)
+            found: Tensor = super().__call__(ids)
+            return found
+        fast = self._fast
+        if fast is not None and not is_dynamo_compiling():
+            out = fast(ids)
+            if out is not None:
+                return out
         return self.lookup(ids)
 
-    def lookup(self, ids: Tensor) -> Tensor:
+    def lookup(self, ids: Any) -> Tensor:
         """``[B, S]`` ids to one vector per kept slot, ``[B, S', width]``, before pooling.
 
         Raises:
             InputError: the shape is not that of the schema, or ``unknown`` is ``"raise"`` and an id is out of range.
+            ArtifactError: the table's tensors were changed to what its settings do not say.
         """
-        plan = self._plan
-        if plan is not None and plan.direct is not None:
-            out = plan.direct(ids, torch.get_num_threads())
+        vectors = self._float32(ids)
+        return vectors if self.dtype == torch.float32 else vectors.to(self.dtype)
+
+    def forward(self, ids: Any) -> Tensor:
+        """``[B, S]`` ids to ``[B, F, width]`` field vectors."""
+        if not self._multivalued:
+            return self.lookup(ids)
+        ids = as_ids(ids, self.schema.num_slots)
+        pooled = pool_slots(self._float32(ids), self._keep(ids), self.schema, self.fields)
+        return pooled if self.dtype == torch.float32 else pooled.to(self.dtype)
+
+    def _float32(self, ids: Any) -> Tensor:
+        """``[B, S', width]`` as formats give them."""
+        direct = self._direct
+        if direct is not None and not is_dynamo_compiling():
+            out = direct(ids)
             if out is not None:
                 return out
-        return self._any(ids)
+        ids = as_ids(ids, self.schema.num_slots)
+        if recorded.is_recorded(ids):
+            return recorded.record(self, ids)
+        if ids.is_meta:
+            return ids.new_empty((len(ids), len(self._kept), self.width), dtype=torch.float32)
+        return self.served(ids)
 
-    def _any(self, ids: Tensor) -> Tensor:
-        """Any ids, anywhere, wrong ones included."""
+    def served(self, ids: Tensor) -> Tensor:
+        """Any ids, anywhere, wrong ones included, as they are now: nothing is recorded."""
+        seal = self._settle()
+        if ids.device != self.device and len(self.parts):
+            raise InputError(f"ids are on {ids.device}, the table is on {self.device}; move one of them")
+        if any(tensor.requires_grad for tensor in seal.tensors):
+            return self._plain(ids)
         if ids.is_cuda and gpu.usable():
             return self._on_gpu(ids)
         if not ids.is_cpu or kernels.compiled is None:
             return self._plain(ids)
-        if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots or ids.dtype not in ID_BYTES:
-            raise self._misshapen(ids)
-        plan = self._plan
-        if plan is None:
-            plan = self._plan = _Plan.of(self, kernels.compiled)
+        plan = self._compile(seal)
         out = plan.serve(ids, torch.get_num_threads())
         if out is None or plan.rest:
             kept = self._in_range(self._keep(ids))
             assert out is not None, "ids that a kernel refused are all in range"
-            for part, places in plan.rest:
-                out[:, places] = part.lookup(kept.index_select(1, places))
+            with _neutral(ids.device):
+                for part, places in plan.rest:
+                    out[:, places] = part.lookup(kept.index_select(1, places))
         return out
 
     def _plain(self, ids: Tensor) -> Tensor:
         """The lookup in plain torch, on any device."""
-        if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots or ids.dtype not in ID_BYTES:
-            raise self._misshapen(ids)
         kept = self._in_range(self._keep(ids))
-        if len(self.parts) == 1 and self.formats[0].fields == self.fields:
-            return self.formats[0].lookup(kept)
-        out = torch.empty(*kept.shape, self.width, dtype=torch.float32, device=ids.device)
-        for i, part in enumerate(self.formats):
-            places = getattr(self, f"_places{i}")
-            out[:, places] = part.lookup(kept.index_select(1, places))
+        with _neutral(ids.device):
+            if len(self.parts) == 1 and self.formats[0].fields == self.fields:
+                return self.formats[0].lookup(kept)
+            out = torch.empty(*kept.shape, self.width, dtype=torch.float32, device=ids.device)
+            for i, part in enumerate(self.formats):
+                places = getattr(self, f"_places{i}")
+                out[:, places] = part.lookup(kept.index_select(1, places))
         return out
 
     def _on_gpu(self, ids: Tensor) -> Tensor:
         """The lookup by the kernels for GPUs; parts that have none in plain torch."""
-        if ids.dim() != 2 or ids.shape[1] != self.schema.num_slots or ids.dtype not in ID_BYTES:
-            raise self._misshapen(ids)
         kept = self._in_range(self._keep(ids))
         out = torch.empty(*kept.shape, self.width, dtype=torch.float32, device=ids.device)
-        for i, part in enumerate(self.formats):
-            places = getattr(self, f"_places{i}")
-            launches = part.launches(kept, places, out)
-            if launches is None:
-                out[:, places] = part.lookup(kept.index_select(1, places))
-            for launch in launches or ():
-                gpu.run(launch)
+        with _neutral(ids.device):
+            for i, part in enumerate(self.formats):
+                places = getattr(self, f"_places{i}")
+                launches = part.launches(kept, places, out)
+                if launches is None:
+                    out[:, places] = part.lookup(kept.index_select(1, places))
+                for launch in launches or ():
+                    gpu.run(launch)
         return out
 
     def _keep(self, ids: Tensor) -> Tensor:
         """The columns of fields that are kept."""
         return ids if self._takes_all else ids.index_select(1, self._kept)
-
-    def _misshapen(self, ids: Tensor) -> InputError:
-        slots = self.schema.num_slots
-        return InputError(f"ids are {ids.dtype} {list(ids.shape)}, the table takes int32 or int64 [batch, {slots}]")
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """``[B, S]`` ids to ``[B, F, width]`` field vectors."""
-        vectors = self.lookup(ids)
-        if not self._multivalued:
-            return vectors
-        return pool_slots(vectors, self._keep(ids), self.schema, self.fields)
 
     def _in_range(self, ids: Tensor) -> Tensor:
         """Kept ids, all of them rows: an empty slot reads any row (pooling drops it), an unknown id the unseen one."""
@@ -271,3 +364,25 @@ class PackedLayer(nn.Module):
                 'encode ids with the schema of the table, or load it with unknown="unseen"'
             )
         return torch.where(outside, self._first.to(ids.dtype), ids)
+
+
+@contextlib.contextmanager
+def _neutral(device: torch.device) -> Iterator[None]:
+    """Plain torch as formats mean it: whatever autocast or a default device says."""
+    with contextlib.ExitStack() as stack:
+        if torch.is_autocast_enabled(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        if torch._C._len_torch_function_stack():
+            stack.enter_context(torch.device(device))
+        yield
+
+
+def _names(types: Sequence[torch.dtype]) -> str:
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in types)
+
+
+def _restored(schema: Schema, said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PackedLayer:
+    return PackedLayer.restore(schema, said["width"], said["parts"], tensors, said["unknown"])
+
+
+recorded.serves(_restored)

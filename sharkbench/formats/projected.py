@@ -118,7 +118,7 @@ class Projected(Format):
     def lookup(self, ids: Tensor) -> Tensor:
         local = ids.to(torch.int64) - self.starts
         firsts = torch.from_numpy(self.group_first_rows[self.column_fields]).to(ids.device)
-        out = torch.empty(*ids.shape, self.width, device=ids.device)
+        out = torch.empty(*ids.shape, self.width, dtype=torch.float32, device=ids.device)
         group_of = np.array(self.group_of)[self.column_fields]
         for g, dimension in enumerate(self.dimensions):
             columns = torch.from_numpy(np.flatnonzero(group_of == g)).to(ids.device)

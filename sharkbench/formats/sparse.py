@@ -84,7 +84,7 @@ class Sparse(Format):
     def lookup(self, ids: Tensor) -> Tensor:
         rows = (ids.to(torch.int64) - self.starts + self.firsts).flatten()
         first, last = self._span(rows)
-        out = torch.zeros(len(rows), self.width, device=ids.device)
+        out = torch.zeros(len(rows), self.width, dtype=torch.float32, device=ids.device)
         if len(self.values):
             # The k-th kept number of every row at once; a row has at most `width`.
             counts = last - first

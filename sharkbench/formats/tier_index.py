@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sharkbench.formats.restoring import require, take_exact
+from sharkbench.formats.stored import Stored
 
 BLOCK = 64
 """Rows per block: one machine word per plane, so that counting the rows before one is one popcount."""
@@ -16,7 +17,7 @@ SPAN = 1 << 16
 MAX_TIERS = 8
 
 
-class TierIndex(nn.Module):
+class TierIndex(Stored):
     """A tier per row, and its rank: the number of rows of its tier before it.
 
         rank(i) = firsts[i // 65536, t] + ranks[i // 64, t] + (rows of tier t before i in its block),  t = tier(i)

@@ -103,7 +103,7 @@ class Tiered(InTiers):
     def lookup(self, ids: Tensor) -> Tensor:
         asked = (ids.to(torch.int64) - self.shifts).flatten()
         tier, rank = self.locate(asked)
-        out = torch.zeros(len(asked), self.width, device=ids.device)
+        out = torch.zeros(len(asked), self.width, dtype=torch.float32, device=ids.device)
         for t, (said, stored) in enumerate(zip(self.tiers, self.rows, strict=True)):
             members = (tier == t).nonzero().flatten()
             if stored is not None and len(members):

@@ -18,7 +18,8 @@ from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import ArtifactError, InputError
 from sharkbench.formats import kernels
 from sharkbench.formats.base import Format
-from sharkbench.formats.layer import PackedLayer, pool_slots
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.formats.pooling import pool_slots
 from sharkbench.formats.registry import format_of_kind, formats
 from sharkbench.model import PackedModel
 from tests.formats.examples import examples

@@ -232,7 +232,7 @@ def test_ids_are_read_wherever_they_lie(dtype: torch.dtype) -> None:
     ):
         for _ in range(2):  # the first call plans, the later ones follow the plan
             assert torch.equal(layer(given_ids), rows)
-    for wrong in (ids.float(), ids[:, :1], ids[0], ids.to(torch.int16), ids[None]):
+    for wrong in (ids.float(), ids[:, :1], ids[0], ids > 0, ids[None]):
         with pytest.raises(InputError, match="ids are torch"):
             layer(wrong)
 

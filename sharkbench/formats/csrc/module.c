@@ -7,6 +7,7 @@
 #endif
 
 #include "kernels.h"
+#include "seal.h"
 #include "tensors.h"
 
 static const KernelSet *chosen = &kernels_baseline;
@@ -116,7 +117,8 @@ static PyObject *use_tensors(PyObject *self, PyObject *type) {
     const Exchange *found = capsule ? PyCapsule_GetPointer(capsule, "dlpack_exchange_api") : NULL;
     Py_XDECREF(capsule);
     PyErr_Clear();
-    if (!found || found->major != EXCHANGE_MAJOR || !found->allocate || !found->wrap || !found->view || !PyType_Check(type))
+    if (!found || found->major != EXCHANGE_MAJOR || !found->allocate || !found->wrap || !found->view || !PyType_Check(type) ||
+        !use_versions(type))
         Py_RETURN_FALSE;
     Py_INCREF(type);
     Py_XSETREF(tensor_type, (PyTypeObject *)type);
@@ -130,23 +132,48 @@ static void complain(void *context, const char *kind, const char *message) {
     PyGILState_Release(state);
 }
 
+PyDoc_STRVAR(seal_doc,
+             "seal(tensors) -> bytes | None\n\n"
+             "Marks of a tuple of tensors, by which a later call tells whether they are still what they were. None where\n"
+             "one of them cannot be marked, or has gaps.");
+
+static PyObject *seal(PyObject *self, PyObject *tensors) {
+    PyObject *marks = PyBytes_FromStringAndSize(NULL, PyTuple_Check(tensors) ? PyTuple_GET_SIZE(tensors) * sizeof(Mark) : 0);
+    if (!exchange || !marks || !are_sealed(tensors, marks, tensor_type)) {
+        Py_XDECREF(marks);
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tensors); i++)
+        if (!mark_of(exchange, PyTuple_GET_ITEM(tensors, i), (Mark *)PyBytes_AS_STRING(marks) + i)) {
+            Py_DECREF(marks);
+            Py_RETURN_NONE;
+        }
+    return marks;
+}
+
 PyDoc_STRVAR(serve_doc,
-             "serve(programs, slots, kept, width, forgiving, ids, threads) -> Tensor | None\n\n"
+             "serve(programs, tensors, marks, recorders, threads, slots, kept, width, forgiving, ids) -> Tensor | None\n\n"
              "Serve a batch: ids [B, slots] to vectors [B, kept, width]. None if the ids are not such that this can be\n"
-             "done right here, or if one is outside its field and forgiving is 0.");
+             "done right here, if one is outside its field and forgiving is 0, if one of tensors is not as its mark says\n"
+             "(marks None: not looked at), or if a function of recorders says yes. threads() is asked where a batch is worth more than one.");
 
 static PyObject *serve_tensor(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    int64_t slots, kept, width, forgiving, threads;
+    int64_t slots, kept, width, forgiving, threads = 1;
     TensorView ids;
-    if (nargs != 7) {
-        PyErr_SetString(PyExc_TypeError, "serve takes 7 arguments");
+    if (nargs != 10) {
+        PyErr_SetString(PyExc_TypeError, "serve takes 10 arguments");
         return NULL;
     }
-    if (!are_programs(args[0]) || !read_integer(args[1], &slots) || !read_integer(args[2], &kept) ||
-        !read_integer(args[3], &width) || !read_integer(args[4], &forgiving) || !read_integer(args[6], &threads))
+    if (!exchange || Py_TYPE(args[9]) != tensor_type) Py_RETURN_NONE;
+    const int watched = args[2] != Py_None;
+    if (!are_programs(args[0]) || (watched && !are_sealed(args[1], args[2], tensor_type)) || !PyTuple_Check(args[3]) ||
+        !read_integer(args[5], &slots) || !read_integer(args[6], &kept) || !read_integer(args[7], &width) ||
+        !read_integer(args[8], &forgiving))
         return NULL;
-    if (!exchange || Py_TYPE(args[5]) != tensor_type) Py_RETURN_NONE;
-    if (exchange->view(args[5], &ids)) {
+    const int recorded = any_says_yes(args[3]);
+    if (recorded < 0) return NULL;
+    if (recorded || (watched && !unchanged(exchange, args[1], args[2]))) Py_RETURN_NONE;
+    if (exchange->view(args[9], &ids)) {
         PyErr_Clear();
         Py_RETURN_NONE;
     }
@@ -154,6 +181,12 @@ static PyObject *serve_tensor(PyObject *self, PyObject *const *args, Py_ssize_t 
         (ids.bits != 32 && ids.bits != 64) || ids.lanes != 1 || (ids.strides && ids.shape[1] > 1 && ids.strides[1] != 1))
         Py_RETURN_NONE;
     const int64_t samples = ids.shape[0], stride = ids.strides ? ids.strides[0] : ids.shape[1];
+    if (samples * kept * width * 4 / WORTH_A_THREAD > 1) {
+        PyObject *number = PyObject_CallNoArgs(args[4]);
+        const int read = number && read_integer(number, &threads);
+        Py_XDECREF(number);
+        if (!read) return NULL;
+    }
     int64_t shape[3] = {samples, kept, width};
     TensorView like = {.device = DEVICE_CPU, .dimensions = 3, .code = CODE_FLOAT, .bits = 32, .lanes = 1, .shape = shape};
     OwnedTensor *made = NULL;
@@ -293,6 +326,7 @@ PyDoc_STRVAR(in_use_doc, "in_use() -> str\n\nThe kernels that run now.");
 static PyObject *in_use(PyObject *self, PyObject *unused) { return PyUnicode_FromString(chosen->name); }
 
 static PyMethodDef methods[] = {{"lookup", (PyCFunction)(void (*)(void))lookup, METH_FASTCALL, lookup_doc},
+                                {"seal", seal, METH_O, seal_doc},
                                 {"serve", (PyCFunction)(void (*)(void))serve_tensor, METH_FASTCALL, serve_doc},
                                 {"use_tensors", use_tensors, METH_O, use_tensors_doc},
                                 {"touch", (PyCFunction)(void (*)(void))touch, METH_FASTCALL, touch_doc},
