@@ -195,7 +195,13 @@ def _is_own(top: str, tops: frozenset[str]) -> bool:
         return True
     origin, folders = _top(top)
     places = [path.resolve() for path in ([origin] if origin else folders)]
-    return bool(places) and not any(path.is_relative_to(shared) for path in places for shared in _shared_places())
+    return bool(places) and not any(_is_installed(path) for path in places)
+
+
+def _is_installed(path: Path) -> bool:
+    """Whether it belongs to Python, or lies among packages: of this environment, or of another that is borrowed from."""
+    borrowed = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(borrowed) or any(path.is_relative_to(place) for place in _shared_places())
 
 
 @cache

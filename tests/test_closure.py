@@ -146,6 +146,18 @@ def test_names_that_a_package_forwards_bring_what_they_are_forwarded_from(packag
     assert f"{package.name}.forwarded" in Snapshot().closure(roots)
 
 
+def test_what_is_installed_elsewhere_is_not_own(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an environment that borrows another one's packages."""
+    place = tmp_path / "lib" / "site-packages"
+    (place / "borrowed").mkdir(parents=True)
+    (place / "borrowed" / "__init__.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(place))
+    file = package / "method.py"
+    file.write_text(file.read_text() + "\n\nimport borrowed\n")
+    assert "borrowed" not in Snapshot().closure([f"{package.name}.method"])
+    assert "borrowed" in Snapshot().closure(["borrowed"]), "a method may lie there"
+
+
 def test_a_change_anywhere_in_it_is_seen_and_named(package: Path) -> None:
     roots = [f"{package.name}.method"]
     before = Snapshot().closure(roots)
