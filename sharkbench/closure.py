@@ -199,7 +199,7 @@ def _is_own(top: str, tops: frozenset[str]) -> bool:
 
 
 def _is_installed(path: Path) -> bool:
-    """Whether it belongs to Python, or lies among packages: of this environment, or of another that is borrowed from."""
+    """Whether it belongs to Python or lies among packages, of this environment or of one that is borrowed from."""
     borrowed = {"site-packages", "dist-packages"} & set(path.parts)
     return bool(borrowed) or any(path.is_relative_to(place) for place in _shared_places())
 

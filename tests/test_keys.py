@@ -160,3 +160,7 @@ def test_what_does_not_decide_a_result_is_not_in_the_key(modules: dict[str, froz
     assert "sharkbench.methods.pep" not in modules["shark"]
     assert "sharkbench.backbones.deepfm" in modules["full"]
     assert "sharkbench.backbones.dcnv2" not in modules["full"]
+    assert "sharkbench.data.synthetic" in modules["full"]
+    assert "sharkbench.budget" in modules["qr"], "it says how many bytes a fraction is"
+    assert "sharkbench.data.sources.csv" not in modules["full"]
+    assert "sharkbench.formats.tiered" in modules["f_quantization"] - modules["full"]

@@ -103,7 +103,7 @@ class AvazuSpec(Files):
     stays at hand as ``time`` for a temporal split; ``id`` is not an input."""
 
     never_inputs: ClassVar[frozenset[str]] = frozenset({"id", "time"})
-    reader: ClassVar[str] = "sharkbench.data.sources.csv:avazu_source"
+    reader: ClassVar[str] = "sharkbench.data.sources.avazu:avazu_source"
 
     source: Literal["avazu"] = "avazu"
     labels: Labels = (Label(column="click"),)

@@ -157,3 +157,8 @@ class SyntheticSource(Source):
             "bayes_auc": {label.name: bayes_auc(c) for label, c in zip(self.spec.labels, chances, strict=True)},
             "importances": dict(zip(self.names, importances, strict=True)),
         }
+
+
+def synthetic_source(spec: SyntheticSpec) -> SyntheticSource:
+    """Generated rows."""
+    return SyntheticSource(spec)

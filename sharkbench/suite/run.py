@@ -82,12 +82,14 @@ class RunSpec(BaseModel):
     def shared_roots(self) -> frozenset[str]:
         """Modules that, with all that they import, make the full-precision model of this run."""
         own = (f"sharkbench.backbones.{self.backbone.name}", f"sharkbench.tasks.{self.task.name}")
-        return frozenset((CELL, *own, self.dataset.reader.partition(":")[0]))
+        settings = (type(one).__module__ for one in (self.dataset, self.task, self.backbone, self.train))
+        return frozenset((CELL, *own, *settings, self.dataset.reader.partition(":")[0]))
 
     @property
     def roots(self) -> frozenset[str]:
         """Modules that, with all that they import, decide the outcome of this run."""
-        return self.shared_roots | registry.modules_of(self.method)
+        budget = {type(self.budget).__module__} if self.budget is not None else set()
+        return self.shared_roots | budget | registry.modules_of(self.method)
 
     def by(self, code: Snapshot) -> Self:
         """The same run, to be done by ``code``."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from sharkbench.data.sources.base import Chunk
 from sharkbench.data.sources.csv import CsvSource
+from sharkbench.data.spec import AvazuSpec
 from sharkbench.data.spelling import plain_numbers
 from sharkbench.errors import DataError
 
@@ -61,3 +62,8 @@ def split_hour(table: pa.Table, hours: pl.Series, day: pl.Series) -> pa.Table:
     """``hour`` = 14102100 becomes ``hour`` = 00, ``weekday`` = 2 (Monday is 1) and ``time`` = 14102100."""
     frame = pl.DataFrame(pl.from_arrow(table))
     return frame.with_columns(time=hours, weekday=day.dt.weekday().cast(pl.String), hour=hours.str.tail(2)).to_arrow()
+
+
+def avazu_source(spec: AvazuSpec) -> AvazuSource:
+    """Avazu's ``train``."""
+    return AvazuSource(spec.parts())

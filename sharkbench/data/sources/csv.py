@@ -16,6 +16,7 @@ import pyarrow.csv as pacsv
 
 from sharkbench.data.sources import records
 from sharkbench.data.sources.base import Chunk, FileSource, Parts, with_columns
+from sharkbench.data.spec import CriteoSpec, CsvSpec
 from sharkbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -186,3 +187,18 @@ def _lines(stream: IO[str]) -> Iterator[str]:
         if len(line) == records.BLOCK_BYTES:
             raise csv.Error(f"a line is longer than {records.BLOCK_BYTES:,} characters")
         yield line
+
+
+def csv_source(spec: CsvSpec) -> CsvSource:
+    """Rows of text, separated and quoted as the specification or the first file's name says."""
+    parts = spec.parts()
+    name = parts[0][1][0].name.removesuffix(".gz")
+    separator = spec.separator or ("\t" if name.endswith(".tsv") else ",")
+    quote = {"": None, "none": ""}.get(spec.quote, spec.quote)
+    return CsvSource(parts, separator, spec.header, spec.columns, quote)
+
+
+def criteo_source(spec: CriteoSpec) -> CsvSource:
+    """Criteo's ``train.txt``: no header, no quotes."""
+    names = ["label", *(f"I{i}" for i in range(1, 14)), *(f"C{i}" for i in range(1, 27))]
+    return CsvSource(spec.parts(), "\t", header=False, columns=names, quote="")

@@ -92,3 +92,8 @@ def _download(spec: BarsSpec) -> Path:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def hub_source(spec: HubSpec) -> HubSource:
+    """A data set of the hub."""
+    return HubSource(spec)

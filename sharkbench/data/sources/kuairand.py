@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from sharkbench.data.sources.base import Chunk
 from sharkbench.data.sources.csv import CsvSource
+from sharkbench.data.sources.parquet import ParquetSource
+from sharkbench.data.spec import KuaiRandSpec
 from sharkbench.errors import DataError
 
 
@@ -50,3 +52,9 @@ def _features(file: Path, key: str) -> pl.DataFrame:
         raise DataError(f"{source.row_name(str(file), row)}: {key} '{table[key][row]}' is there more than once")
     # numbers written as 1.0 where others write 1 are the same value
     return table.with_columns(pl.exclude(key).str.replace(r"^(-?\d+)\.0$", "$1"))
+
+
+def kuairand_source(spec: KuaiRandSpec) -> KuaiRandSource | ParquetSource:
+    """The official folder, or the three tables merged into one Parquet file."""
+    files = spec.files()
+    return KuaiRandSource(files[:-2], files[-2], files[-1]) if len(files) > 1 else ParquetSource([("", files)])

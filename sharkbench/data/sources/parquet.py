@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from sharkbench.data.sources.base import Chunk, FileSource, Parts, with_columns
 from sharkbench.data.sources.records import BLOCK_BYTES
+from sharkbench.data.spec import ParquetSpec
 from sharkbench.errors import DataError
 
 ROWS = 65_536
@@ -123,3 +124,8 @@ def _list_lengths(column: pa.Array) -> np.ndarray:
     reached = np.concatenate([[0], np.cumsum(each)])
     ends = np.cumsum(lengths.to_numpy(zero_copy_only=False))
     return np.diff(reached[ends], prepend=0)
+
+
+def parquet_source(spec: ParquetSpec) -> ParquetSource:
+    """Parquet files."""
+    return ParquetSource(spec.parts())
