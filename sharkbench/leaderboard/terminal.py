@@ -14,7 +14,8 @@ from rich.text import Text
 
 from sharkbench.aligned import aligned
 from sharkbench.leaderboard.cells import Cell, cells_of
-from sharkbench.leaderboard.figures import duration, number, size, times
+from sharkbench.leaderboard.figures import duration, number, size
+from sharkbench.leaderboard.remarks import times_of
 from sharkbench.leaderboard.standings import Standing, standings_of
 from sharkbench.store import Store
 
@@ -44,7 +45,7 @@ def print_leaderboard(out: Path, console: Console, standings: Sequence[Standing]
         console.print()
         console.print(title, soft_wrap=True)
         _print_table(list(group), console, width)
-    _print_notes([standing.cell for standing in standings], console)
+    _print_notes(standings, console)
 
 
 def _print_table(standings: list[Standing], console: Console, width: int) -> None:
@@ -106,27 +107,38 @@ _FIGURES: tuple[tuple[str, Callable[[Cell], str]], ...] = (
     ("AUC", _auc),
     ("to fp32", lambda cell: "" if cell.is_reference else number(cell.auc_delta, "+.4f")),
     ("seeds", _seeds),
-    ("lookups", lambda cell: times(cell.lookup_ratio)),
-    ("model", lambda cell: times(cell.median_ratio(lambda speed: speed.model_ratio_fp32))),
+    ("lookups", lambda cell: times_of(cell, cell.lookup_ratio)),
+    ("model", lambda cell: times_of(cell, cell.median_ratio(lambda speed: speed.model_ratio_fp32))),
     ("train", lambda cell: duration(cell.mean_cost(lambda cost: cost.seconds))),
 )
 
 
-def _print_notes(cells: list[Cell], console: Console) -> None:
+def _where(cell: Cell) -> str:
+    at = f" at {cell.name.budget}" if cell.name.budget else ""
+    return f"{cell.name.dataset}, {cell.name.backbone}, {cell.name.method}{at}"
+
+
+def _print_notes(standings: Sequence[Standing], console: Console) -> None:
+    busy = any(run.speed.busy for standing in standings for run in standing.cell.ok if run.speed)
     console.print()
     console.print(
         Text(
             "* best AUC of its budget, shared where seeds cannot tell; AUC: test split, through the packed table;\n"
             "  lookups, model: speed relative to the fp32 table; train: time of every training stage."
+            + ("\n  ?: timed while other processes kept the machine busy" if busy else "")
         ),
         style="dim",
         soft_wrap=True,
     )
     reasons: dict[str, None] = {}
-    for cell in cells:
+    remarked: dict[str, dict[str, None]] = {}
+    for standing in standings:
+        cell = standing.cell
         if cell.status != "ok":
-            at = f" at {cell.name.budget}" if cell.name.budget else ""
-            where = f"{cell.name.dataset}, {cell.name.backbone}, {cell.name.method}{at}"
-            reasons[f"! {where}: {cell.status}: {cell.reason}"] = None
-    for line in reasons:
+            reasons[f"! {_where(cell)}: {cell.status}: {cell.reason}"] = None
+        for remark in standing.remarks:
+            if remark.on_terminal:
+                label = f", {cell.name.label}" if cell.name.label else ""
+                remarked.setdefault(remark.text, {})[f"{_where(cell)}{label}"] = None
+    for line in [*reasons, *(f"? {'; '.join(rows)}: {text}" for text, rows in remarked.items())]:
         console.print(Text(line), soft_wrap=True)

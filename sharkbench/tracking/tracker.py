@@ -21,7 +21,9 @@ from sharkbench.tracking.client import SQLITE, client_of, reason, sqlite_file, t
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Param
 
-KEY, STARTED, INVOCATION, MEASURED = (f"sharkbench.{tag}" for tag in ("key", "started", "invocation", "measured"))
+KEY, STARTED, INVOCATION, MEASURED, BUSY = (
+    f"sharkbench.{tag}" for tag in ("key", "started", "invocation", "measured", "timed_on_a_busy_machine")
+)
 _BATCH, _REQUEST = 100, 500_000
 """Of what is sent at once: at most so many entries, and about so many bytes; a server refuses twice as many."""
 _TOLD = 3
@@ -167,6 +169,7 @@ class Tracker:
             return
         self.log(run, entries.metrics(entries.speeds(speed), entries.milliseconds(result.started)))
         self._attach(run, str(self.client.get_run(run).info.artifact_uri), self.store.directory(result.key), (SPEED,))
+        self.client.set_tag(run, BUSY, str(speed.busy).lower())
         self.client.set_tag(run, MEASURED, "true")
 
     def log(self, run: str, metrics: Iterable[Metric]) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from sharkbench.leaderboard.cells import Cell, FinishedRun, why
 from sharkbench.leaderboard.figures import duration, size
+from sharkbench.leaderboard.remarks import revision
 from sharkbench.leaderboard.report.cards import MethodCard
-from sharkbench.leaderboard.standings import Standing, revision
+from sharkbench.leaderboard.standings import Standing
 from sharkbench.store import Store
 
 MAX_NOTE_ROWS = 400
@@ -114,6 +115,8 @@ def warnings(runs: Sequence[FinishedRun]) -> list[str]:
     )
     if len({run.speed.hardware for run in runs if run.speed}) > 1:
         found.append("Speeds were measured on different hardware; only ratios of one measurement are shown.")
+    if any(run.speed.busy for run in runs if run.speed):
+        found.append("A speed marked ? was timed while other processes kept the machine busy.")
     return found
 
 
