@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+BUSY_PERCENT = 25.0
+"""CPU of other processes, in percent of one core, from which on a timing counts as disturbed."""
 Status = Literal["ok", "infeasible", "failed"]
 REFERENCE = "full"
 """The method that trains the table as it is: what all others are compared with."""
@@ -255,7 +257,14 @@ class Speed(Record):
     large_model_ratio_fp32: Positive | None = None
     """Both with the rows replicated to production size, if that was timed."""
     other_cpu_percent: NonNegative
-    """CPU that other processes used while it was measured."""
+    """CPU that other processes used while it was measured, in percent of one core."""
+    tries: AtLeastOne = 1
+    """How often it was measured; the quietest time is what counts."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether other processes took so much of the machine that the figures cannot be relied upon."""
+        return self.other_cpu_percent > BUSY_PERCENT
 
     @cached_property
     def own_size(self) -> Timing | None:

@@ -129,6 +129,7 @@ def test_a_speed_that_comes_later_is_added_once(store: Store, client: Any) -> No
         assert track(a_suite(), store.out) == 0
     _, [child] = runs(client)
     assert child.data.metrics["lookups_per_second"] == 1.0
+    assert child.data.tags["sharkbench.timed_on_a_busy_machine"] == "false"
     assert len(client.get_metric_history(child.info.run_id, "lookups_per_second")) == 1
     assert "speed.json" in {file.path for file in client.list_artifacts(child.info.run_id)}
 

@@ -12,7 +12,9 @@ def claims(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
     """Say which of a suite's claims its results hold up, and write all findings as CSV."""
     from sharkbench.cli.console import table
     from sharkbench.leaderboard import archive
+    from sharkbench.leaderboard.cells import cells_of
     from sharkbench.leaderboard.claims import findings_of, overall, write_claims
+    from sharkbench.leaderboard.terminal import STALE
 
     loaded, out_dir = opened(suite, settings, out)
     if not loaded.claims:
@@ -21,6 +23,7 @@ def claims(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
         raise InputError(f"{out_dir}: no such directory; 'sharkbench run {suite}' makes it, or name another --out")
     with archive.opened(out_dir) as store:
         findings = findings_of(store, loaded.claims)
+        stale = sum(cell.state == "stale" for cell in cells_of(store))
         # Committed results without their runs are shown; their files stay as they are.
         path = out_dir / "claims.csv" if store.out == out_dir else None
     for says, group in groupby(findings, key=lambda finding: finding.claim.says):
@@ -33,6 +36,8 @@ def claims(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
             interval = f"{one.interval.low:.5g} to {one.interval.high:.5g}" if one.interval else ""
             rows.append((where, one.against, value, interval, one.n or "", one.verdict))
         table(("where", "against", "value", "95% interval", "seeds", "verdict"), rows, right=("value", "seeds"))
+    if stale:
+        print(f"\n{stale} rows of these results are stale: {STALE}")
     if path is not None:
         write_claims(path, findings)
         print(f"\n{path}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sharkbench.cli.console import duration, table
 
 if TYPE_CHECKING:
+    from sharkbench.records import Result
     from sharkbench.suite.run import RunSpec
 
 
@@ -55,8 +56,30 @@ def print_plan(
     table(("data set", "backbone", "method", "budget", "seed", "key", "status", "cost"), rows, right=("seed", "cost"))
     to_do_count = sum(row[6] == "to do" or str(row[6]).endswith("again") for row in rows)
     parts = [f"{len(runs)} runs, {to_do_count} to do under {out}"]
+    if earlier := _by_earlier_code(runs, results):
+        parts.append(f"{earlier} of them are there by earlier code: see 'sharkbench verify'")
     if left:
         parts.append(f"about {duration(left / jobs)} by what similar runs took")
     if unknown:
         parts.append(f"{unknown} like none that has finished here, so their cost is not known")
     print("; ".join(parts))
+
+
+def _by_earlier_code(runs: Sequence[RunSpec], results: Mapping[str, Result]) -> int:
+    """How many runs that are to do are stored under another key, as code made them that has changed since."""
+    keys = {run.key for run in runs}
+    stored = {
+        _name(r.data_fingerprint, r.backbone, r.method_label, r.budget, r.seed)
+        for k, r in results.items()
+        if k not in keys
+    }
+    names = (
+        _name(run.fingerprint, run.backbone.name, run.method_label, run.budget, run.seed)
+        for run in runs
+        if run.key not in results
+    )
+    return sum(name in stored for name in names)
+
+
+def _name(data: str, backbone: str, method: str, budget: object, seed: int) -> tuple[str, str, str, str, int]:
+    return data, backbone, method, str(budget) if budget else "", seed

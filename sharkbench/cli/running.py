@@ -156,6 +156,8 @@ def status(
     )
     ok = [key for key, result in found.items() if result and result.status == "ok"]
     unmeasured = [key for key in ok if runs[key].measure.lookup and not store.has_speed(key)]
+    if stale := sum(result.key not in runs for result in store.results()):
+        print(f"{stale} stored runs are none of these: of other settings, or of code that has changed since")
     if unmeasured:
         print(f"{len(unmeasured)} of the ok ones have no measured speed yet")
     rows = [

@@ -177,6 +177,11 @@ CELL: tuple[Column[Cell], ...] = (
     Column("n_seeds", "seeds that are ok, and that the figures are of", lambda c: len(c.ok)),
     Column("n_failed", "seeds that failed or were infeasible", lambda c: c.n_failed),
     *(Column(name, f"{meaning}; median over seeds", _cell_speed(value, rate)) for name, meaning, rate, value in SPEEDS),
+    Column(
+        "other_cpu_percent",
+        "CPU that other processes used while it was timed, in percent of one core; largest over seeds",
+        lambda c: max((run.speed.other_cpu_percent for run in c.ok if run.speed), default=None),
+    ),
     *(Column(name, f"{meaning}; mean over seeds", _cell_cost(value)) for name, meaning, value in COSTS),
 )
 
@@ -211,7 +216,11 @@ _STANDING: tuple[Column[Standing], ...] = (
         "smallest difference to fp32 that the rows of the test split can show",
         lambda s: s.resolution,
     ),
-    Column("remarks", "what makes the row less comparable than it looks", lambda s: "; ".join(s.remarks) or None),
+    Column(
+        "remarks",
+        "what makes the row less comparable than it looks",
+        lambda s: "; ".join(remark.text for remark in s.remarks) or None,
+    ),
 )
 
 

@@ -9,7 +9,7 @@ from operator import attrgetter
 from sharkbench.leaderboard.cells import Cell, FinishedRun, why
 from sharkbench.leaderboard.columns import CELL, COSTS, SPEEDS, Column
 from sharkbench.leaderboard.standings import Standing
-from sharkbench.records import Environment, Quality, Result, Speed, TrainingCost
+from sharkbench.records import BUSY_PERCENT, Environment, Quality, Result, Speed, TrainingCost
 
 Run = tuple[Cell, FinishedRun]
 
@@ -87,8 +87,14 @@ RUNS: tuple[Column[Run], ...] = (
     *(Column(name, meaning, value, _speed) for name, meaning, _, value in SPEEDS),
     Column(
         "other_cpu_percent",
-        "CPU that other processes used during the measurement",
+        "CPU that other processes used during the measurement, in percent of one core",
         attrgetter("other_cpu_percent"),
+        _speed,
+    ),
+    Column(
+        "timed_on_a_busy_machine",
+        f"`true`: that was more than {BUSY_PERCENT:g}, however often it was tried, so the speeds may be wrong",
+        attrgetter("busy"),
         _speed,
     ),
     *(Column(name, meaning, value, _cost) for name, meaning, value in COSTS),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from sharkbench.leaderboard.cells import Cell, FinishedRun
+from sharkbench.leaderboard.cells import Cell
+from sharkbench.leaderboard.remarks import Pair, Remark, pair_of, remarks_of
 from sharkbench.leaderboard.resolution import resolution
 from sharkbench.leaderboard.statistics import MIN_SEEDS, Difference, holm, paired_difference, shared_ranks
 from sharkbench.records import AucBlocks, Quality
-
-Pair = tuple[str, int]
-"""What two runs must share to be compared: recipe and data, and the seed."""
 
 
 class Section(NamedTuple):
@@ -43,7 +41,7 @@ class Standing:
     """Methods of the same section and budget, itself included."""
     resolution: float | None = None
     """The smallest difference to full precision that the rows of the test split can show."""
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     """What makes it less comparable than its figures look."""
 
     @property
@@ -73,16 +71,14 @@ def standings_of(cells: Iterable[Cell]) -> list[Standing]:
     for index, standing in enumerate(standings):
         sections[standing.section].append(index)
     for members in sections.values():
-        code = _commonest(revision(run) for i in members for run in standings[i].cell.runs)
-        data = _commonest(run.result.data_fingerprint for i in members for run in standings[i].cell.runs)
-        for i in members:
-            standings[i] = replace(standings[i], remarks=tuple(_remarks(standings[i], code, data)))
+        for i, remarks in zip(members, remarks_of([standings[i] for i in members]), strict=True):
+            standings[i] = replace(standings[i], remarks=remarks)
     return standings
 
 
 def _to_full(cell: Cell) -> Standing:
-    full = {_pair(run): quality for run in cell.references if (quality := cell.quality(run))}
-    own = {_pair(run): quality for run in cell.ok if (quality := cell.quality(run))}
+    full = {pair_of(run): quality for run in cell.references if (quality := cell.quality(run))}
+    own = {pair_of(run): quality for run in cell.ok if (quality := cell.quality(run))}
     if cell.is_reference or not own:
         return Standing(cell)
     difference = paired_difference(_auc(own), _auc(full))
@@ -99,15 +95,11 @@ def _compare(standings: list[Standing], members: Sequence[int], *, ranked: bool)
     if not ranked:
         return
     cells = {i: standings[i].cell for i in members}
-    qualities = {i: {_pair(run): q for run in cell.ok if (q := cell.quality(run))} for i, cell in cells.items()}
+    qualities = {i: {pair_of(run): q for run in cell.ok if (q := cell.quality(run))} for i, cell in cells.items()}
     ranks = shared_ranks({i: _auc(found) for i, found in qualities.items()})
     for i in members:
         shared = list(ranks.values()).count(ranks.get(i, 0)) > 1
         standings[i] = replace(standings[i], rank=ranks.get(i), shared=shared, rivals=len(members))
-
-
-def _pair(run: FinishedRun) -> Pair:
-    return run.result.comparison, run.result.seed
 
 
 def _auc(qualities: dict[Pair, Quality]) -> dict[Pair, float]:
@@ -116,58 +108,3 @@ def _auc(qualities: dict[Pair, Quality]) -> dict[Pair, float]:
 
 def _blocks(qualities: dict[Pair, Quality], pairs: Iterable[Pair]) -> Iterator[AucBlocks]:
     return (blocks for pair in pairs if (blocks := qualities[pair].auc_blocks) is not None)
-
-
-def revision(run: FinishedRun) -> str:
-    """Which code made a run: the git revision (``+`` where files differed from it), else the package's version."""
-    if run.environment is None:
-        return "unknown"
-    if run.environment.git_revision is None:
-        return run.environment.sharkbench
-    return run.environment.git_revision[:10] + "+" * bool(run.environment.git_dirty)
-
-
-def _commonest(values: Iterable[str]) -> str:
-    return Counter(values).most_common(1)[0][0]
-
-
-def _apart(cell: Cell) -> int:
-    """How many seeds are compared with a full-precision run on other hardware, or by another torch."""
-    full = {_pair(run): run.environment.arithmetic for run in cell.references if run.environment}
-    own = [(_pair(run), run.environment.arithmetic) for run in cell.ok if run.environment]
-    return sum(full.get(pair, arithmetic) != arithmetic for pair, arithmetic in own)
-
-
-def _of_other_code(cell: Cell) -> Iterator[str]:
-    states = Counter(run.state for run in cell.runs)
-    if stale := states["stale"]:
-        yield f"stale: {stale} of {len(cell.runs)} runs are of code that has changed since, and nobody verified them"
-    for state in ("verified", "verified on other hardware"):
-        if number := states[state]:
-            yield f"{number} of {len(cell.runs)} runs are of earlier code, {state}"
-
-
-def _remarks(standing: Standing, code: str, data: str) -> Iterator[str]:
-    cell = standing.cell
-    yield from _of_other_code(cell)
-    if other := sorted({revision(run) for run in cell.runs} - {code}):
-        yield f"made by revision {', '.join(other)}, most of this table by {code}"
-    if other := sorted({run.result.data_fingerprint[:10] for run in cell.runs} - {data[:10]}):
-        yield f"made from data {', '.join(other)}, most of this table from {data[:10]}"
-    if len({run.speed.hardware for run in cell.ok if run.speed}) > 1:
-        yield "speeds measured on different hardware: ratios only"
-    if outdated := sum(run.outdated for run in cell.ok):
-        yield f"lookups of {outdated} of {len(cell.ok)} runs were timed by formats or kernels that have changed since"
-    if len(versions := sorted({run.environment.torch for run in cell.ok if run.environment})) > 1:
-        yield f"made by torch {' and '.join(versions)}"
-    if apart := _apart(cell):
-        pairs = f"{apart} of {len(cell.ok)} seeds pair with full precision of other hardware or torch"
-        yield f"{pairs}: such differences vary more"
-    if cell.superseded:
-        yield f"{len(cell.superseded)} older runs with other settings are left out"
-    if cell.n_failed and cell.ok:
-        yield f"{cell.n_failed} of {len(cell.runs)} seeds failed"
-    if len(cell.auc_by_seed) < MIN_SEEDS and cell.ok:
-        yield f"fewer than {MIN_SEEDS} seeds: no interval, no rank"
-    elif not cell.is_reference and cell.ok and (standing.difference is None or standing.difference.n < MIN_SEEDS):
-        yield f"fewer than {MIN_SEEDS} seeds in common with full precision: no interval"

@@ -14,8 +14,10 @@ from rich.text import Text
 
 from sharkbench.aligned import aligned
 from sharkbench.leaderboard.cells import Cell, cells_of
-from sharkbench.leaderboard.figures import duration, number, size, times
+from sharkbench.leaderboard.figures import duration, number, size
+from sharkbench.leaderboard.remarks import times_of
 from sharkbench.leaderboard.standings import Standing, standings_of
+from sharkbench.records import State
 from sharkbench.store import Store
 
 WIDTH = 100
@@ -44,7 +46,7 @@ def print_leaderboard(out: Path, console: Console, standings: Sequence[Standing]
         console.print()
         console.print(title, soft_wrap=True)
         _print_table(list(group), console, width)
-    _print_notes([standing.cell for standing in standings], console)
+    _print_notes(standings, console)
 
 
 def _print_table(standings: list[Standing], console: Console, width: int) -> None:
@@ -57,7 +59,8 @@ def _print_table(standings: list[Standing], console: Console, width: int) -> Non
         for standing in members:
             cell = standing.cell
             budget = (cell.name.budget or "-") if standing is members[0] else ""
-            method = f"{'*' if standing in best else ' '} {cell.name.method}"
+            mark = f" [{cell.state}]" if cell.state in _MARKED else ""
+            method = f"{'*' if standing in best else ' '} {cell.name.method}{mark}"
             rows.append((budget, method, *(show(cell) for _, show in figures)))
             styles.append("bold" if standing in best else "")
     if lines := aligned(rows, range(2, len(rows[0])), width):
@@ -106,27 +109,44 @@ _FIGURES: tuple[tuple[str, Callable[[Cell], str]], ...] = (
     ("AUC", _auc),
     ("to fp32", lambda cell: "" if cell.is_reference else number(cell.auc_delta, "+.4f")),
     ("seeds", _seeds),
-    ("lookups", lambda cell: times(cell.lookup_ratio)),
-    ("model", lambda cell: times(cell.median_ratio(lambda speed: speed.model_ratio_fp32))),
+    ("lookups", lambda cell: times_of(cell, cell.lookup_ratio)),
+    ("model", lambda cell: times_of(cell, cell.median_ratio(lambda speed: speed.model_ratio_fp32))),
     ("train", lambda cell: duration(cell.mean_cost(lambda cost: cost.seconds))),
 )
 
 
-def _print_notes(cells: list[Cell], console: Console) -> None:
+STALE = "by code that has changed since; 'sharkbench verify' shows whether it still comes to the same"
+_MARKED: tuple[State, ...] = ("stale", "verified on other hardware")
+
+
+def _where(cell: Cell) -> str:
+    at = f" at {cell.name.budget}" if cell.name.budget else ""
+    return f"{cell.name.dataset}, {cell.name.backbone}, {cell.name.method}{at}"
+
+
+def _print_notes(standings: Sequence[Standing], console: Console) -> None:
+    busy = any(run.speed.busy for standing in standings for run in standing.cell.ok if run.speed)
+    stale = any(standing.cell.state == "stale" for standing in standings)
     console.print()
     console.print(
         Text(
             "* best AUC of its budget, shared where seeds cannot tell; AUC: test split, through the packed table;\n"
             "  lookups, model: speed relative to the fp32 table; train: time of every training stage."
+            + (f"\n  [stale]: {STALE}" if stale else "")
+            + ("\n  ?: timed while other processes kept the machine busy" if busy else "")
         ),
         style="dim",
         soft_wrap=True,
     )
     reasons: dict[str, None] = {}
-    for cell in cells:
+    remarked: dict[str, dict[str, None]] = {}
+    for standing in standings:
+        cell = standing.cell
         if cell.status != "ok":
-            at = f" at {cell.name.budget}" if cell.name.budget else ""
-            where = f"{cell.name.dataset}, {cell.name.backbone}, {cell.name.method}{at}"
-            reasons[f"! {where}: {cell.status}: {cell.reason}"] = None
-    for line in reasons:
+            reasons[f"! {_where(cell)}: {cell.status}: {cell.reason}"] = None
+        for remark in standing.remarks:
+            if remark.on_terminal:
+                label = f", {cell.name.label}" if cell.name.label else ""
+                remarked.setdefault(remark.text, {})[f"{_where(cell)}{label}"] = None
+    for line in [*reasons, *(f"? {'; '.join(rows)}: {text}" for text, rows in remarked.items())]:
         console.print(Text(line), soft_wrap=True)

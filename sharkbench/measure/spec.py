@@ -21,4 +21,5 @@ class MeasureSpec(BaseModel):
     threads: int = Field(default=1, ge=1, le=1024)
     """CPU threads; more than one is noisy on a machine that others use too."""
     seconds: float = Field(default=4.0, gt=0)
-    """Time that the timed calls of one run may take altogether, set-up not counted."""
+    """Time that the timed calls of one run may take altogether, set-up not counted; up to three times as much while
+    other processes keep the machine busy."""

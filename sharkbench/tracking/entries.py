@@ -95,6 +95,7 @@ def speeds(speed: Speed) -> Iterator[tuple[str, float | None]]:
     yield "model_ratio_fp32", speed.model_ratio_fp32
     yield "model_samples_per_second_large", speed.large_model_samples_per_second
     yield "model_ratio_fp32_large", speed.large_model_ratio_fp32
+    yield "other_cpu_percent", speed.other_cpu_percent
 
 
 def curves(history: Iterable[Epoch], begun: int) -> Iterator[Metric]:

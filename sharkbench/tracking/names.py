@@ -51,7 +51,8 @@ def value(text: str, length: int = VALUE_LENGTH) -> str:
 
 def source(settings: Mapping[str, Any]) -> str:
     """The settings of a data set as JSON; where they are too long, without the longest of them, which are named."""
-    kept, left_out = dict(settings), []
+    kept = dict(settings)
+    left_out: list[str] = []
     while True:
         told = json.dumps({**kept, "left_out": left_out} if left_out else kept)
         if len(told) <= SOURCE_LENGTH or not kept:

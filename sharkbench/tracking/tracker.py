@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlparse
 
 from sharkbench.records import Result, Speed
 from sharkbench.store import SPEED, Store
+from sharkbench.suite.freshness import Freshness
 from sharkbench.suite.model import Suite
 from sharkbench.tracking import entries, names
 from sharkbench.tracking.client import SQLITE, client_of, reason, sqlite_file, tracking_uri
@@ -21,7 +22,9 @@ from sharkbench.tracking.client import SQLITE, client_of, reason, sqlite_file, t
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Param
 
-KEY, STARTED, INVOCATION, MEASURED = (f"sharkbench.{tag}" for tag in ("key", "started", "invocation", "measured"))
+KEY, STARTED, INVOCATION, MEASURED, BUSY, STATE = (
+    f"sharkbench.{tag}" for tag in ("key", "started", "invocation", "measured", "timed_on_a_busy_machine", "code_state")
+)
 _BATCH, _REQUEST = 100, 500_000
 """Of what is sent at once: at most so many entries, and about so many bytes; a server refuses twice as many."""
 _TOLD = 3
@@ -47,6 +50,7 @@ class Tracker:
                 _make_database(database, store.out)
             self.client = client_of(self.uri)
             self.experiment = self._experiment()
+            self._states: dict[str, str] = {}
             self.parents, self.children = self._known()
         self._open: set[str] = set()
         if invocation is not None:
@@ -76,7 +80,8 @@ class Tracker:
         return f"MLflow refused {'; '.join(self.refused[:_TOLD])}{more}; all else is recorded, and all is stored"
 
     def close(self, *, interrupted: bool = False) -> None:
-        """End the parent runs that were begun or added to, with the tables as they are now."""
+        """End the parent runs that were begun or added to, with the tables as they are now, and tag what is stale."""
+        self._mark_states()
         for invocation in self._open:
             run = self.parents[invocation]
             for name in ("leaderboard.csv", "runs.csv"):
@@ -84,6 +89,16 @@ class Tracker:
                     self.client.log_artifact(run, str(self.store.out / name))
             self.client.set_terminated(run, "KILLED" if interrupted else "FINISHED")
         self._open.clear()
+
+    def _mark_states(self) -> None:
+        """Tag the records of runs with what the present code has to do with them; of those that are stored no longer,
+        or under a newer name, with ``gone``."""
+        code, stored = Freshness(self.store), {(r.key, r.started): r for r in self.store.results()}
+        for known, run in self.children.items():
+            state = code.state(stored[known]) if known in stored else "gone"
+            if state != self._states.get(run, "fresh"):
+                self.client.set_tag(run, STATE, state)
+                self._states[run] = state
 
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(self.suite.name)
@@ -108,6 +123,7 @@ class Tracker:
                     self.client.delete_run(run.info.run_id)  # its record was cut off halfway, and is made again
                 elif KEY in tags:
                     children[tags[KEY], tags.get(STARTED, "")] = run.info.run_id
+                    self._states[run.info.run_id] = tags.get(STATE, "fresh")
                 elif INVOCATION in tags:
                     parents[tags[INVOCATION]] = run.info.run_id
             token = page.token
@@ -167,6 +183,7 @@ class Tracker:
             return
         self.log(run, entries.metrics(entries.speeds(speed), entries.milliseconds(result.started)))
         self._attach(run, str(self.client.get_run(run).info.artifact_uri), self.store.directory(result.key), (SPEED,))
+        self.client.set_tag(run, BUSY, str(speed.busy).lower())
         self.client.set_tag(run, MEASURED, "true")
 
     def log(self, run: str, metrics: Iterable[Metric]) -> None:

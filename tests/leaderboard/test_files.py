@@ -82,6 +82,7 @@ def test_the_leaderboard_row(out: Path, add_run: AddRun) -> None:
         "model_ratio_fp32": "1.1",
         "large_model_samples_per_second": "20000",
         "large_model_ratio_fp32": "1.2",
+        "other_cpu_percent": "3",
         "train_seconds": "8.5",
         "train_samples_per_second": "100",
         "train_peak_bytes": "100000000",

@@ -10,8 +10,9 @@ from typing import Any
 
 from sharkbench.leaderboard.cells import Cell, FinishedRun, why
 from sharkbench.leaderboard.figures import duration, size
+from sharkbench.leaderboard.remarks import revision
 from sharkbench.leaderboard.report.cards import MethodCard
-from sharkbench.leaderboard.standings import Standing, revision
+from sharkbench.leaderboard.standings import Standing
 from sharkbench.store import Store
 
 MAX_NOTE_ROWS = 400
@@ -100,6 +101,13 @@ def _machine(run: FinishedRun) -> str:
 def warnings(runs: Sequence[FinishedRun]) -> list[str]:
     """What a reader has to know before comparing rows."""
     found = []
+    if stale := sum(run.state == "stale" for run in runs):
+        found.append(
+            f"{stale} of {len(runs)} runs are stale: they were made by code that has changed since, and nobody has "
+            "verified that it still comes to the same. Their rows say so."
+        )
+    if any(run.state == "verified on other hardware" for run in runs):
+        found.append("Some runs of earlier code were verified on other hardware; their rows say so.")
     if len(revisions := {revision(run) for run in runs}) > 1:
         found.append(f"Runs were made by {len(revisions)} revisions of the code; rows that differ say so.")
     if any(revision(run).endswith("+") for run in runs):
@@ -114,6 +122,8 @@ def warnings(runs: Sequence[FinishedRun]) -> list[str]:
     )
     if len({run.speed.hardware for run in runs if run.speed}) > 1:
         found.append("Speeds were measured on different hardware; only ratios of one measurement are shown.")
+    if any(run.speed.busy for run in runs if run.speed):
+        found.append("A speed marked ? was timed while other processes kept the machine busy.")
     return found
 
 

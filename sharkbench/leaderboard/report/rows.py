@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sharkbench.leaderboard.cells import FinishedRun
-from sharkbench.leaderboard.figures import duration, number, p_value, percent, size, times
+from sharkbench.leaderboard.cells import Cell, FinishedRun
+from sharkbench.leaderboard.figures import duration, number, p_value, percent, size
+from sharkbench.leaderboard.remarks import times_of
 from sharkbench.leaderboard.standings import Standing
 
 
@@ -98,6 +99,10 @@ def _figure(value: float | None, show: Callable[[float | None], str]) -> Entry:
     return Entry(show(value), value)
 
 
+def _speed(cell: Cell, ratio: float | None) -> Entry:
+    return Entry(times_of(cell, ratio), ratio)
+
+
 def _seeds(standing: Standing) -> Entry:
     cell = standing.cell
     return Entry(f"{len(cell.ok)}/{len(cell.runs)}" if cell.n_failed else str(len(cell.ok)), len(cell.ok))
@@ -106,7 +111,7 @@ def _seeds(standing: Standing) -> Entry:
 def _remarks(standing: Standing) -> Entry:
     cell = standing.cell
     failure = [] if cell.status == "ok" else [f"{cell.status}: {cell.reason}"]
-    return Entry("; ".join([*failure, *standing.remarks]))
+    return Entry("; ".join([*failure, *(remark.text for remark in standing.remarks)]))
 
 
 def _budget(standing: Standing) -> Entry:
@@ -164,13 +169,13 @@ HEADINGS: Sequence[Heading] = (
         "lookups",
         "lookups",
         "lookups per second relative to the fp32 table in the same measurement",
-        lambda s: _figure(s.cell.lookup_ratio, times),
+        lambda s: _speed(s.cell, s.cell.lookup_ratio),
     ),
     Heading(
         "model",
         "model",
         "samples per second of the whole model relative to the same with the fp32 table",
-        lambda s: _figure(s.cell.median_ratio(lambda speed: speed.model_ratio_fp32), times),
+        lambda s: _speed(s.cell, s.cell.median_ratio(lambda speed: speed.model_ratio_fp32)),
         style="n detail",
     ),
     Heading(
