@@ -149,7 +149,8 @@ class Store:
         """The run as it was resolved; ``None`` where nothing is stored or its method is no longer known here."""
         from sharkbench.suite.run import RunSpec
 
-        return self._record(key, SPEC, RunSpec)
+        # Not what was read before: the same text may mean another file, where methods lie in another folder by now.
+        return self._read(key, SPEC, RunSpec.model_validate_json)
 
     def _record(self, key: str, name: str, record: type[AnyRecord]) -> AnyRecord | None:
         return self._read(key, name, lambda content: _parsed(record, content))

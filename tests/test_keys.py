@@ -16,6 +16,7 @@ import pytest
 
 from sharkbench import artifact, check, closure, registry
 from sharkbench.closure import Snapshot
+from sharkbench.data.prepare import prepared_path
 from sharkbench.errors import Infeasible
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
@@ -104,6 +105,18 @@ def test_a_changed_constant_names_other_runs(
     spec = specs[method or "full"]
     assert (spec.by(now).key != spec.key) == (method is not None), "deepfm has no cross layers"
     assert (spec.by(now).full_key != spec.full_key) == (module.split(".")[0] in ("tasks", "training"))
+
+
+@pytest.mark.parametrize(("module", "again"), [("data.encoders", True), ("data.synthetic", True), ("data.leaks", True),
+                                               ("data.sources.csv", False), ("training.fit", False)])  # fmt: skip
+def test_prepared_data_is_named_by_what_reads_and_encodes_it(
+    module: str, again: bool, copy: Path, specs: dict[str, RunSpec], tmp_path: Path
+) -> None:
+    dataset = specs["full"].dataset
+    before = prepared_path(dataset, tmp_path / "cache")
+    file = file_of(f"sharkbench.{module}", copy)
+    file.write_text(file.read_text() + "\n_CHANGED = 0.1\n")
+    assert (prepared_path(dataset, tmp_path / "cache") != before) == again
 
 
 @contextmanager

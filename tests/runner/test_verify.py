@@ -242,7 +242,6 @@ def result(auc: float, **changes: Any) -> Result:
         (result(0.7000000001), False, None),
         (result(0.7095), False, None),
         (result(0.711), False, "AUC differs by 0.0110"),
-        (result(0.7, formats=["dense"]), True, None),
         (result(0.7).model_copy(update={"bytes": 1001}), True, "bytes was 1000 and is 1001"),
         (result(0.7).model_copy(update={"bytes": 1001}), False, None),
         (result(0.7).model_copy(update={"bytes": 1100}), False, "bytes was 1000 and is 1100"),
