@@ -23,6 +23,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from sharkbench.errors import InputError
+
 SAME_BITS = ("sharkbench.formats._kernels", "sharkbench.formats.gpu")
 """They give the bits of the plain path, which tests hold; their speed is not part of a result."""
 USER_PACKAGES = "sharkbench_user_methods"
@@ -49,9 +51,18 @@ class Snapshot:
     def closure(self, roots: Iterable[str], without: tuple[str, ...] = SAME_BITS) -> dict[str, str]:
         """Module name to digest, for ``roots`` and all that they import, sorted. What is not own code is left out:
         Python's own modules, and installed packages but those that ``roots`` lie in; and modules whose names begin like
-        one of ``without``."""
+        one of ``without``.
+
+        Raises:
+            InputError: there is no source of a root, as of a module of a notebook.
+        """
         asked = frozenset(roots), without
         if asked not in self._closures:
+            if missing := sorted(root for root in asked[0] if self._found(root) is None):
+                raise InputError(
+                    f"there is no source file of '{missing[0]}', and results are named by the code that makes them; "
+                    "put it into a file of its own"
+                )
             found: dict[str, str] = {}
             for name, digest in sorted((_label(name), digest) for name, digest in self._walk(*asked)):
                 # Two folders of a user's may have files of one name.

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sharkbench import closure, registry
 from sharkbench.closure import Snapshot, changes, digest_of, normalised, source_of
+from sharkbench.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,6 +80,7 @@ def test_every_python_comes_to_the_same(version: str) -> None:
     files = sorted([*(ROOT / "sharkbench").rglob("*.py"), *(ROOT / "methods").glob("*.py"), Path(__file__)])
     program = """if True:
         import importlib.util, json, sys
+        sys.path.insert(0, sys.argv[2])
         spec = importlib.util.spec_from_file_location("closure", sys.argv[1])
         module = sys.modules["closure"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -86,7 +88,7 @@ def test_every_python_comes_to_the_same(version: str) -> None:
         print(json.dumps([module._hash(module.normalised(content).encode()) for content in contents]))
     """
     done = subprocess.run(
-        [pythons[0], "-c", program, closure.__file__], input=json.dumps([str(f) for f in files]), text=True,
+        [pythons[0], "-c", program, closure.__file__, str(ROOT)], input=json.dumps([str(f) for f in files]), text=True,
         capture_output=True, check=True,
     )  # fmt: skip
 
@@ -203,6 +205,11 @@ def test_a_file_that_is_no_python_has_a_digest_of_its_own(package: Path) -> None
     first = Snapshot().digest([f"{package.name}.method"])
     (package / "sibling.py").write_text("def broken(::\n")
     assert Snapshot().digest([f"{package.name}.method"]) != first
+
+
+def test_code_without_a_source_is_refused() -> None:
+    with pytest.raises(InputError, match="no source file of"):
+        Snapshot().closure(["no_such_module_anywhere.method"])
 
 
 def test_methods_are_found_beside_the_package_and_in_it(tmp_path: Path) -> None:

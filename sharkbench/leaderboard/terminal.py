@@ -59,8 +59,7 @@ def _print_table(standings: list[Standing], console: Console, width: int) -> Non
         for standing in members:
             cell = standing.cell
             budget = (cell.name.budget or "-") if standing is members[0] else ""
-            mark = f" [{cell.state}]" if cell.state in _MARKED else ""
-            method = f"{'*' if standing in best else ' '} {cell.name.method}{mark}"
+            method = f"{'*' if standing in best else ' '} {cell.name.method}{_MARKS.get(cell.state, '')}"
             rows.append((budget, method, *(show(cell) for _, show in figures)))
             styles.append("bold" if standing in best else "")
     if lines := aligned(rows, range(2, len(rows[0])), width):
@@ -116,7 +115,8 @@ _FIGURES: tuple[tuple[str, Callable[[Cell], str]], ...] = (
 
 
 STALE = "by code that has changed since; 'sharkbench verify' shows whether it still comes to the same"
-_MARKED: tuple[State, ...] = ("stale", "verified on other hardware")
+_TILDE: State = "verified on other hardware"
+_MARKS: dict[State, str] = {"stale": " [stale]", _TILDE: " [verified ~]"}
 
 
 def _where(cell: Cell) -> str:
@@ -126,13 +126,14 @@ def _where(cell: Cell) -> str:
 
 def _print_notes(standings: Sequence[Standing], console: Console) -> None:
     busy = any(run.speed.busy for standing in standings for run in standing.cell.ok if run.speed)
-    stale = any(standing.cell.state == "stale" for standing in standings)
+    states = {standing.cell.state for standing in standings}
     console.print()
     console.print(
         Text(
             "* best AUC of its budget, shared where seeds cannot tell; AUC: test split, through the packed table;\n"
             "  lookups, model: speed relative to the fp32 table; train: time of every training stage."
-            + (f"\n  [stale]: {STALE}" if stale else "")
+            + (f"\n  [stale]: {STALE}" if "stale" in states else "")
+            + ("\n  [verified ~]: by earlier code, verified on other hardware" if _TILDE in states else "")
             + ("\n  ?: timed while other processes kept the machine busy" if busy else "")
         ),
         style="dim",
