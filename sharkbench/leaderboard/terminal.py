@@ -39,17 +39,18 @@ def print_leaderboard(out: Path, console: Console, standings: Sequence[Standing]
         return
     # A file or a pipe has no width: it gets the whole table, not one cut to the 80 columns that are assumed for it.
     width = min(WIDTH, console.width) if console.is_terminal else WIDTH
+    marked = len({standing.cell.state for standing in standings}) > 1  # what all rows are is said once, below
     for (dataset, split, backbone, label), group in groupby(standings, key=lambda standing: standing.section):
         title = Text.assemble(
             (dataset, "bold"), f", {split} split, ", (backbone, "bold"), f", {label}" if label else ""
         )
         console.print()
         console.print(title, soft_wrap=True)
-        _print_table(list(group), console, width)
+        _print_table(list(group), console, width, marked)
     _print_notes(standings, console)
 
 
-def _print_table(standings: list[Standing], console: Console, width: int) -> None:
+def _print_table(standings: list[Standing], console: Console, width: int, marked: bool) -> None:
     figures = _FIGURES if width >= WIDTH else _FIGURES[:5]
     rows = [("budget", "method", *(heading for heading, _ in figures))]
     styles = ["dim"]
@@ -59,7 +60,8 @@ def _print_table(standings: list[Standing], console: Console, width: int) -> Non
         for standing in members:
             cell = standing.cell
             budget = (cell.name.budget or "-") if standing is members[0] else ""
-            method = f"{'*' if standing in best else ' '} {cell.name.method}{_MARKS.get(cell.state, '')}"
+            mark = _MARKS.get(cell.state, "") if marked else ""
+            method = f"{'*' if standing in best else ' '} {cell.name.method}{mark}"
             rows.append((budget, method, *(show(cell) for _, show in figures)))
             styles.append("bold" if standing in best else "")
     if lines := aligned(rows, range(2, len(rows[0])), width):
@@ -115,6 +117,8 @@ _FIGURES: tuple[tuple[str, Callable[[Cell], str]], ...] = (
 
 
 STALE = "by code that has changed since; 'sharkbench verify' shows whether it still comes to the same"
+_NAMED = 4
+"""Rows of one remark that are named; the report names all."""
 _TILDE: State = "verified on other hardware"
 _MARKS: dict[State, str] = {"stale": " [stale]", _TILDE: " [verified ~]"}
 
@@ -132,7 +136,7 @@ def _print_notes(standings: Sequence[Standing], console: Console) -> None:
         Text(
             "* best AUC of its budget, shared where seeds cannot tell; AUC: test split, through the packed table;\n"
             "  lookups, model: speed relative to the fp32 table; train: time of every training stage."
-            + (f"\n  [stale]: {STALE}" if "stale" in states else "")
+            + (f"\n  {'all are ' * (len(states) == 1)}[stale]: {STALE}" if "stale" in states else "")
             + ("\n  [verified ~]: by earlier code, verified on other hardware" if _TILDE in states else "")
             + ("\n  ?: timed while other processes kept the machine busy" if busy else "")
         ),
@@ -149,5 +153,10 @@ def _print_notes(standings: Sequence[Standing], console: Console) -> None:
             if remark.on_terminal:
                 label = f", {cell.name.label}" if cell.name.label else ""
                 remarked.setdefault(remark.text, {})[f"{_where(cell)}{label}"] = None
-    for line in [*reasons, *(f"? {'; '.join(rows)}: {text}" for text, rows in remarked.items())]:
+    for line in [*reasons, *(f"? {_some(list(rows))}: {text}" for text, rows in remarked.items())]:
         console.print(Text(line), soft_wrap=True)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = "; ".join(names[:_NAMED])
+    return f"{shown}; and {len(names) - _NAMED} more" if len(names) > _NAMED else shown
