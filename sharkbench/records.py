@@ -82,7 +82,10 @@ class TrainingCost(Record):
 
 
 class AucBlocks(Record):
-    """What each block of rows contributes to an AUC. Blocks are of the same rows for every run on the same data."""
+    """What each block of rows contributes to an AUC. Blocks are of the same rows for every run on the same data.
+
+    Shares lie in [0, 1], but those of weighted samples, whose blocks hold what their rows move the AUC, may not.
+    """
 
     positives: Shares
     """By block of positive rows: the share of negatives that they beat, mean over the block."""
