@@ -43,8 +43,7 @@ class Spelling:
 
     def __init__(self) -> None:
         self._numbers = self._times = self._whole = True
-        self.mends = False
-        """Whether some value is not written in its plain form."""
+        self._plain = True
 
     def look(self, values: pl.Series) -> None:
         """``values`` are text, null where missing."""
@@ -58,8 +57,8 @@ class Spelling:
         if self._numbers:
             known = as_floats(other).drop_nulls().drop_nans()
             self._whole = self._whole and bool((known == known.floor()).all())
-        if (self._numbers or self._times) and not self.mends and len(other):
-            self.mends = not self.plain(other).equals(other)
+        if (self._numbers or self._times) and self._plain and len(other):
+            self._plain = self.plain(other).equals(other)
 
     @property
     def kind(self) -> Kind:
@@ -67,6 +66,11 @@ class Spelling:
         if self._numbers:
             return "whole" if self._whole else "decimal"
         return "time" if self._times else "text"
+
+    @property
+    def mends(self) -> bool:
+        """Whether some value is not written in its plain form."""
+        return not self._plain and (self._numbers or self._times)
 
     def plain(self, values: pl.Series) -> pl.Series:
         """``values`` in the one form that they are compared in; null where a number is not one (NaN)."""
@@ -154,12 +158,14 @@ def _plain_number(text: str) -> str | None:
         return text
     if abs(exponent) > 400:
         return text
-    if len(number.as_tuple().digits) <= _DIGITS:
-        number = Decimal(repr(float(number))) if abs(exponent) < 300 else number
     if not number:
         return "0"
     if number == number.to_integral_value():
-        return f"{number:f}".partition(".")[0]
+        # what was a float is the integer that it is exactly, as other files may have it
+        is_float = len(number.as_tuple().digits) <= _DIGITS and exponent <= 300
+        return f"{int(float(number)) if is_float else int(number)}"
+    if len(number.as_tuple().digits) <= _DIGITS and exponent >= -300:
+        number = Decimal(repr(float(number)))
     number = number.normalize()
     return f"{number:f}" if exponent >= _SMALLEST_IN_FULL else f"{number:e}"
 
