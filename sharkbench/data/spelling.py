@@ -6,6 +6,7 @@ in a way of its own. A column of text is left as it is: ``12e34567`` among hexad
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -160,12 +161,12 @@ def _plain_number(text: str) -> str | None:
         return text
     if not number:
         return "0"
+    value = float(number)
+    is_float = len(number.as_tuple().digits) <= _DIGITS and value != 0 and math.isfinite(value)
     if number == number.to_integral_value():
         # what was a float is the integer that it is exactly, as other files may have it
-        is_float = len(number.as_tuple().digits) <= _DIGITS and exponent <= 300
-        return f"{int(float(number)) if is_float else int(number)}"
-    if len(number.as_tuple().digits) <= _DIGITS and exponent >= -300:
-        number = Decimal(repr(float(number)))
+        return f"{int(value) if is_float else int(number)}"
+    number = Decimal(repr(value)) if is_float else number
     number = number.normalize()
     return f"{number:f}" if exponent >= _SMALLEST_IN_FULL else f"{number:e}"
 
