@@ -17,7 +17,7 @@ from sharkbench.data.vocabulary import Vocabulary
 
 FARTHEST = 1e4
 """Scales from the mean that a dense input goes. Among n training rows no value lies farther than sqrt(n)."""
-ROUNDING = 1e-12
+ROUNDING = 1e-14
 """A standard deviation of so little of the largest value is that of one value."""
 DROWNED = 1e-6
 """Of the scale of all rows: values that differ by less are nearly one number in float32."""

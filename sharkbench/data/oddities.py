@@ -69,8 +69,9 @@ def _repeated_rows(splits: Mapping[SplitName, Split]) -> Iterator[str]:
     asked: dict[str, tuple[NDArray[np.uint64], NDArray[np.uint64]]] = {}
     for name in ("valid", "test"):
         if not same_rows(train, splits[name]):
-            parts = rows_of(splits[name], ASKED_ROWS)
-            asked[name] = _hashes(*parts), _hashes(*parts, mixed=np.random.default_rng(0))
+            ids, dense, labels = rows_of(splits[name], ASKED_ROWS)
+            mixed = np.random.default_rng(0)
+            asked[name] = _hashes(ids, dense, labels), _hashes(ids, dense, labels, mixed)
     wanted = np.sort(np.concatenate([np.zeros(0, np.uint64), *(each for pair in asked.values() for each in pair)]))
     if not len(wanted):
         return
@@ -83,7 +84,7 @@ def _repeated_rows(splits: Mapping[SplitName, Split]) -> Iterator[str]:
         if train.mapped:
             leave(*(part for part in block if part.numel()))
     for name, pair in asked.items():
-        share, chance = (float(found[np.searchsorted(wanted, hashes)].mean()) for hashes in pair)
+        share, chance = (float(found[np.searchsorted(wanted, asked_for)].mean()) for asked_for in pair)
         if share >= REPEATED and chance <= CHANCE * share:
             yield (
                 f"{share:.0%} of the {name} rows stand in training as well, inputs and labels alike "

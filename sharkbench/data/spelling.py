@@ -6,6 +6,7 @@ in a way of its own. A column of text is left as it is: ``12e34567`` among hexad
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -43,8 +44,7 @@ class Spelling:
 
     def __init__(self) -> None:
         self._numbers = self._times = self._whole = True
-        self.mends = False
-        """Whether some value is not written in its plain form."""
+        self._plain = True
 
     def look(self, values: pl.Series) -> None:
         """``values`` are text, null where missing."""
@@ -58,8 +58,8 @@ class Spelling:
         if self._numbers:
             known = as_floats(other).drop_nulls().drop_nans()
             self._whole = self._whole and bool((known == known.floor()).all())
-        if (self._numbers or self._times) and not self.mends and len(other):
-            self.mends = not self.plain(other).equals(other)
+        if (self._numbers or self._times) and self._plain and len(other):
+            self._plain = self.plain(other).equals(other)
 
     @property
     def kind(self) -> Kind:
@@ -67,6 +67,11 @@ class Spelling:
         if self._numbers:
             return "whole" if self._whole else "decimal"
         return "time" if self._times else "text"
+
+    @property
+    def mends(self) -> bool:
+        """Whether some value is not written in its plain form."""
+        return not self._plain and (self._numbers or self._times)
 
     def plain(self, values: pl.Series) -> pl.Series:
         """``values`` in the one form that they are compared in; null where a number is not one (NaN)."""
@@ -154,12 +159,14 @@ def _plain_number(text: str) -> str | None:
         return text
     if abs(exponent) > 400:
         return text
-    if len(number.as_tuple().digits) <= _DIGITS:
-        number = Decimal(repr(float(number))) if abs(exponent) < 300 else number
     if not number:
         return "0"
+    value = float(number)
+    is_float = len(number.as_tuple().digits) <= _DIGITS and value != 0 and math.isfinite(value)
     if number == number.to_integral_value():
-        return f"{number:f}".partition(".")[0]
+        # what was a float is the integer that it is exactly, as other files may have it
+        return f"{int(value) if is_float else int(number)}"
+    number = Decimal(repr(value)) if is_float else number
     number = number.normalize()
     return f"{number:f}" if exponent >= _SMALLEST_IN_FULL else f"{number:e}"
 

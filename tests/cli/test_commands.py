@@ -99,6 +99,22 @@ def test_a_suite_from_nothing_to_its_leaderboard_and_back_again(suite: Path) -> 
     assert "own size" in measured.out
 
 
+@pytest.mark.parametrize("command", [("plan",), ("run", "--dry-run"), ("prepare",)])
+def test_data_that_will_be_refused_is_refused_by_plans_and_the_others_are_not(
+    suite: Path, command: tuple[str, ...]
+) -> None:
+    rows = [f"u{i % 7},{i % 2}" for i in range(60)]
+    Path("good.csv").write_text("\n".join(["user,click", *rows]))
+    Path("bad.csv").write_text("\n".join(["user,click", "u1,maybe", *rows]))
+    sets = ", ".join(f"{{source: csv, path: {name}.csv, labels: click}}" for name in ("bad", "good"))
+    suite.write_text(SUITE.replace("{source: synthetic, rows: 1000, cardinalities: [50, 20]}", sets))
+    done = Done(command[0], suite, *command[1:])
+    assert done.code == 2
+    assert "good" in done.out
+    assert "bad.csv, line 2: label 'click' is 'maybe': not 0 or 1" in done.err
+    assert "Traceback" not in done.err
+
+
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes ``run_suite`` store one failed run and end with a given summary."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import psutil
 import pytest
 
+from sharkbench.data.spec import SyntheticSpec
 from sharkbench.errors import DataError, InputError
 from sharkbench.runner import Summary, local
 from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted
@@ -181,6 +183,37 @@ def test_data_that_cannot_be_prepared_fails_its_runs_in_one_line(bench: Bench, m
         ("data", "train.csv, row 7: 3 values where 4 are needed")
     }
     assert bench.diary("began") == []
+
+
+def test_an_unexpected_error_is_its_data_set_s_own_and_the_others_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = bench.plan("fine")
+    other = runs[0].model_copy(update={"dataset": SyntheticSpec(rows=2000), "fingerprint": "f" * 64})
+
+    def broken(*_: object) -> None:
+        raise KeyError("Field exists 2 times")
+
+    monkeypatch.setattr(local, "prepare", broken)
+    assert bench.run_plan([other, *runs]) == Summary(done=1, failed=1)
+    [failed] = [result for result in bench.store.results() if result.status == "failed"]
+    assert (failed.key, failed.kind, failed.reason) == (other.key, "data", "KeyError: 'Field exists 2 times'")
+    log = (bench.store.directory(other.key) / "log.txt").read_text()
+    assert "Traceback" in log
+    assert "in broken" in log
+
+
+def test_a_full_disk_is_no_data_set_s_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = bench.plan("fine")
+    bench.cache = bench.out.parent / "empty"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(local, "prepare", full)
+    with pytest.raises(OSError, match="No space left"):
+        bench.run_plan(runs)
+    assert bench.store.results() == []
 
 
 def test_an_output_that_cannot_be_written_to_is_one_line(bench: Bench) -> None:

@@ -161,8 +161,12 @@ class CsvSource(FileSource):
                     yield reader.line_num, values
 
     def _reader(self, stream: IO[str]) -> Reader:
-        quoting = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
-        return csv.reader(_lines(stream), delimiter=self.separator, quotechar=self.quote or None, quoting=quoting)
+        return csv.reader(
+            _lines(stream),
+            delimiter=self.separator,
+            quotechar=self.quote or None,
+            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+        )
 
 
 def _is_gzip(file: Path) -> bool:

@@ -12,6 +12,7 @@ from sharkbench.data.sources.base import Chunk
 from sharkbench.data.sources.csv import CsvSource
 from sharkbench.data.sources.parquet import ParquetSource
 from sharkbench.data.spec import KuaiRandSpec
+from sharkbench.data.spelling import plain_numbers
 from sharkbench.errors import DataError
 
 
@@ -33,6 +34,7 @@ class KuaiRandSource(CsvSource):
                 raise DataError(f"{chunk.place}: column '{min(missing)}' is missing; a log of KuaiRand-Pure has it")
             day = pl.col("date").str.to_date("%Y%m%d", strict=False)
             clock = pl.col("hourmin").cast(pl.Int64, strict=False)
+            log = log.with_columns(plain_numbers(log[key]) for key in ("user_id", "video_id"))
             log = log.with_columns(hour=clock // 100, weekday=day.dt.weekday() - 1)
             joined = log.join(self.users, on="user_id", how="left", maintain_order="left").join(
                 self.videos, on="video_id", how="left", maintain_order="left"
@@ -46,12 +48,12 @@ def _features(file: Path, key: str) -> pl.DataFrame:
     table = pl.DataFrame(pl.from_arrow(pa.concat_tables([chunk.table for chunk in source.chunks()])))
     if key not in table.columns:
         raise DataError(f"{file}: column '{key}' is missing")
+    table = table.with_columns(plain_numbers(table[key]))
     twice = table[key].is_duplicated()
     if twice.any():
         row = int(twice.arg_true()[0])
         raise DataError(f"{source.row_name(str(file), row)}: {key} '{table[key][row]}' is there more than once")
-    # numbers written as 1.0 where others write 1 are the same value
-    return table.with_columns(pl.exclude(key).str.replace(r"^(-?\d+)\.0$", "$1"))
+    return table
 
 
 def kuairand_source(spec: KuaiRandSpec) -> KuaiRandSource | ParquetSource:

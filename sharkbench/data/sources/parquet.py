@@ -43,16 +43,18 @@ class ParquetSource(FileSource):
                     found = _names(file, reader)
                     columns = columns or found
                     total = max(reader.metadata.num_rows, 1)
-                    for batch in reader.iter_batches(_rows_at_once(file, reader.metadata)):
+                    for batch in _batches(reader, _rows_at_once(file, reader.metadata)):
                         for piece in _pieces(batch, f"{file}, after row {first}"):
                             done = (number + (first + piece.num_rows) / total) / len(files)
                             table = pa.Table.from_batches([piece]).rename_columns(found)
                             yield Chunk(with_columns(table, columns, str(file)), first, str(file), part, done)
                             first += piece.num_rows
             except (pa.ArrowException, OSError) as error:
-                raise DataError(
-                    f"{file}, after row {first}: {str(error).splitlines()[0]}; the file is damaged or no Parquet file"
-                ) from None
+                said = str(error).splitlines()[0]
+                what = "the file is damaged or no Parquet file"
+                if "lists to be of size" in said:
+                    what = "lists of one size cannot be null; write them as lists of any size"
+                raise DataError(f"{file}, after row {first}: {said}; {what}") from None
 
 
 def _names(file: Path, reader: pq.ParquetFile) -> list[str]:
@@ -70,6 +72,16 @@ def _opened(file: Path) -> pq.ParquetFile:
         columns = map(reader.schema.column, range(len(reader.schema)))
         texts = [c.path for c in columns if c.physical_type == "BYTE_ARRAY" and c.logical_type.type != "DECIMAL"]
         return pq.ParquetFile(file, read_dictionary=texts, metadata=reader.metadata)
+
+
+def _batches(reader: pq.ParquetFile, rows: int) -> Iterator[pa.RecordBatch]:
+    """Of ``rows`` each. Lists of text are read group by group: Arrow cannot join their dictionaries."""
+    columns = map(reader.schema.column, range(len(reader.schema)))
+    if any(column.max_repetition_level and column.physical_type == "BYTE_ARRAY" for column in columns):
+        for group in range(reader.metadata.num_row_groups):
+            yield from reader.iter_batches(rows, row_groups=[group])
+    else:
+        yield from reader.iter_batches(rows)
 
 
 def _rows_at_once(file: Path, metadata: pq.FileMetaData) -> int:

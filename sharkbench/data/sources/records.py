@@ -147,9 +147,11 @@ class Records:
         Raises:
             DataError: none of them may (``within_line``), one is never closed, or is closed amid text.
         """
+        self._check_closed(signs, opens[: len(closes)], closes, at_end)
         if at_end and len(opens) > len(closes):
             self._refuse(signs, opens[-1], "a quote opens a value that never ends")
-        opens = opens[: len(closes)]
+
+    def _check_closed(self, signs: np.ndarray, opens: np.ndarray, closes: np.ndarray, at_end: bool) -> None:
         lines = np.flatnonzero(signs == _LF)
         ends = np.searchsorted(lines, closes) - np.searchsorted(lines, opens)
         several = np.flatnonzero(ends)
