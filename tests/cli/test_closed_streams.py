@@ -37,7 +37,7 @@ def test_a_command_goes_on_with_closed_streams(closed: tuple[int, ...], tmp_path
     assert ("no such suite" in said) == (2 not in closed)
 
 
-@pytest.mark.parametrize("how", ["closed", "read by nobody"])
+@pytest.mark.parametrize("how", ["closed", pytest.param("read by nobody", marks=pytest.mark.faults)])
 def test_runs_go_on_without_a_standard_error(how: str, tmp_path: Path) -> None:
     suite = tmp_path / "small.json"
     suite.write_text(json.dumps({**SUITE, "methods": ["hash"], "seeds": 2}))
