@@ -227,8 +227,9 @@ class Workbench:
             if group.agree(group.first and shared_models.kept(folder)):
                 history, cost = shared_models.load(folder, model)
                 self.ledger.add(history, cost)
-                for epoch in history if self.on_epoch is not None else ():
-                    self.on_epoch(epoch)
+                if self.on_epoch is not None:
+                    for epoch in history:
+                        self.on_epoch(epoch)
                 return model
             # Not under this run's stage name: the next run finds it in the store as it is.
             report = replace(self, stage="").train(model, stage="full")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from sharkbench import artifact
 from sharkbench.backbones import BackboneShape, build
 from sharkbench.backbones.config import DLRM, DeepFM
 from sharkbench.data.schema import Field, Schema
+from sharkbench.digests import seal
 from sharkbench.errors import ArtifactError
 from sharkbench.formats.codebooks import Codebooks
 from sharkbench.formats.codec import RowCodec
@@ -226,3 +228,24 @@ def test_flipped_bytes_never_harm(saved: Path, tmp_path: Path, data: st.DataObje
     ids[1:] = torch.randint(0, layer.schema.num_rows, (3, layer.schema.num_slots))
     assert torch.isfinite(layer.lookup(ids)).all()
     assert layer.nbytes == artifact.tensor_bytes(file)
+
+
+@pytest.mark.parametrize("name", [artifact.PACKED, artifact.BACKBONE])
+def test_an_artifact_that_is_not_what_its_run_has_written_is_refused(tmp_path: Path, name: str) -> None:
+    artifact.save(model(many_formats()), tmp_path, fingerprint="abc")
+    whole = (tmp_path / name).read_bytes()
+    seal(tmp_path, (artifact.PACKED, artifact.BACKBONE))
+    artifact.load_model(tmp_path)
+    # Finite numbers, of the right type and shape: nothing but the digest tells.
+    (tmp_path / name).write_bytes(whole[:-64] + bytes(64))
+    with pytest.raises(ArtifactError, match=f"{name} is damaged: its bytes are not those that were written; get it"):
+        artifact.load_model(tmp_path)
+    (tmp_path / name).write_bytes(whole)
+    artifact.load_model(tmp_path)
+
+
+def test_a_table_that_was_taken_away_from_its_run_needs_no_digest(tmp_path: Path) -> None:
+    artifact.save(model(many_formats()), tmp_path / "run", fingerprint="abc")
+    seal(tmp_path / "run", (artifact.PACKED, artifact.BACKBONE))
+    taken = shutil.copy(tmp_path / "run" / artifact.PACKED, tmp_path / "table.safetensors")
+    assert artifact.load(taken).nbytes == artifact.load(tmp_path / "run").nbytes

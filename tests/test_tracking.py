@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,7 @@ from sharkbench.store import LOG, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
 from sharkbench.tracking import Tracker, attach, reason, track, tracking_uri, without_secrets
+from sharkbench.tracking.client import client_of
 from tests.records import KEY, a_result, a_speed, an_environment, put
 
 
@@ -279,3 +285,59 @@ def test_files_hang_on_the_newest_parent_run(store: Store) -> None:
     assert [a.path for a in tracker.client.list_artifacts(tracker.parents["second"], "plots")] == ["plots/a.svg"]
     assert "report.html" not in [a.path for a in tracker.client.list_artifacts(tracker.parents["first"])]
     assert not attach(a_suite(enabled=False), store.out, files)
+
+
+@pytest.fixture
+def silent_server() -> Iterator[tuple[str, list[Any]]]:
+    """The address of a server that takes every request and never answers, and who has called."""
+    calls: list[Any] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def listen() -> None:
+            with contextlib.suppress(OSError):  # closed at the end
+                while True:
+                    calls.append(server.accept()[0])
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", calls
+        for call in calls:
+            call.close()
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def test_a_server_that_never_answers_costs_a_line_and_few_requests(
+    tmp_path: Path, silent_server: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, calls = silent_server
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    suite, store, told = a_suite(uri=address), Store(tmp_path / "out"), list[Event]()
+    store.out.mkdir()
+    put(store, a_full_result())
+    tracked = Tracked(suite, store, [], "today", told.append, work=True)
+    for _ in range(50):
+        tracked.stored(KEY)
+    tracked.drain()
+    tracked.close(interrupted=False)
+    [message] = told
+    assert isinstance(message, Message)
+    assert "MLflow could not record everything" in message.text
+    assert "\n" not in message.text
+    assert len(calls) <= 4, "once at the start and once at the end, each tried twice"
+    # What was not recorded has no parent run on which the report could be hung: the server is not asked again.
+    before = len(calls)
+    assert not attach(suite, store.out, [])
+    assert len(calls) == before
+
+
+def test_what_the_user_has_set_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    client_of("http://127.0.0.1:9")
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert int(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) <= 1
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    client_of("http://127.0.0.1:9")
+    assert int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 10

@@ -13,11 +13,18 @@ _PIPE_WIDTH = 240
 
 
 def console(*, stderr: bool = False) -> Console:
+    """What is told of on the way goes to ``stderr``; where nobody reads that any more, it is not told."""
     from rich.console import Console
+
+    class Steady(Console):
+        def on_broken_pipe(self) -> None:
+            if not self.stderr:
+                super().on_broken_pipe()  # ends the program
+            self.quiet = True
 
     stream = sys.stderr if stderr else sys.stdout
     on_terminal = stream is not None and stream.isatty()
-    return Console(stderr=stderr, highlight=False, width=None if on_terminal else _PIPE_WIDTH)
+    return Steady(stderr=stderr, highlight=False, width=None if on_terminal else _PIPE_WIDTH)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:

@@ -103,6 +103,8 @@ class RayTasks:
         """
         self._started += 1
         worker = Worker(self._started)
+        for leftover in log.absolute().parent.glob(".events-*"):  # of a dead process: who starts a run has its lock
+            leftover.unlink(missing_ok=True)
         events = log.absolute().with_name(f".events-{os.getpid()}-{worker.number}")
         order = {
             "call": call,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -11,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from sharkbench.data import prepare as preparing
+from sharkbench.errors import ArtifactError
 from sharkbench.runner import Summary, run_suite, schedule
-from sharkbench.runner.events import EpochEnded
+from sharkbench.runner.events import EpochEnded, Message
+from sharkbench.runner.execute import measure
 from sharkbench.store import Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
@@ -67,6 +72,68 @@ def test_a_run_killed_in_training_goes_on_from_its_epoch(kills: int, tmp_path: P
     count("runs killed in training: resumed from their last epoch, the same bits", kills)
 
 
+def lose_a_page(file: Path) -> None:
+    """Zeros where the last of the file's numbers were, as a disk or a crash leaves them; its length stays."""
+    content = file.read_bytes()
+    at = max(0, len(content) - 3000)
+    file.write_bytes(content[:at] + bytes(2000) + content[at + 2000 :])
+
+
+def test_lost_pages_are_told_of_and_mended_and_change_no_number(tmp_path: Path, count: Count) -> None:
+    only = {"methods": ["full", "int8"], "seeds": 1}
+    assert run_here(tmp_path, **only) == Summary(done=2)
+    folder = Folder(tmp_path)
+    wanted = folder.outcome()
+    [labels] = (tmp_path / "cache" / "prepared").glob("*/train.arrow")
+    [weights] = (folder.out / "shared").glob("*/model.safetensors")
+    damaged = [labels, weights]
+    for file in damaged:
+        lose_a_page(file)
+    shutil.rmtree(folder.out / "runs")
+    events: list[Any] = []
+    assert run_here(tmp_path, events=events, **only) == Summary(done=2)
+    assert folder.outcome() == wanted
+    told = [event.text for event in events if isinstance(event, Message)]
+    assert len(told) == 2
+    for line, file, what in zip(told, damaged, ("is prepared again", "is trained again"), strict=True):
+        assert line.startswith(f"{file} is damaged: its bytes are not those that were written; ")
+        assert what in line
+    count("lost pages in prepared data and shared models: told, mended, the same bits", 2)
+
+    [run] = [run for run in plan(load({**SUITE, **only}), cache_dir=tmp_path / "cache") if run.method_label == "int8"]
+    stored = folder.store.directory(run.key)
+    for name in ("packed.safetensors", "backbone.safetensors"):
+        kept = (stored / name).read_bytes()
+        lose_a_page(stored / name)
+        with pytest.raises(ArtifactError, match=f"{name} is damaged"):
+            measure(run, stored, cache_dir=tmp_path / "cache")
+        (stored / name).write_bytes(kept)
+        count("lost pages in artifacts: refused where they are measured")
+
+
+def test_where_the_cache_has_no_room_the_runs_of_other_data_go_on(
+    tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = [{**SUITE["datasets"][0], "name": name, "seed": number} for number, name in enumerate(("one", "two"))]
+    only = {"methods": ["hash"], "seeds": 1, "datasets": datasets}
+    real = preparing._make
+
+    def full(spec: Any, *more: Any) -> None:
+        if spec.name == "one":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(spec, *more)
+
+    events: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "_make", full)
+        assert run_here(tmp_path, events=events, **only) == Summary(done=1, failed=1)
+    [message] = [event.text for event in events if isinstance(event, Message)]
+    assert message.startswith(f"{tmp_path / 'cache'}: prepared data cannot be written there (No space left on device)")
+    assert [result.dataset for result in Store(tmp_path / "out").results()] == ["two"]
+    assert run_here(tmp_path, **only) == Summary(done=2, cached=1)
+    count("no room in the cache: one line, the runs of other data go on, the next call does the rest")
+
+
 def recorded_runs(database: Path) -> int:
     """Runs of a suite that stand in a database of MLflow."""
     connection = sqlite3.connect(database)
@@ -108,6 +175,7 @@ def test_a_full_disk_stops_in_one_line_and_room_goes_on(
     # Where all results fit, it is the report that does not.
     assert code in (1, 2) or "the report could not be written" in said, said
     assert "Traceback" not in said
+    assert "this is a bug" not in said
     assert "No space left" in said or "no room" in said.lower(), said
     assert {key: wanted.outcome()[key] for key in folder.outcome()} == folder.outcome()
     small_disk(50_000)

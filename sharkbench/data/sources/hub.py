@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from sharkbench.data.options import GivenSplit
 from sharkbench.data.sources.base import Chunk, Source
 from sharkbench.data.sources.csv import CsvSource
 from sharkbench.data.spec import BarsSpec, HubSpec
+from sharkbench.durable import replacing
 from sharkbench.errors import DataError, did_you_mean
 
 ROWS = 65_536
@@ -83,8 +85,13 @@ def _download(spec: BarsSpec) -> Path:
                 for member in packed.infolist():
                     # by base name only, so that nothing is written outside the folder
                     if Path(member.filename).name in ("train.csv", "valid.csv", "test.csv"):
-                        member.filename = Path(member.filename).name
-                        packed.extract(member, folder)
+                        # and whole or not at all: half a file would be taken for the data by every later call
+                        with (
+                            replacing(folder / Path(member.filename).name) as partial,
+                            packed.open(member) as source,
+                            partial.open("wb") as target,
+                        ):
+                            shutil.copyfileobj(source, target)
     if not (folder / "train.csv").is_file():
         raise DataError(f"{spec.hub_id}: no train.csv in {folder}; set path to a folder that has it")
     return folder
