@@ -43,8 +43,9 @@ class PackedLayer(nn.Module):
       checked in the same way before the next lookup. (Writing through ``.data``, NumPy or another process leaves no
       trace that could be seen.) After ``to_empty``, or on the meta device, they have no content: lookups are refused
       until one is loaded.
-    - ``torch.jit.trace``, ``torch.export``, ``torch.compile``, ``vmap`` record a lookup as the operator
-      ``sharkbench::lookup`` with the table's tensors; ``torch.jit.script`` refuses.
+    - ``torch.jit.trace``, ``torch.export`` and ``vmap`` record a lookup as the operator ``sharkbench::lookup`` with the
+      table's tensors. A compiled model calls the table between its graphs (``fullgraph=True`` and ``strict=True`` take
+      no such call). ``torch.jit.script`` and symbolic traces are refused.
     - Gradients reach tensors that ask for them, in plain torch. Autocast and default types and devices change nothing.
 
     Args:
@@ -252,11 +253,13 @@ class PackedLayer(nn.Module):
     def __call__(self, ids: Any) -> Tensor:
         """:meth:`forward`, without the rounds that a module's call makes for hooks where this layer has none: they take
         longer than a small lookup."""
+        if is_dynamo_compiling():
+            return _uncompiled(self, ids)
         if self._multivalued or self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
             found: Tensor = super().__call__(ids)
             return found
         fast = self._fast
-        if fast is not None and not is_dynamo_compiling():
+        if fast is not None:
             out = fast(ids)
             if out is not None:
                 return out
@@ -283,7 +286,7 @@ class PackedLayer(nn.Module):
     def _float32(self, ids: Any) -> Tensor:
         """``[B, S', width]`` as formats give them."""
         direct = self._direct
-        if direct is not None and not is_dynamo_compiling():
+        if direct is not None:
             out = direct(ids)
             if out is not None:
                 return out
@@ -375,6 +378,12 @@ def _neutral(device: torch.device) -> Iterator[None]:
 
 def _names(types: Sequence[torch.dtype]) -> str:
     return ", ".join(str(dtype).removeprefix("torch.") for dtype in types)
+
+
+@torch._disable_dynamo
+def _uncompiled(layer: PackedLayer, ids: Any) -> Tensor:
+    """A lookup in the midst of a compiled model: the table's own kernels, between what is compiled."""
+    return layer(ids)
 
 
 def _restored(schema: Schema, said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PackedLayer:

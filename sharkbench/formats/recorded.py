@@ -30,8 +30,7 @@ _ready: OrderedDict[Any, tuple[Sequence[Tensor], Any]] = OrderedDict()
 def is_recorded(ids: Tensor) -> bool:
     """Whether torch records, transforms or only pretends to carry out what is done with ``ids``."""
     return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        torch.jit.is_tracing()
         or bool(torch._C._len_torch_dispatch_stack())
         or not is_plain(ids)
     )
@@ -48,7 +47,8 @@ def record(layer: Any, ids: Tensor) -> Tensor:
         "tensors": list(state),
         "shape": [len(layer.schema.slot_columns(layer.fields)) if layer.fields else 0, layer.width],
     }
-    found: Tensor = torch.ops.sharkbench.lookup(ids, list(state.values()), json.dumps(said))
+    # A traced shape is a tensor; what the table is does not depend on what is traced.
+    found: Tensor = torch.ops.sharkbench.lookup(ids, list(state.values()), json.dumps(said, default=int))
     return found
 
 
