@@ -21,9 +21,9 @@ class Stored(nn.Module):
     """Tensors whose types and bits mean something: codes, indices, counters, numbers of a stated type.
 
     ``.half()`` and the like change no tensor here: what type vectors come in is the layer's affair. What moves tensors
-    moves their bytes. A tensor whose content is lost on the way (``to_empty``, the meta device) is left without storage,
-    on the meta device, until it is loaded. ``load_state_dict`` replaces tensors and never writes into them, so that a
-    lookup under way in another thread ends with the table that it began with.
+    moves their bytes. A tensor whose content is lost on the way (``to_empty``, the meta device) stays on the meta
+    device, without memory, until it is loaded. ``load_state_dict`` replaces tensors and never writes into them: a lookup
+    under way in another thread ends with the table that it began with.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -51,11 +51,11 @@ class Stored(nn.Module):
             with CHANGING:
                 self.exchange(given, assign)
             # What comes after, for the modules within as well, finds what it holds already and reports what is missing.
-            state_dict.update({prefix + name: t for name, t in self.state_dict(keep_vars=True).items() if name in given})
+            state_dict.update(
+                {prefix + name: t for name, t in self.state_dict(keep_vars=True).items() if name in given}
+            )
         metadata = {**local_metadata, "assign_to_params_buffers": True}
-        super()._load_from_state_dict(
-            state_dict, prefix, metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing_keys, unexpected_keys, error_msgs)
 
     def exchange(self, given: Mapping[str, Any], assign: bool) -> None:
         """Take tensors by the names of the state dict: themselves if ``assign``, else copies on the device in use."""

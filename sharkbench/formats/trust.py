@@ -115,7 +115,7 @@ def restored(part: Any, tensors: Mapping[str, Tensor]) -> Any:
     except ArtifactError as error:
         said = str(error).removesuffix("; the file is damaged")
     except Exception as error:
-        said = f"format {part.kind} is no table any more ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        said = f"format {part.kind} is no table any more ({(str(error) or type(error).__name__).splitlines()[0]})"
     raise ArtifactError(f"{said}; its tensors or settings were changed, load the table again")
 
 

@@ -1,8 +1,16 @@
-"""State dicts that are damaged, and what comes of loading them into a table that serves."""
+"""State dicts and artifacts that are damaged, and what comes of loading them and looking up.
+
+``python -m tests.faults.mutated_states FOLDER FIRST COUNT`` does so with the sanitized kernels of
+:mod:`tests.faults.sanitized` and prints what each mutant came to, a line of JSON each.
+"""
 
 from __future__ import annotations
 
+import copy
+import json
 import random
+import sys
+from pathlib import Path
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -57,7 +65,9 @@ MUTATIONS: dict[str, Callable[[Tensor, random.Random], Any]] = {
     "turned": lambda t, chance: t.T if t.dim() == 2 else t.flip(0),
     "strided": lambda t, chance: torch.stack([t, t], -1)[..., 0],
     "expanded": lambda t, chance: t[:1].expand(t.shape) if len(t) else t,
-    "shuffled": lambda t, chance: t[torch.randperm(len(t), generator=torch.Generator().manual_seed(chance.randrange(99)))],
+    "shuffled": lambda t, chance: t[
+        torch.randperm(len(t), generator=torch.Generator().manual_seed(chance.randrange(99)))
+    ],
     "sorted backwards": lambda t, chance: t.flatten().sort(descending=True).values.view(t.shape),
     "no memory": lambda t, chance: torch.empty_like(t, device="meta"),
     "sparse": lambda t, chance: t.to_sparse() if t.numel() else t,
@@ -100,3 +110,66 @@ def load_and_look(layer: Any, state: Mapping[str, Any], chance: random.Random, i
     for _ in range(2):
         found = layer.lookup(ids)
         assert found.shape[0] == len(ids)
+
+
+def try_artifact(layer: Any, folder: Path, chance: random.Random, ids: Tensor) -> None:
+    """A saved table with other tensors, or other numbers and words in its header."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    from sharkbench import artifact
+    from tests.formats.test_contract import save
+
+    save(layer, folder)
+    file = folder / artifact.PACKED
+    with safe_open(file, framework="pt") as handle:
+        said, state = handle.metadata(), {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    if chance.random() < 0.7:
+        damaged = damaged_state(state, chance)
+        strided = {n: t for n, t in damaged.items() if isinstance(t, Tensor) and t.layout == torch.strided}
+        state = {n: t.contiguous().clone() for n, t in strided.items() if not t.is_meta}
+    text = said["sharkbench"]
+    for _ in range(chance.choice([0, 1, 1, 2])):
+        digits = [i for i, sign in enumerate(text) if sign.isdigit()]
+        at = chance.choice(digits)
+        text = text[:at] + chance.choice(["0", "1", "7", "999", "-1", "null"]) + text[at + 1 :]
+    save_file(state, file, metadata={"sharkbench": text})
+    loaded = artifact.load(file, unknown="unseen")
+    width = loaded.schema.num_slots
+    for _ in range(2):
+        loaded.lookup(ids.repeat(1, 2)[:, :width] if width <= 2 * ids.shape[1] else ids.new_zeros(3, width))
+
+
+def main() -> None:
+    from tests.faults import sanitized
+
+    sanitized.use()
+    from sharkbench.errors import SharkbenchError
+    from sharkbench.formats import kernels
+    from sharkbench.formats.registry import formats
+    from tests.formats.test_casts import packed
+    from tests.formats.test_contract import layer_of, random_ids
+
+    assert kernels.compiled is not None
+    folder, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    for seed in range(first, first + count):
+        chance = random.Random(seed)
+        layer = layer_of(copy.deepcopy(chance.choice(packed(chance.choice(sorted(formats()))))))
+        said, what = "served", chance.choice(["state", "state", "artifact"])
+        print(json.dumps({"seed": seed, "kind": layer.formats[0].kind, "what": what}), file=sys.stderr, flush=True)
+        try:
+            if what == "state":
+                load_and_look(layer, damaged_state(dict(layer.state_dict()), chance), chance, random_ids())
+            else:
+                try_artifact(layer, folder, chance, random_ids())
+        except SharkbenchError as error:
+            said = str(error)
+        except RuntimeError as error:  # torch's own report of what is missing or unknown
+            if "Error(s) in loading state_dict" not in str(error):
+                raise
+            said = "reported by torch"
+        print(json.dumps({"seed": seed, "what": what, "said": said}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """The C kernels built with an address and an undefined-behaviour sanitizer, for a process of their own.
 
-As a plugin of pytest, ``-p tests.faults.sanitized``, or by :func:`use`, they stand in for the installed ones. The process
-is to be started with :func:`surroundings`.
+As a plugin of pytest, ``-p tests.faults.sanitized``, or by :func:`use`, they stand in for the installed ones. The
+process is to be started with :func:`surroundings`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ("-O1", "-g", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-omit-frame-pointer", "-shared", "-fPIC")
+FLAGS = (
+    "-O1",
+    "-g",
+    "-std=gnu11",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-omit-frame-pointer",
+    "-shared",
+    "-fPIC",
+)
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 _NAME = "sharkbench.formats._kernels"
 _BUILT, _VARIANT = "SANITIZED_KERNELS", "SANITIZED_VARIANT"
@@ -29,7 +38,15 @@ def build(folder: Path) -> Path:
     """
     built = folder / "_kernels.so"
     sources = sorted((ROOT / "sharkbench/formats/csrc").glob("*.c"))
-    command = ["gcc", *FLAGS, *SANITIZERS, f"-I{sysconfig.get_paths()['include']}", *map(str, sources), "-o", str(built)]
+    command = [
+        "gcc",
+        *FLAGS,
+        *SANITIZERS,
+        f"-I{sysconfig.get_paths()['include']}",
+        *map(str, sources),
+        "-o",
+        str(built),
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -47,7 +64,7 @@ def runtime() -> Path | None:
 
 
 def surroundings(built: Path, variant: str = "") -> dict[str, str]:
-    """Environment of a process that uses the kernels in ``built``, those of instruction set ``variant`` if it is given."""
+    """Environment of a process that uses the kernels in ``built``, of instruction set ``variant`` if it is given."""
     return {
         **os.environ,
         "LD_PRELOAD": str(runtime()),

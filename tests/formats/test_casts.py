@@ -45,7 +45,9 @@ SAME: dict[str, Callable[[PackedLayer], nn.Module]] = {
     "replica": lambda m: m._replicate_for_data_parallel(),
     "eval and train": lambda m: m.eval().train().requires_grad_(False),
     "state": lambda m: (m.load_state_dict({n: t.clone() for n, t in m.state_dict().items()}), m)[1],
-    "assigned state": lambda m: (m.load_state_dict({n: t.clone() for n, t in m.state_dict().items()}, assign=True), m)[1],
+    "assigned state": lambda m: (m.load_state_dict({n: t.clone() for n, t in m.state_dict().items()}, assign=True), m)[
+        1
+    ],
     "empty, loaded": lambda m: (s := m.state_dict(), m.to_empty(device="cpu").load_state_dict(s), m)[2],
     "meta, loaded": lambda m: (s := m.state_dict(), m.to("meta").load_state_dict(s), m)[2],
 }
@@ -181,7 +183,10 @@ def edits(layer: PackedLayer) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "assigned strided", lambda: setattr(holder, last, torch.stack([tensor, tensor], -1)[..., 0])
     yield "assigned expanded", lambda: setattr(holder, last, tensor[:1].expand(tensor.shape))
     yield "assigned None", lambda: setattr(holder, last, None)
-    yield "assigned a parameter", lambda: setattr(holder, last, nn.Parameter(tensor.clone(), tensor.is_floating_point()))
+    yield (
+        "assigned a parameter",
+        lambda: setattr(holder, last, nn.Parameter(tensor.clone(), tensor.is_floating_point())),
+    )
     yield "assigned in the dict", lambda: holder._buffers.update({last: torch.zeros_like(tensor)})
     yield "deleted", lambda: delattr(holder, last)
     yield "another module", lambda: layer.parts.__setitem__(0, nn.Linear(2, 2))
@@ -200,7 +205,7 @@ def test_changed_tensors_are_served_or_refused(kind: str) -> None:
             edit()
             got = [layer(random_ids()) for _ in range(2)]
         except SharkbenchError as error:
-            assert "\n" not in str(error), name
+            assert "\n" not in str(error), name  # noqa: PT017
             outcomes["refused"] += 1
             continue
         except RuntimeError:  # torch's own refusal of the edit: nothing has changed
@@ -215,7 +220,7 @@ def test_changed_tensors_are_served_or_refused(kind: str) -> None:
 
 
 def test_settings_that_change_are_noticed() -> None:
-    layer, vectors = one_served("dense")
+    layer, _ = one_served("dense")
     wrong = random_ids()
     wrong[0, 0] = 10**6
     with pytest.raises(InputError):
@@ -237,7 +242,10 @@ def test_settings_that_change_are_noticed() -> None:
 def test_rows_of_another_width_or_schema_have_no_place() -> None:
     """Kernels would write beyond the end of a vector."""
     schema = Schema((Field("a", 9),), ("y",))
-    for part in (Dense.pack(schema, [0], torch.zeros(9, 16)), Dense.pack(Schema((Field("b", 4),), ()), [0], torch.zeros(4, 4))):
+    for part in (
+        Dense.pack(schema, [0], torch.zeros(9, 16)),
+        Dense.pack(Schema((Field("b", 4),), ()), [0], torch.zeros(4, 4)),
+    ):
         with pytest.raises(ValueError, match="another schema than the layer, or rows that are not 4 wide"):
             PackedLayer(schema, 4, [part])
     layer, _ = one_served("dense")
@@ -252,7 +260,8 @@ def test_gradients_reach_a_table_that_asks_for_them() -> None:
     got = torch.func.functional_call(layer, {"parts.0.table": rows}, (random_ids(),))
     got.sum().backward()
     assert torch.equal(got, vectors)
-    assert rows.grad is not None and rows.grad.abs().sum() > 0
+    assert rows.grad is not None
+    assert rows.grad.abs().sum() > 0
     assert not layer(random_ids()).requires_grad
 
 
@@ -329,10 +338,11 @@ def test_ids_of_any_whole_numbers(dtype: str) -> None:
 @pytest.mark.parametrize(
     "ids",
     [
-        [[1.0, 2.0]], [[True, False]], [[1, 2], [3]], [1, 2], [], "ids", None, [["1", "2"]], [[1 << 64, 0]], [[(1 << 64) - 1, 0]],
-        np.array([[1.5, 2]]), np.ones((1, 2), bool), np.array([[1, 2]], object), np.array([[(1 << 64) - 1, 0]], np.uint64),
-        torch.ones(1, 2), torch.ones(1, 2).bool(), torch.tensor([[-1, 0]]).view(torch.uint64), torch.ones(1, 2).to_sparse().long(),
-        {"ids": 1}, object(),
+        *([[1.0, 2.0]], [[True, False]], [[1, 2], [3]], [1, 2], [], "ids", None, [["1", "2"]], {"ids": 1}, object()),
+        *([[1 << 64, 0]], [[(1 << 64) - 1, 0]], np.array([[(1 << 64) - 1, 0]], np.uint64)),
+        *(np.array([[1.5, 2]]), np.ones((1, 2), bool), np.array([[1, 2]], object)),
+        *(torch.ones(1, 2), torch.ones(1, 2).bool(), torch.tensor([[-1, 0]]).view(torch.uint64)),
+        torch.ones(1, 2).to_sparse().long(),
     ],
 )  # fmt: skip
 def test_ids_that_are_no_whole_numbers_are_one_line(ids: object) -> None:

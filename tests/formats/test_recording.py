@@ -55,8 +55,8 @@ RECORDED: dict[str, Callable[[nn.Module], Call]] = {
     "make_fx": lambda m: make_fx(lambda ids: m(ids))(IDS),
     "vmap": lambda m: lambda ids: torch.vmap(m)(torch.stack([ids.flip(0), ids]))[1],
     "vmap of columns": lambda m: lambda ids: torch.vmap(m, in_dims=1)(torch.stack([ids.flip(0), ids], 1))[1],
-    "functional call": lambda m: lambda ids: torch.func.functional_call(
-        m, {n: t.clone() for n, t in m.state_dict().items()}, (ids,)
+    "functional call": lambda m: (
+        lambda ids: torch.func.functional_call(m, {n: t.clone() for n, t in m.state_dict().items()}, (ids,))
     ),
 }
 
@@ -132,7 +132,9 @@ def test_a_trace_serves_in_another_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrap", [lambda m: m, nn.Sequential])
 def test_script_refuses_in_one_line(wrap: Callable[[nn.Module], nn.Module]) -> None:
-    with pytest.raises(InputError, match=r"torch.jit.script cannot compile a packed table; record it with torch.jit.trace") as raised:
+    with pytest.raises(
+        InputError, match=r"torch.jit.script cannot compile a packed table; record it with torch.jit.trace"
+    ) as raised:
         torch.jit.script(wrap(one_served("dense")[0]))
     assert "\n" not in str(raised.value)
 

@@ -1,4 +1,4 @@
-"""Loading a state dict into a table: what its format's ``restore`` takes is served, all else leaves the table as it was."""
+"""Loading a state dict into a table: what ``restore`` takes is served, all else leaves the table as it was."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_damaged_state_is_one_line_and_changes_nothing(kind: str, assign: bool
             try:
                 twin.load_state_dict(wrong_state, assign=assign)  # type: ignore[arg-type]
             except ArtifactError as error:
-                assert "\n" not in str(error)
+                assert "\n" not in str(error)  # noqa: PT017
                 assert torch.equal(twin(random_ids()), vectors)
                 refused += 1
             else:
@@ -149,4 +149,5 @@ def test_mutated_states_are_loaded_or_refused(seed: int) -> None:
     try:
         load_and_look(layer, damaged_state(state, chance), chance, random_ids())
     except (SharkbenchError, RuntimeError) as error:
-        assert isinstance(error, SharkbenchError) or "Error(s) in loading state_dict" in str(error)
+        said = str(error)
+        assert isinstance(error, SharkbenchError) or "Error(s) in loading state_dict" in said  # noqa: PT017
