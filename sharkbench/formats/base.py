@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -149,3 +150,14 @@ def replicated(schema: Schema, times: int) -> Schema:
     """``schema`` with ``times`` as many rows in every field."""
     fields = tuple(replace(f, cardinality=f.cardinality * times) for f in schema.fields)
     return replace(schema, fields=fields, frequencies=None)
+
+
+@contextlib.contextmanager
+def neutral(device: torch.device) -> Iterator[None]:
+    """Plain torch as formats mean it: whatever autocast or a default device says."""
+    with contextlib.ExitStack() as stack:
+        if torch.is_autocast_enabled(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        if torch._C._len_torch_function_stack():
+            stack.enter_context(torch.device(device))
+        yield

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,21 +13,19 @@ from torch.compiler import is_dynamo_compiling
 from sharkbench.data.schema import PADDING, Schema
 from sharkbench.errors import ArtifactError, InputError
 from sharkbench.formats import gpu, kernels, recorded, trust
-from sharkbench.formats.base import Format, replicated
+from sharkbench.formats.base import Format, neutral, replicated
+from sharkbench.formats.guarded import Guarded
 from sharkbench.formats.ids import as_ids
 from sharkbench.formats.plan import Plan
 from sharkbench.formats.pooling import pool_slots
 from sharkbench.formats.registry import format_of_kind
-from sharkbench.formats.stored import CHANGING, keeping
-from sharkbench.formats.watch import arm, tensors_of, watch
+from sharkbench.formats.stored import CHANGING
+from sharkbench.formats.watch import arm
 
 Unknown = Literal["raise", "unseen"]
-VECTORS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""Types that vectors can come in."""
-_OWN = ("_direct", "_fast", "_plan", "_seal", "training")
 
 
-class PackedLayer(nn.Module):
+class PackedLayer(Guarded):
     """Formats side by side: ids ``[B, S]`` to field vectors ``[B, F, width]``, ``F`` counting kept fields only.
 
     A field that no format serves has been pruned: it costs nothing and is not looked up. Kept fields come out in the
@@ -37,14 +34,15 @@ class PackedLayer(nn.Module):
     What users do to modules:
 
     - ``half()``, ``to(dtype)`` and the like set the type of the vectors (:attr:`dtype`, float32 at first), which are
-      rounded to it last. What is stored keeps its types, so no number changes but by that rounding.
-    - ``load_state_dict`` takes tensors that the format's ``restore`` takes, and replaces those of the table: all or, with
-      an ArtifactError, none. Tensors that are assigned, edited in place through torch, moved or copied otherwise are
+      rounded to it last. What is stored keeps its types, so no number changes but by that.
+    - ``load_state_dict`` takes tensors that the format's ``restore`` takes, and replaces those of the table: all or,
+      with an ArtifactError, none. Tensors that are assigned, edited in place through torch, moved or copied are
       checked in the same way before the next lookup. (Writing through ``.data``, NumPy or another process leaves no
       trace that could be seen.) After ``to_empty``, or on the meta device, they have no content: lookups are refused
       until one is loaded.
-    - ``torch.jit.trace``, ``torch.export``, ``torch.compile``, ``vmap`` record a lookup as the operator
-      ``sharkbench::lookup`` with the table's tensors; ``torch.jit.script`` refuses.
+    - ``torch.jit.trace``, ``torch.export`` and ``vmap`` record a lookup as the operator ``sharkbench::lookup`` with the
+      table's tensors. A compiled model calls the table between its graphs (``fullgraph=True`` and ``strict=True`` take
+      no such call). ``torch.jit.script`` and symbolic traces are refused.
     - Gradients reach tensors that ask for them, in plain torch. Autocast and default types and devices change nothing.
 
     Args:
@@ -55,19 +53,13 @@ class PackedLayer(nn.Module):
     def __init__(self, schema: Schema, width: int, parts: Sequence[Format], unknown: Unknown = "raise") -> None:
         super().__init__()
         self.schema, self.width, self.unknown = schema, width, unknown
-        self.dtype = torch.float32
-        self._direct: Callable[[Tensor], Tensor | None] | None = None
-        self._fast: Callable[[Tensor], Tensor | None] | None = None
-        self._plan: Plan | None = None
-        self._seal: trust.Seal | None = None
         self.parts = nn.ModuleList(parts)
         self._kept: Tensor
         self._first: Tensor
         self._end: Tensor
         self._may_be_empty: Tensor
         self._arrange()
-        # What was just packed or restored is believed; from here on it is watched.
-        self._beliefs = [trust.Belief(part) for part in self.formats]
+        self.believe()
 
     def _arrange(self) -> None:
         """Derive from schema and parts where ids come from and vectors go."""
@@ -124,88 +116,6 @@ class PackedLayer(nn.Module):
             raise ArtifactError(f"tensor '{min(set(tensors) - read)}' belongs to no part; the file is damaged")
         return cls(schema, width, made, unknown)
 
-    def changed(self) -> None:
-        """Forget what was compiled for the tensors, parts and settings as they were."""
-        vars(self).update(_direct=None, _fast=None, _plan=None, _seal=None)
-
-    def handed_out(self) -> None:
-        """Somebody got one of the tensors, and may write into it: from now on they are looked at."""
-        vars(self).update(_direct=None, _fast=None)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name not in _OWN:
-            self.changed()
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy has tensors of its own, and is checked when it is first asked.
-        return {**self.__dict__, **dict.fromkeys(("_direct", "_fast", "_plan", "_seal")), "_beliefs": []}
-
-    def _replicate_for_data_parallel(self) -> PackedLayer:
-        replica: PackedLayer = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
-        replica.changed()
-        return replica
-
-    def __prepare_scriptable__(self) -> nn.Module:
-        raise InputError(
-            "torch.jit.script cannot compile a packed table; record it with torch.jit.trace or torch.export"
-        )
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        asked = fn(torch.empty(0, dtype=self.dtype, device="cpu")).dtype
-        if asked not in VECTORS:
-            raise InputError(
-                f"vectors come as {_names(VECTORS)}, not as {_names([asked])}; the table is left as it was"
-            )
-        with CHANGING:
-            before = self._believed()
-            super()._apply(keeping(fn), recurse)
-            self.dtype = asked
-            beliefs = zip(self.formats, before, strict=True)
-            self._beliefs = [trust.Belief(part) if believed else None for part, believed in beliefs]
-        return self
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        # All parts are checked before the first is replaced.
-        for i, part in enumerate(self.formats):
-            held = part.state_dict(keep_vars=True)
-            given = {name: state_dict.get(f"{prefix}parts.{i}.{name}", tensor) for name, tensor in held.items()}
-            if len(self.parts) > 1 and any(tensor is not held[name] for name, tensor in given.items()):
-                trust.restored(part, trust.strided(part, given))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
-    def _believed(self) -> list[bool]:
-        known = [*self._beliefs, *[None] * len(self.parts)]
-        return [b is not None and b.holds(part) for b, part in zip(known, self.formats, strict=False)]
-
-    def _settle(self) -> trust.Seal:
-        """Check what is not known to be as it was when it was checked last.
-
-        Raises:
-            ArtifactError: it is not what the formats' settings say.
-        """
-        seal = self._seal
-        if seal is not None and seal.holds():
-            return seal
-        with CHANGING, torch.device("cpu"), torch.inference_mode(False), torch.no_grad():
-            if not all(isinstance(part, Format) for part in self.parts):
-                raise ArtifactError("a part of the table is no format; load the table again")
-            believed = self._believed()
-            for part, known in zip(self.formats, believed, strict=True):
-                if not known or not all(trust.in_order(t) for t in tensors_of(part)):
-                    trust.check(part)
-            devices = {tensor.device for tensor in tensors_of(self)}
-            if len(devices) > 1:
-                raise InputError(f"the table is on {' and '.join(sorted(map(str, devices)))}; move it to one of them")
-            try:
-                self._arrange()
-            except ValueError as error:
-                raise ArtifactError(f"{error}; load the table again") from None
-            self._beliefs = [trust.Belief(part) for part in self.formats]
-            watch(self, self)
-            self._seal = seal = trust.Seal.of(self)
-        return seal
-
     def _compile(self, seal: trust.Seal) -> Plan:
         plan = self._plan
         if plan is None or self._direct is None:
@@ -223,11 +133,6 @@ class PackedLayer(nn.Module):
         return plan
 
     @property
-    def device(self) -> torch.device:
-        """Where the table is."""
-        return next((tensor.device for tensor in tensors_of(self)), torch.device("cpu"))
-
-    @property
     def nbytes(self) -> int:
         return sum(part.nbytes for part in self.formats)
 
@@ -235,10 +140,6 @@ class PackedLayer(nn.Module):
     def num_parameters(self) -> int:
         """Numbers that are kept, whatever their precision."""
         return sum(part.num_parameters for part in self.formats)
-
-    @property
-    def formats(self) -> list[Format]:
-        return list(self.parts)  # type: ignore[arg-type]
 
     def nbytes_by_field(self) -> dict[str, int]:
         """Bytes per field name over all formats, ``"(shared)"`` for what several fields share."""
@@ -256,11 +157,13 @@ class PackedLayer(nn.Module):
     def __call__(self, ids: Any) -> Tensor:
         """:meth:`forward`, without the rounds that a module's call makes for hooks where this layer has none: they take
         longer than a small lookup."""
+        if is_dynamo_compiling():
+            return _uncompiled(self, ids)
         if self._multivalued or self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
             found: Tensor = super().__call__(ids)
             return found
         fast = self._fast
-        if fast is not None and not is_dynamo_compiling():
+        if fast is not None:
             out = fast(ids)
             if out is not None:
                 return out
@@ -287,7 +190,7 @@ class PackedLayer(nn.Module):
     def _float32(self, ids: Any) -> Tensor:
         """``[B, S', width]`` as formats give them."""
         direct = self._direct
-        if direct is not None and not is_dynamo_compiling():
+        if direct is not None:
             out = direct(ids)
             if out is not None:
                 return out
@@ -314,7 +217,7 @@ class PackedLayer(nn.Module):
         if out is None or plan.rest:
             kept = self._in_range(self._keep(ids))
             assert out is not None, "ids that a kernel refused are all in range"
-            with _neutral(ids.device):
+            with neutral(ids.device):
                 for part, places in plan.rest:
                     out[:, places] = part.lookup(kept.index_select(1, places))
         return out
@@ -322,7 +225,7 @@ class PackedLayer(nn.Module):
     def _plain(self, ids: Tensor) -> Tensor:
         """The lookup in plain torch, on any device."""
         kept = self._in_range(self._keep(ids))
-        with _neutral(ids.device):
+        with neutral(ids.device):
             if len(self.parts) == 1 and self.formats[0].fields == self.fields:
                 return self.formats[0].lookup(kept)
             out = torch.empty(*kept.shape, self.width, dtype=torch.float32, device=ids.device)
@@ -335,7 +238,7 @@ class PackedLayer(nn.Module):
         """The lookup by the kernels for GPUs; parts that have none in plain torch."""
         kept = self._in_range(self._keep(ids))
         out = torch.empty(*kept.shape, self.width, dtype=torch.float32, device=ids.device)
-        with _neutral(ids.device):
+        with neutral(ids.device):
             for i, part in enumerate(self.formats):
                 places = getattr(self, f"_places{i}")
                 launches = part.launches(kept, places, out)
@@ -366,19 +269,10 @@ class PackedLayer(nn.Module):
         return torch.where(outside, self._first.to(ids.dtype), ids)
 
 
-@contextlib.contextmanager
-def _neutral(device: torch.device) -> Iterator[None]:
-    """Plain torch as formats mean it: whatever autocast or a default device says."""
-    with contextlib.ExitStack() as stack:
-        if torch.is_autocast_enabled(device.type):
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-        if torch._C._len_torch_function_stack():
-            stack.enter_context(torch.device(device))
-        yield
-
-
-def _names(types: Sequence[torch.dtype]) -> str:
-    return ", ".join(str(dtype).removeprefix("torch.") for dtype in types)
+@torch._disable_dynamo
+def _uncompiled(layer: PackedLayer, ids: Any) -> Tensor:
+    """A lookup in the midst of a compiled model: the table's own kernels, between what is compiled."""
+    return layer(ids)
 
 
 def _restored(schema: Schema, said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PackedLayer:

@@ -36,8 +36,8 @@ class Plan:
     seal: Seal
 
     def direct(self, *, watched: bool) -> Callable[[Tensor], Tensor | None] | None:
-        """All of a lookup in one call, which returns ``None`` where an id is bad or torch is recording, and where a tensor
-        is not what it was if it is ``watched``; ``None`` where a lookup takes :meth:`serve`."""
+        """All of a lookup in one call, which returns ``None`` where an id is bad or torch is recording, and, if
+        ``watched``, where a tensor is not what it was; ``None`` where a lookup takes :meth:`serve`."""
         if self.rest or (watched and not isinstance(self.seal.marks, bytes)):
             return None
         told = (self.seal.tensors, self.seal.marks if watched else None, RECORDERS, torch.get_num_threads)

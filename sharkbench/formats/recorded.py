@@ -1,8 +1,8 @@
 """A lookup as one operator of torch, for what records calls: traces, exports, compiled and transformed functions.
 
-``sharkbench::lookup(ids, tensors, table)`` takes the table's tensors and, as JSON, the schema, formats and settings that
-say what they mean. What was recorded so holds the table itself, and is looked up and checked as a loaded one is. Programs
-that are loaded elsewhere need ``import sharkbench.formats.layer`` (``sharkbench.load`` does it) before.
+``sharkbench::lookup(ids, tensors, table)`` takes the table's tensors and, as JSON, the schema, formats and settings
+that say what they mean. What was recorded so holds the table itself, and is looked up and checked as a loaded one is.
+Programs that are loaded elsewhere need ``import sharkbench.formats.layer`` (``sharkbench.load`` does it) before.
 """
 
 from __future__ import annotations
@@ -29,12 +29,7 @@ _ready: OrderedDict[Any, tuple[Sequence[Tensor], Any]] = OrderedDict()
 
 def is_recorded(ids: Tensor) -> bool:
     """Whether torch records, transforms or only pretends to carry out what is done with ``ids``."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or bool(torch._C._len_torch_dispatch_stack())
-        or not is_plain(ids)
-    )
+    return torch.jit.is_tracing() or bool(torch._C._len_torch_dispatch_stack()) or not is_plain(ids)
 
 
 def record(layer: Any, ids: Tensor) -> Tensor:
@@ -48,7 +43,8 @@ def record(layer: Any, ids: Tensor) -> Tensor:
         "tensors": list(state),
         "shape": [len(layer.schema.slot_columns(layer.fields)) if layer.fields else 0, layer.width],
     }
-    found: Tensor = torch.ops.sharkbench.lookup(ids, list(state.values()), json.dumps(said))
+    # A traced shape is a tensor; what the table is does not depend on what is traced.
+    found: Tensor = torch.ops.sharkbench.lookup(ids, list(state.values()), json.dumps(said, default=int))
     return found
 
 

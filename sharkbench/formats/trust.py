@@ -115,7 +115,7 @@ def restored(part: Any, tensors: Mapping[str, Tensor]) -> Any:
     except ArtifactError as error:
         said = str(error).removesuffix("; the file is damaged")
     except Exception as error:
-        said = f"format {part.kind} is no table any more ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        said = f"format {part.kind} is no table any more ({(str(error) or type(error).__name__).splitlines()[0]})"
     raise ArtifactError(f"{said}; its tensors or settings were changed, load the table again")
 
 
@@ -145,6 +145,8 @@ def _strided(part: Any, name: str, tensor: Any) -> Tensor:
         wrong = "has no content, as after to_empty or on the meta device"
     elif tensor.layout != torch.strided or tensor.is_quantized or not is_plain(tensor):
         wrong = f"is of a kind that holds its numbers in another way ({type(tensor).__name__}, {tensor.layout})"
+    elif _reach(tensor) > tensor.untyped_storage().nbytes():
+        wrong = "has lost its memory"
     if wrong is not None:
         raise ArtifactError(f"format {part.kind}: tensor '{name}' {wrong}; load_state_dict the table's own tensors")
     with torch.inference_mode(False):
@@ -152,6 +154,13 @@ def _strided(part: Any, name: str, tensor: Any) -> Tensor:
             tensor = tensor.clone()
         plain = tensor.resolve_conj().resolve_neg().contiguous()
     return plain
+
+
+def _reach(tensor: Tensor) -> int:
+    """Bytes of its memory up to the last number that it names."""
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    last = tensor.storage_offset() + sum((size - 1) * stride for size, stride in steps)
+    return (last + 1) * tensor.itemsize if tensor.numel() else 0
 
 
 def in_order(tensor: Tensor) -> bool:

@@ -1,0 +1,100 @@
+"""The C kernels built with an address and an undefined-behaviour sanitizer, for a process of their own.
+
+As a plugin of pytest, ``-p tests.faults.sanitized``, or by :func:`use`, they stand in for the installed ones. The
+process is to be started with :func:`surroundings`.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = (
+    "-O1",
+    "-g",
+    "-std=gnu11",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-omit-frame-pointer",
+    "-shared",
+    "-fPIC",
+)
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+_NAME = "sharkbench.formats._kernels"
+_BUILT, _VARIANT = "SANITIZED_KERNELS", "SANITIZED_VARIANT"
+
+
+def build(folder: Path) -> Path:
+    """The extension module, compiled into ``folder``.
+
+    Raises:
+        RuntimeError: there is no compiler, or it has no sanitizers.
+    """
+    built = folder / "_kernels.so"
+    sources = sorted((ROOT / "sharkbench/formats/csrc").glob("*.c"))
+    command = [
+        "gcc",
+        *FLAGS,
+        *SANITIZERS,
+        f"-I{sysconfig.get_paths()['include']}",
+        *map(str, sources),
+        "-o",
+        str(built),
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise RuntimeError("there is no gcc") from None
+    if done.returncode or runtime() is None:
+        raise RuntimeError(f"gcc builds nothing with sanitizers here: {done.stderr.strip()[-300:] or 'no libasan'}")
+    return built
+
+
+def runtime() -> Path | None:
+    """The library that has to be loaded before all others."""
+    found = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    path = Path(found.stdout.strip())
+    return path.resolve() if path.is_absolute() and path.exists() else None
+
+
+def surroundings(built: Path, variant: str = "") -> dict[str, str]:
+    """Environment of a process that uses the kernels in ``built``, of instruction set ``variant`` if it is given."""
+    return {
+        **os.environ,
+        "LD_PRELOAD": str(runtime()),
+        "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:abort_on_error=0:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "OMP_NUM_THREADS": "1",
+        _BUILT: str(built),
+        _VARIANT: variant,
+    }
+
+
+def use() -> None:
+    """Have the kernels that :data:`_BUILT` names loaded as the package's own, before it loads them."""
+    if "sharkbench.formats.kernels" in sys.modules:
+        raise RuntimeError("the installed kernels are loaded already")
+    import torch  # noqa: F401  # its OpenMP runtime is looked for
+
+    path = os.environ[_BUILT]
+    loader = importlib.machinery.ExtensionFileLoader(_NAME, path)
+    spec = importlib.util.spec_from_file_location(_NAME, path, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    sys.modules[_NAME] = module
+    from sharkbench.formats import kernels
+
+    assert kernels.compiled is module
+    if os.environ[_VARIANT]:
+        module.choose(os.environ[_VARIANT])
+
+
+def pytest_configure() -> None:
+    use()
