@@ -55,6 +55,8 @@ PARTS = "def rows(bench):\n    return bench.full_table()\n"
 SAME = "def rows(bench):\n    table = bench.full_table()\n    return table\n"
 OTHER = "def rows(bench):\n    table = bench.full_table()\n    table.weight.data.mul_(2)\n    return table\n"
 
+FAKES = "tests.runner.fakes_with_environment:execute"
+
 
 class Bench:
     """A suite of a user's own methods, and its store."""
@@ -91,6 +93,11 @@ class Bench:
         """Everything, as if from a clean revision."""
         run_suite(self.suite, self.plan(), self.out, cache_dir=self.cache)
         self.rewrite(ENVIRONMENT, git_dirty=False)
+
+    def fake(self, seed: int | None = None) -> None:
+        """Everything, or one seed, by a stand-in."""
+        specs = [spec for spec in self.plan() if seed is None or spec.seed == seed]
+        run_suite(self.suite, specs, self.out, cache_dir=self.cache, execute=FAKES)
 
     def rewrite(self, name: str, **changes: Any) -> None:
         for result in self.store.results():
@@ -161,17 +168,12 @@ def test_a_run_by_other_code_than_it_was_planned_for_fails(bench: Bench) -> None
     assert result.reason == "the code has changed since the run was planned; run the suite again"
 
 
-FAKES = "tests.runner.fakes:execute"
-
-
 def faked(bench: Bench, change: Callable[[], None]) -> Outcome:
     """Stored by a stand-in that always comes to the same, and verified by it after ``change``."""
-    run_suite(bench.suite, bench.plan(), bench.out, cache_dir=bench.cache, execute=FAKES)
-    for result in bench.store.results():
-        (bench.store.directory(result.key) / ENVIRONMENT).write_text(json.dumps(ABOUT))
+    bench.fake()
     change()
     bench.change("one", SAME)
-    return bench.verify(execute="tests.runner.fakes_with_environment:execute")
+    return bench.verify(execute=FAKES)
 
 
 ABOUT = {
@@ -189,7 +191,7 @@ def test_rows_from_unclean_revisions_and_failures_are_never_carried_over(bench: 
     assert "no revision" in next(iter(outcome.left))
     bench.rewrite(ENVIRONMENT, git_dirty=False)
     bench.rewrite(RESULT, status="failed", kind="method", reason="no")
-    outcome = bench.verify(execute="tests.runner.fakes_with_environment:execute")
+    outcome = bench.verify(execute=FAKES)
     assert (outcome.carried, list(outcome.left.values())) == ({}, [2])
 
 
@@ -203,16 +205,14 @@ def test_on_other_hardware_rows_say_so(bench: Bench) -> None:
 
 def test_what_the_present_code_has_done_already_is_what_is_compared(bench: Bench) -> None:
     """Nothing is done again where a run of each method is there from both."""
-    bench.run()
+    bench.fake()
     bench.change("one", SAME)
-    run_suite(bench.suite, [spec for spec in bench.plan() if spec.seed == 0], bench.out, cache_dir=bench.cache)
-    bench.rewrite(ENVIRONMENT, git_dirty=False)
-    outcome = bench.verify(execute="no.such.module:function")
-    assert outcome.carried == {"one": 1}
+    bench.fake(seed=0)
+    assert bench.verify(execute="no.such.module:function").carried == {"one": 1}
 
 
 def test_drawn_are_the_cheapest_runs_that_cover_every_change(bench: Bench) -> None:
-    bench.run()
+    bench.fake()
     for result in bench.store.results():
         file = bench.store.directory(result.key) / RESULT
         file.write_text(result.model_copy(update={"seconds": 100.0 - 10 * result.seed}).model_dump_json())
