@@ -77,8 +77,9 @@ def _repeated_rows(splits: Mapping[SplitName, Split]) -> Iterator[str]:
         return
     found = np.zeros(len(wanted), dtype=bool)
     for start in range(0, len(train), ROWS_AT_ONCE):
-        block = tuple(part[start : start + ROWS_AT_ONCE] for part in (train.ids, train.dense, train.labels))
-        hashes = np.sort(_hashes(*(part.numpy() for part in block)))
+        rows = slice(start, start + ROWS_AT_ONCE)
+        block = train.ids[rows], train.dense[rows], train.labels[rows]
+        hashes = np.sort(_hashes(block[0].numpy(), block[1].numpy(), block[2].numpy()))
         at = np.searchsorted(wanted, hashes).clip(max=len(wanted) - 1)
         found[at[wanted[at] == hashes]] = True
         if train.mapped:
