@@ -10,8 +10,8 @@ import copy
 import json
 import random
 import sys
-from pathlib import Path
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
