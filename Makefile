@@ -7,7 +7,8 @@ INSTALLED := $(VENV)/.installed
 
 # What docs/reliability.md names.
 FAULTS := tests/faults tests/data tests/test_store.py tests/test_tracking.py tests/test_contract.py tests/training/test_fit.py \
-    $(addprefix tests/runner/test_, local.py interrupts.py execute.py failures.py) tests/browser/test_report.py
+    $(addprefix tests/runner/test_, local.py interrupts.py execute.py failures.py) tests/browser/test_report.py \
+    $(addprefix tests/formats/test_, casts.py states.py recording.py)
 
 .PHONY: help quickstart test faults audit gpu docs results clean
 .DEFAULT_GOAL := help

@@ -70,7 +70,7 @@ class Guarded(nn.Module):
         return {**self.__dict__, **dict.fromkeys(("_direct", "_fast", "_plan", "_seal")), "_beliefs": []}
 
     def _replicate_for_data_parallel(self) -> Self:
-        replica: Self = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
+        replica: Self = super()._replicate_for_data_parallel()
         replica.changed()
         return replica
 

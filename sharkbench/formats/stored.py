@@ -22,8 +22,8 @@ class Stored(nn.Module):
 
     ``.half()`` and the like change no tensor here: what type vectors come in is the layer's affair. What moves tensors
     moves their bytes. A tensor whose content is lost on the way (``to_empty``, the meta device) stays on the meta
-    device, without memory, until it is loaded. ``load_state_dict`` replaces tensors and never writes into them: a lookup
-    under way in another thread ends with the table that it began with.
+    device, without memory, until it is loaded. ``load_state_dict`` replaces tensors and never writes into them: a
+    lookup under way in another thread ends with the table that it began with.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -57,7 +57,7 @@ def _holders(tensors: tuple[Tensor, ...]) -> list[tuple[int, int, int, int]]:
     found = []
     for i in range(len(tensors)):
         memory = tensors[i].untyped_storage()
-        uses = tensors[i]._use_count(), torch._C._storage_Use_Count(memory._cdata)
+        uses = tensors[i]._use_count(), torch._C._storage_Use_Count(memory._cdata)  # type: ignore[attr-defined]
         found.append((sys.getrefcount(tensors[i]), *uses, sys.getrefcount(memory)))
     return found
 
@@ -160,7 +160,7 @@ def _reach(tensor: Tensor) -> int:
     """Bytes of its memory up to the last number that it names."""
     steps = zip(tensor.shape, tensor.stride(), strict=True)
     last = tensor.storage_offset() + sum((size - 1) * stride for size, stride in steps)
-    return (last + 1) * tensor.itemsize if tensor.numel() else 0
+    return int(last + 1) * tensor.itemsize if tensor.numel() else 0
 
 
 def in_order(tensor: Tensor) -> bool:

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sharkbench.data.prepare import prepare, prepared_path
+from sharkbench.errors import StorageError
 from sharkbench.records import Result
 from sharkbench.runner.events import Event, RunEnded, RunStopped
 from sharkbench.runner.executors import Executor, executor_of
+from sharkbench.runner.failures import is_storage_error, one_line
 from sharkbench.runner.job import Job
 from sharkbench.runner.local import EXECUTE, MEASURE, new_invocation, opened, termination_as_interrupt, wanted
 from sharkbench.runner.measuring import measure_all, unmeasured
@@ -103,12 +105,20 @@ def session(
         yield Session(job, processes, tell)
 
 
-def prepare_data(specs: Iterable[RunSpec], cache_dir: Path | None = None) -> None:
-    """Encode the data of ``specs`` where it is not in the cache.
+def prepare_data(specs: Iterable[RunSpec], cache_dir: Path | None = None) -> dict[str, str]:
+    """Encode the data of ``specs`` where it is not in the cache; returns why it cannot be, by fingerprint.
 
     Raises:
-        DataError: it cannot be encoded.
+        OSError: the disk is full or read-only, which is no data set's own.
+        StorageError: the cache is.
     """
+    failed: dict[str, str] = {}
     for spec in {spec.fingerprint: spec for spec in specs}.values():
-        if not prepared_path(spec.dataset, cache_dir).is_dir():
-            prepare(spec.dataset, cache_dir)
+        try:
+            if not prepared_path(spec.dataset, cache_dir).is_dir():
+                prepare(spec.dataset, cache_dir)
+        except Exception as error:
+            if isinstance(error, StorageError) or is_storage_error(error):
+                raise
+            failed[spec.fingerprint] = f"data set '{spec.dataset.name}': {one_line(error)}"
+    return failed

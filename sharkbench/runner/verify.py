@@ -25,7 +25,7 @@ from sharkbench.environment import git_state
 from sharkbench.errors import InputError
 from sharkbench.records import Environment, Result, Verification, Verified
 from sharkbench.runner.agreement import MEDIAN, difference, largest_difference
-from sharkbench.runner.events import Event
+from sharkbench.runner.events import Event, Message
 from sharkbench.runner.local import EXECUTE
 from sharkbench.runner.outcome import facts_of
 from sharkbench.runner.session import prepare_data, session
@@ -105,8 +105,10 @@ def verify(
     again = Store(out / FOLDER)
     missing = [one.spec for one in drawn if _now(one, store, again) is None]
     if missing:
-        waiting = list(missing)
-        prepare_data(missing, cache_dir)
+        bad = prepare_data(missing, cache_dir)
+        for reason in bad.values():
+            tell(Message(reason))
+        waiting = [spec for spec in missing if spec.fingerprint not in bad]
         with session(
             again.out, tell, executor=suite.executor, jobs=jobs, cache_dir=cache_dir, threads=_threads(missing),
             execute=execute,

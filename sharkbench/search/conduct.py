@@ -10,9 +10,9 @@ from typing import Any
 
 from filelock import Timeout
 
-from sharkbench.errors import InputError
+from sharkbench.errors import DataError, InputError
 from sharkbench.records import Result
-from sharkbench.runner.events import EpochEnded, Event, RunEnded, RunStopped
+from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStopped
 from sharkbench.runner.local import EXECUTE, MEASURE, new_invocation, run_suite
 from sharkbench.runner.session import Session, prepare_data, session
 from sharkbench.search import storage
@@ -83,13 +83,18 @@ def run_search(
     Raises:
         InputError: the suite searches for nothing, ``out`` cannot be written to, data is not there, or another process
             is searching there.
-        DataError: data cannot be encoded.
+        DataError: no data set can be encoded; where only some cannot, the others are searched.
     """
     out, watch = Path(out), on_event or (lambda event: None)
     planned, found = studies_of(suite), cells(suite, cache_dir)
     store = Store(out / FOLDER)
     with _alone(store):
-        prepare_data([spec for cell in found for spec in Reference(cell).specs], cache_dir)
+        bad = prepare_data([spec for cell in found for spec in Reference(cell).specs], cache_dir)
+        for reason in bad.values():
+            watch(Message(reason))
+        found = [cell for cell in found if cell.fingerprint not in bad]
+        if not found:
+            raise DataError("; ".join(bad.values()))
         kept = storage.storage(search_of(suite).storage, out / FOLDER)
         by_place = {(cell.dataset.spec.name, cell.backbone.spec.name): cell for cell in found}
         references = {place: Reference(cell) for place, cell in by_place.items()}
@@ -98,6 +103,8 @@ def run_search(
         searches: list[Search] = []
         for study in planned:
             place = study.dataset.spec.name, study.backbone.spec.name
+            if place not in by_place:
+                continue  # its data cannot be encoded
             cell, entry = by_place[place], study.entry
             if study.mode == "lossless":
                 searches.append(Lossless(cell, entry, kept, references[place]))
