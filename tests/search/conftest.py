@@ -24,7 +24,7 @@ class Bench:
         self.events: list[SearchEvent] = []
 
     def suite(self, **search: Any) -> Suite:
-        keys = {name: search.pop(name) for name in ("methods", "budgets", "seeds") if name in search}
+        keys = {name: search.pop(name) for name in ("datasets", "methods", "budgets", "seeds") if name in search}
         suite = load(
             {
                 "name": "faked",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
 import pytest
 
-from sharkbench.errors import InputError
+from sharkbench.data.prepare import prepared_path
+from sharkbench.errors import DataError, InputError
 from sharkbench.measure.spec import MeasureSpec
+from sharkbench.runner.events import Message
 from sharkbench.search import plots
 from sharkbench.search.conduct import run_search
 from sharkbench.search.events import TrialEnded
@@ -33,6 +36,19 @@ def test_the_default_is_tried_first_and_beaten(bench: Bench) -> None:
         assert best.outcome.auc > first.outcome.auc
         assert len(search.finished) == 12
         assert search.study.trials[0].params == {"train.learning_rate": 0.001}
+
+
+def test_data_that_cannot_be_encoded_is_told_of_and_the_other_data_searched(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("y,a\n1,2\n0,3,4\n" * 40)
+    bad = {"source": "csv", "path": str(tmp_path / "bad.csv"), "labels": "y"}
+    searched = bench.search(**TUNED, trials=2, methods=["hash"], datasets=[{"source": "synthetic", "rows": 1000}, bad])
+    assert [search.cell.dataset.spec.name for search in searched.searches] == ["synthetic"]
+    [told] = [event.text for event in bench.events if isinstance(event, Message)]
+    assert told.startswith("data set 'bad': ")
+    alone = bench.suite(**TUNED, trials=2, methods=["hash"], datasets=[bad])
+    prepared_path(alone.datasets[0].spec, bench.cache).rmdir()  # it stands in for data that was prepared
+    with pytest.raises(DataError, match="data set 'bad': "):
+        bench.search_suite(alone)
 
 
 def test_the_same_configuration_is_trained_once_over_all_modes_and_calls(bench: Bench) -> None:
