@@ -219,6 +219,12 @@ def test_changed_tensors_are_served_or_refused(kind: str) -> None:
     assert min(outcomes.values()) > 1, outcomes
 
 
+def test_a_single_number_with_a_stride_is_cast_like_any() -> None:
+    layer, vectors = one_served("shared_array")
+    layer.parts[0].seed = torch.stack([layer.parts[0].seed] * 2, -1)[..., 0]
+    assert torch.equal(layer.half()(random_ids()), vectors.half())
+
+
 def test_settings_that_change_are_noticed() -> None:
     layer, _ = one_served("dense")
     wrong = random_ids()
