@@ -92,7 +92,9 @@ def keeping(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """
 
     def kept(tensor: Tensor) -> Tensor:
-        flat = tensor.detach().contiguous().view(-1).view(torch.uint8)
+        numbers = tensor.detach().contiguous()
+        # A single number may have any stride, which a view of its bytes may not.
+        flat = numbers.as_strided((numbers.numel(),), (1,)).view(torch.uint8)
         got = fn(flat).detach()
         if got.dtype != torch.uint8 or got.shape != flat.shape:  # a cast of everything, as by module.type()
             got = flat.to(got.device)

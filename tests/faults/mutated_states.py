@@ -24,7 +24,8 @@ TYPES = (
 
 
 def _raw(tensor: Tensor) -> Tensor:
-    return tensor.contiguous().flatten().view(torch.uint8)
+    numbers = tensor.contiguous()
+    return numbers.as_strided((numbers.numel(),), (1,)).view(torch.uint8)
 
 
 def _bytes(tensor: Tensor, chance: random.Random) -> Tensor:

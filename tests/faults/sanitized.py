@@ -58,7 +58,11 @@ def build(folder: Path) -> Path:
 
 def runtime() -> Path | None:
     """The library that has to be loaded before all others."""
-    found = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    return _library("libasan.so")
+
+
+def _library(name: str) -> Path | None:
+    found = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
     path = Path(found.stdout.strip())
     return path.resolve() if path.is_absolute() and path.exists() else None
 
@@ -67,7 +71,8 @@ def surroundings(built: Path, variant: str = "") -> dict[str, str]:
     """Environment of a process that uses the kernels in ``built``, of instruction set ``variant`` if it is given."""
     return {
         **os.environ,
-        "LD_PRELOAD": str(runtime()),
+        # C++'s own library as well: without it the sanitizer does not find how torch throws.
+        "LD_PRELOAD": " ".join(map(str, filter(None, (runtime(), _library("libstdc++.so.6"))))),
         "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:abort_on_error=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
         "OMP_NUM_THREADS": "1",
