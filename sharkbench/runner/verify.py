@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -125,9 +126,10 @@ def earlier(store: Store, plan: Iterable[RunSpec], left: Counter[str]) -> Iterat
     code = Freshness(store)
     wanted = {spec.identity: spec for spec in plan}
     newest: dict[str, Result] = {}
-    for result in sorted(store.results(), key=lambda result: result.started):
-        if code.state(result) == "stale" and (spec := store.spec(result.key)) and spec.identity in wanted:
-            newest[spec.identity] = result
+    with warnings.catch_warnings(action="ignore"):  # specs of methods and settings that are no longer known here
+        for result in sorted(store.results(), key=lambda result: result.started):
+            if code.state(result) == "stale" and (spec := store.spec(result.key)) and spec.identity in wanted:
+                newest[spec.identity] = result
     for identity, result in newest.items():
         spec, environment = wanted[identity], store.environment(result.key)
         if result.status == "failed":
@@ -138,7 +140,7 @@ def earlier(store: Store, plan: Iterable[RunSpec], left: Counter[str]) -> Iterat
             before, now = store.code(result.key), code.code.closure(spec.roots)
             modules = [f"{name} {before.get(name)} {now.get(name)}" for name in changes(before, now)]
             unknown = [f"since {result.code}"]  # which modules have changed is not known
-            yield Earlier(result, spec, frozenset(modules if before else unknown), environment)
+            yield Earlier(result, spec, frozenset(modules if before and modules else unknown), environment)
 
 
 def draw(runs: Sequence[Earlier], store: Store) -> list[Earlier]:

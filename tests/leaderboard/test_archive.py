@@ -12,7 +12,7 @@ import pytest
 from sharkbench.errors import InputError
 from sharkbench.leaderboard.archive import ARCHIVE, opened, write_archive
 from sharkbench.leaderboard.cells import cells_of
-from sharkbench.store import Store
+from sharkbench.store import CODE, VERIFIED, Store
 from tests.leaderboard.handmade import speed_of
 
 AddRun = Callable[..., str]
@@ -30,6 +30,21 @@ def test_what_is_archived_comes_back_as_it_was(add_run: AddRun, out: Path, tmp_p
     assert not folder.exists()
     with opened(tmp_path) as store:  # a directory that holds nothing but the archive
         assert store.keys() == Store(out).keys()
+
+
+def test_archives_of_before_there_were_digests_of_code_are_read_too(add_run: AddRun, out: Path, tmp_path: Path) -> None:
+    first, second = add_run("full", None, 0, {"click": 0.75}), add_run("hash", 0.25, 0, {"click": 0.7})
+    (out / "runs" / first / CODE).write_text('{"sharkbench": "0123456789abcdef"}')
+    (out / "runs" / second / VERIFIED).write_text('{"steps": []}')
+    write_archive(Store(out), tmp_path / "new.parquet")
+    with opened(tmp_path / "new.parquet") as store:
+        assert store.code(first) == {"sharkbench": "0123456789abcdef"}
+        assert store.text(second, VERIFIED) == '{"steps": []}'
+    table = pq.read_table(tmp_path / "new.parquet").drop_columns([CODE, VERIFIED])
+    pq.write_table(table, tmp_path / "old.parquet")
+    with opened(tmp_path / "old.parquet") as store:
+        assert [result.key for result in store.results()] == sorted([first, second])
+        assert (store.code(first), store.verified(second)) == ({}, None)
 
 
 def test_the_same_store_gives_the_same_bytes(add_run: AddRun, out: Path, tmp_path: Path) -> None:
