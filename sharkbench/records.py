@@ -34,19 +34,14 @@ def _within(low: float, high: float) -> Callable[[float], float]:
     return checked
 
 
-def _all_shares(values: tuple[float, ...]) -> tuple[float, ...]:
-    if wrong := [value for value in values if not (0.0 <= value <= 1.0 or math.isnan(value))]:
-        raise ValueError(f"numbers from 0 to 1 are meant, not {wrong[0]!r}")
-    return values
-
-
 Share = Annotated[float, AfterValidator(_within(0.0, 1.0))]
 """From 0 to 1; NaN where there is none, as of the AUC of a single class."""
 Gap = Annotated[float, AfterValidator(_within(-1.0, 1.0))]
 """A difference of two shares."""
 Loss = Annotated[float, AfterValidator(_within(0.0, math.inf))]
 """Not below 0; NaN where there is none."""
-Shares = Annotated[tuple[float, ...], AfterValidator(_all_shares)]
+Bounded = Annotated[float, AfterValidator(_within(-1e9, 1e9))]
+"""Not infinite; NaN where there is none."""
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
@@ -87,9 +82,9 @@ class AucBlocks(Record):
     Shares lie in [0, 1], but those of weighted samples, whose blocks hold what their rows move the AUC, may not.
     """
 
-    positives: Shares
+    positives: tuple[Bounded, ...]
     """By block of positive rows: the share of negatives that they beat, mean over the block."""
-    negatives: Shares
+    negatives: tuple[Bounded, ...]
     """By block of negative rows: the share of positives that beat them, mean over the block."""
 
     @cached_property

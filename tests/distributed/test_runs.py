@@ -53,7 +53,7 @@ def test_a_run_over_two_processes_comes_to_what_one_comes_to(tmp_path: Path) -> 
 def test_at_their_defaults_the_settings_do_not_rename_a_run(tmp_path: Path) -> None:
     one, same, other = planned(tmp_path)[0], planned(tmp_path, processes=1)[0], planned(tmp_path, processes=2)[0]
 
-    assert "processes" not in one._outcome()["train"]
+    assert "processes" not in one.outcome["train"]
     assert one.key == same.key != other.key
     assert one.full_key != other.full_key
 

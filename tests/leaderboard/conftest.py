@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +11,13 @@ from sharkbench.suite.freshness import Freshness
 from tests.leaderboard import handmade
 
 
-@pytest.fixture(autouse=True)
-def _by_the_present_code(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _by_the_present_code() -> Iterator[None]:
     """Runs made by hand are of no code; tests/runner/test_verify.py has the others."""
-    monkeypatch.setattr(Freshness, "state", lambda self, result: "fresh")
-    monkeypatch.setattr(Freshness, "outdated", lambda self, result, speed: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Freshness, "state", lambda self, result: "fresh")
+        patch.setattr(Freshness, "outdated", lambda self, result, speed: False)
+        yield
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from sharkbench.store import ENVIRONMENT, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
 from sharkbench.suite.plan import plan
-from sharkbench.suite.run import RunSpec
+from sharkbench.suite.run import RunSpec, present_code
 from sharkbench.workbench import Workbench
 
 SUITE = {
@@ -130,7 +130,7 @@ class Picky(Greedy):
 
 
 def with_method(spec: RunSpec, method: Method, **changes: Any) -> RunSpec:
-    return spec.model_copy(update={"method": method, **changes})
+    return spec.model_copy(update={"method": method, **changes}).by(present_code())
 
 
 def test_more_bytes_than_the_budget_are_an_error(runs: dict[str, RunSpec], cache: Path, tmp_path: Path) -> None:
