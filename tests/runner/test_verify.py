@@ -176,13 +176,6 @@ def faked(bench: Bench, change: Callable[[], None]) -> Outcome:
     return bench.verify(execute=FAKES)
 
 
-ABOUT = {
-    "sharkbench": "0", "git_revision": "a" * 40, "git_dirty": False, "python": "3", "packages": {"torch": "2"},
-    "platform": "p", "cpu": "c", "cores": 1, "memory_bytes": 1, "gpus": [], "threads": 1, "kernels": {},
-    "invocation": "i",
-}  # fmt: skip
-
-
 def test_rows_from_unclean_revisions_and_failures_are_never_carried_over(bench: Bench) -> None:
     outcome = faked(bench, lambda: bench.rewrite(ENVIRONMENT, git_dirty=True))
     assert outcome.carried == {}
