@@ -35,7 +35,7 @@ kernels.compiled.touch(table.data_ptr(), 64, rows.data_ptr() + {moved}, 2 - {mov
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sanitized")
-    missing = sanitized.missing(folder)
+    missing = sanitized.missing(folder) if VARIANTS else "the installed package has none"
     if missing:
         pytest.skip(f"kernels are not sanitized here: {missing}")
     return sanitized.build(folder)
