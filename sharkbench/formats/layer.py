@@ -129,7 +129,7 @@ class PackedLayer(Guarded):
                 if private:
                     arm(self.parts)
                 self._direct = plan.direct(watched=not private)
-                self._fast = None if self._multivalued or self.dtype != torch.float32 else self._direct
+                self._fast = self._direct if self.dtype == torch.float32 else None
         return plan
 
     @property
@@ -165,8 +165,7 @@ class PackedLayer(Guarded):
         fast = self._fast
         if fast is not None:
             out = fast(ids)
-            if out is not None:
-                return out
+            return out if out is not None else self._stepwise(ids)
         return self.lookup(ids)
 
     def lookup(self, ids: Any) -> Tensor:
@@ -176,6 +175,10 @@ class PackedLayer(Guarded):
             InputError: the shape is not that of the schema, or ``unknown`` is ``"raise"`` and an id is out of range.
             ArtifactError: the table's tensors were changed to what its settings do not say.
         """
+        fast = self._fast
+        if fast is not None:
+            out = fast(ids)
+            return out if out is not None else self._stepwise(ids)
         vectors = self._float32(ids)
         return vectors if self.dtype == torch.float32 else vectors.to(self.dtype)
 
@@ -194,6 +197,10 @@ class PackedLayer(Guarded):
             out = direct(ids)
             if out is not None:
                 return out
+        return self._stepwise(ids)
+
+    def _stepwise(self, ids: Any) -> Tensor:
+        """What cannot be done in one call: ids of any kind, anywhere, wrong ones included."""
         ids = as_ids(ids, self.schema.num_slots)
         if recorded.is_recorded(ids):
             return recorded.record(self, ids)

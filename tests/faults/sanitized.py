@@ -2,6 +2,9 @@
 
 As a plugin of pytest, ``-p tests.faults.sanitized``, or by :func:`use`, they stand in for the installed ones. The
 process is to be started with :func:`surroundings`.
+
+Every plain access to memory is checked, those of vector loads and stores too; what single instructions of AVX-512 read
+or write by mask or by gathering is not, nor are stores past the cache.
 """
 
 from __future__ import annotations
@@ -15,45 +18,55 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 FLAGS = (
+    *SANITIZERS,
     "-O1",
     "-g",
     "-std=gnu11",
     "-ffp-contract=off",
     "-fno-math-errno",
     "-fno-omit-frame-pointer",
-    "-shared",
     "-fPIC",
+    '-DKERNEL_DIGEST="sanitized"',
+    # Inlined into every specialisation, the checks take minutes to compile.
+    "-DINLINE=static __attribute__((unused))",
 )
-SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 _NAME = "sharkbench.formats._kernels"
 _BUILT, _VARIANT = "SANITIZED_KERNELS", "SANITIZED_VARIANT"
+
+
+def missing(folder: Path) -> str | None:
+    """What this machine lacks for a build with sanitizers; ``None`` if nothing. Writes to ``folder``."""
+    probe = folder / "probe.c"
+    probe.write_text("int probe;\n")
+    command = ["gcc", *SANITIZERS, "-shared", "-fPIC", str(probe), "-o", str(folder / "probe.so")]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "no gcc"
+    return "gcc without sanitizers" if done.returncode or runtime() is None else None
 
 
 def build(folder: Path) -> Path:
     """The extension module, compiled into ``folder``.
 
     Raises:
-        RuntimeError: there is no compiler, or it has no sanitizers.
+        RuntimeError: the sources do not compile.
     """
-    built = folder / "_kernels.so"
-    sources = sorted((ROOT / "sharkbench/formats/csrc").glob("*.c"))
-    command = [
-        "gcc",
-        *FLAGS,
-        *SANITIZERS,
-        f"-I{sysconfig.get_paths()['include']}",
-        *map(str, sources),
-        "-o",
-        str(built),
-    ]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise RuntimeError("there is no gcc") from None
-    if done.returncode or runtime() is None:
-        raise RuntimeError(f"gcc builds nothing with sanitizers here: {done.stderr.strip()[-300:] or 'no libasan'}")
+    include = f"-I{sysconfig.get_paths()['include']}"
+    built, objects = folder / "_kernels.so", []
+    for source in sorted((ROOT / "sharkbench/formats/csrc").glob("*.c")):
+        objects.append(str(folder / f"{source.stem}.o"))
+        _compile(*FLAGS, include, "-c", str(source), "-o", objects[-1])
+    _compile(*SANITIZERS, "-shared", *objects, "-o", str(built))
     return built
+
+
+def _compile(*arguments: str) -> None:
+    done = subprocess.run(["gcc", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the kernels do not compile with sanitizers: {done.stderr[-3000:]}")
 
 
 def runtime() -> Path | None:
@@ -67,8 +80,8 @@ def _library(name: str) -> Path | None:
     return path.resolve() if path.is_absolute() and path.exists() else None
 
 
-def surroundings(built: Path, variant: str = "") -> dict[str, str]:
-    """Environment of a process that uses the kernels in ``built``, of instruction set ``variant`` if it is given."""
+def surroundings(built: Path, variant: str) -> dict[str, str]:
+    """Environment of a process that uses the kernels in ``built``, those of the instruction set ``variant``."""
     return {
         **os.environ,
         # C++'s own library as well: without it the sanitizer does not find how torch throws.
@@ -97,8 +110,7 @@ def use() -> None:
     from sharkbench.formats import kernels
 
     assert kernels.compiled is module
-    if os.environ[_VARIANT]:
-        module.choose(os.environ[_VARIANT])
+    module.choose(os.environ[_VARIANT])
 
 
 def pytest_configure() -> None:

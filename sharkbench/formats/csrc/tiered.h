@@ -154,7 +154,7 @@ INLINE void tiers_serve(const void *what, Spots *spots, int i) {
     if (dimension == width)
         decode_any(&tier->codec, width, spots->source[i], out);
     else {
-        decode_any(&tier->codec, dimension, spots->source[i], out);
+        if (dimension) decode_any(&tier->codec, dimension, spots->source[i], out); /* dropped rows lie nowhere */
         memset(out + dimension, 0, 4 * (width - dimension));
     }
 }

@@ -6,7 +6,9 @@
 #include <immintrin.h>
 #endif
 
+#ifndef INLINE /* a build that looks for errors has functions stay functions: it is made in seconds, not in minutes */
 #define INLINE static inline __attribute__((always_inline))
+#endif
 
 /* Ids that are under way at a time. A group waits for memory while the one before it is decoded, so it has to be long
  * enough to cover a trip to memory, and short enough for the first-level cache to hold what was fetched. */
