@@ -263,17 +263,22 @@ class Search(ABC):
         from sharkbench.search.sampler import sampler
 
         startup = max(3, min(10, (self.asked.allowance or 40) // 4))
-        return sampler(f"{self.study.study_name}:{number}", startup)
+        return sampler(f"{self.name} {self._digest(code=False)}:{number}", startup)
 
     def _pruner(self) -> optuna.pruners.BasePruner:
         from optuna.pruners import NopPruner
 
         return NopPruner()
 
-    def _digest(self) -> str:
-        """Of all that decides what the trials are; how many there may be is left out, so that more can be asked for."""
+    def _digest(self, *, code: bool = True) -> str:
+        """Of all that decides what the trials are; how many there may be is left out, so that more can be asked for.
+
+        Args:
+            code: whether by which code; the parameters that are suggested do not depend on that.
+        """
         configuration = Configuration(self.entry.spec, self.budget)
-        keys = [spec.key for spec in self.cell.specs(configuration, self.asked.seeds, label="")]
+        specs = self.cell.specs(configuration, self.asked.seeds, label="")
+        keys = [spec.key if code else spec.identity for spec in specs]
         said = self.asked.model_dump(mode="json", include=set(self.decides_by_state))
         return hashlib.sha256(json.dumps([keys, said], sort_keys=True).encode()).hexdigest()[:10]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
 import pytest
 
+from sharkbench.closure import Snapshot
 from sharkbench.data.prepare import prepared_path
 from sharkbench.errors import DataError, InputError
 from sharkbench.measure.spec import MeasureSpec
@@ -16,6 +19,7 @@ from sharkbench.search import plots
 from sharkbench.search.conduct import run_search
 from sharkbench.search.events import TrialEnded
 from sharkbench.search.pareto import Pareto, dominates, hypervolume
+from sharkbench.search.per_budget import PerBudget
 from sharkbench.search.report import importances
 from sharkbench.store import Store
 from tests.search.conftest import Bench
@@ -64,6 +68,24 @@ def test_the_same_configuration_is_trained_once_over_all_modes_and_calls(bench: 
     assert bench.diary("began") == began
     bench.search(modes=modes, tune="learning_rate", trials=4)
     assert len(set(bench.diary("began"))) == len(bench.diary("began"))
+
+
+def test_other_code_begins_other_studies_and_suggests_the_same(bench: Bench, tmp_path: Path) -> None:
+    first = bench.search(jobs=1, **TUNED, trials=3, methods=["hash"]).searches[0]
+    cell = dataclasses.replace(first.cell, code=OtherCode())
+    other = PerBudget(cell, first.entry, str(f"sqlite:///{tmp_path}/o.db"), budget=first.budget)
+    assert other.study.study_name != first.study.study_name
+    samplers = [search._sampler(1).sample_independent for search in (first, other)]
+    trial, rate = first.study.trials[1], optuna.distributions.FloatDistribution(0.0, 1.0)
+    one, two = (draw(first.study, trial, "x", rate) for draw in samplers)
+    assert one == two
+
+
+class OtherCode(Snapshot):
+    """Code that has changed."""
+
+    def digest(self, roots: Iterable[str], without: tuple[str, ...] = ()) -> str:
+        return "changed"
 
 
 def test_more_trials_go_on_with_the_same_studies(bench: Bench) -> None:
@@ -153,7 +175,8 @@ def test_chosen_settings_are_trained_again_with_the_report_s_seeds(bench: Bench)
     assert {result.seed for result in report} == {0}
     assert not any(result.quality for result in trials)
     assert all(result.quality for result in report)
-    assert {result.method_label for result in report} == {
+    # Where the default is chosen for full precision, its run has the name of the choice.
+    assert {"full", *(result.method_label for result in report)} == {
         "full", "hash [lossless]", "qr [lossless]", "full [per_budget]", "hash [per_budget]", "qr [per_budget]"
     }  # fmt: skip
     leaderboard = (bench.out / "leaderboard.csv").read_text()
