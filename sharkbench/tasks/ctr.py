@@ -72,10 +72,15 @@ def quality(
             auc, ece = weighted.auc(*ordered), weighted.calibration_error(*ordered, task.ece_bins)
             gauc = weighted.grouped_auc(score, label, groups, weights) if groups is not None else float("nan")
         result[name] = Quality(
-            auc=auc,
+            auc=_share(auc),
             logloss=logloss,
             normalized_entropy=metrics.normalized_entropy(logloss, rate),
-            ece=ece,
-            gauc=None if np.isnan(gauc) else gauc,
+            ece=_share(ece),
+            gauc=None if np.isnan(gauc) else _share(gauc),
         )
     return result
+
+
+def _share(value: float) -> float:
+    """From 0 to 1, which sums of rounded numbers leave by a last bit; NaN stays."""
+    return float(np.clip(value, 0.0, 1.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -28,6 +28,7 @@ def drawn(seed: int, n: int, levels: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 @cases
+@example(seed=10, n=8, levels=10).via("its sums end a last bit above 1")
 @settings(max_examples=60, deadline=None)
 def test_auc_and_log_loss_are_those_of_scikit_learn(seed: int, n: int, levels: int) -> None:
     scores, labels, weights, _ = drawn(seed, n, levels)
