@@ -70,7 +70,7 @@ class Split:
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """An encoded data set on disk. ``fingerprint`` covers source bytes, settings and the encoder's version;
+    """An encoded data set on disk. ``fingerprint`` covers source bytes and settings;
     ``summary`` has what a person wants to know (rows per split, label rates, split kind, bayes_auc if known)."""
 
     name: str

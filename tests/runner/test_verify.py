@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -228,8 +229,8 @@ def test_drawn_are_the_cheapest_runs_that_cover_every_change(bench: Bench) -> No
     assert [(one.spec.method_label, one.spec.seed) for one in drawn] == [("one", 1)], "the cheaper one"
 
 
-def result(auc: float, **changes: Any) -> Result:
-    quality = {"auc": auc, "logloss": 0.5, "normalized_entropy": 0.9, "ece": float("nan")}
+def result(auc: float, logloss: float = 0.5, **changes: Any) -> Result:
+    quality = {"auc": auc, "logloss": logloss, "normalized_entropy": 0.9, "ece": float("nan")}
     return a_result(quality={"y": quality}, bytes=1000, **changes)
 
 
@@ -242,6 +243,9 @@ def result(auc: float, **changes: Any) -> Result:
         (result(0.7000000001), False, None),
         (result(0.7095), False, None),
         (result(0.711), False, "AUC differs by 0.0110"),
+        (result(math.nan), False, "AUC differs by inf"),
+        (result(0.7, logloss=0.6), False, "log loss differs by 0.1000"),
+        (a_result(bytes=1000), False, "AUC differs by inf"),
         (result(0.7).model_copy(update={"bytes": 1001}), True, "bytes was 1000 and is 1001"),
         (result(0.7).model_copy(update={"bytes": 1001}), False, None),
         (result(0.7).model_copy(update={"bytes": 1100}), False, "bytes was 1000 and is 1100"),
