@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 INSTALLED := $(VENV)/.installed
 
 # What docs/reliability.md names.
-FAULTS := tests/faults tests/data tests/test_store.py tests/test_tracking.py tests/test_contract.py tests/training/test_fit.py \
+FAULTS := tests/faults tests/data tests/results/test_store.py tests/test_tracking.py tests/contract/test_contract.py tests/training/test_fit.py \
     $(addprefix tests/runner/test_, local.py interrupts.py execute.py failures.py) tests/browser/test_report.py \
     $(addprefix tests/formats/test_, casts.py states.py recording.py)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sharkbench.environment import cpu_name
+from sharkbench.machine.environment import cpu_name
 
 
 def processor() -> str:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from sharkbench.backbones.config import DeepFM
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.field_selection.scores import permutation_scores, taylor_scores
@@ -27,7 +28,6 @@ from sharkbench.measure.lookup import hardware
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.fit import fit
 from sharkbench.training.recipe import Recipe
-from sharkbench.workbench import Workbench
 
 CARDINALITY = 20_000
 

@@ -14,7 +14,7 @@ import torch
 
 import sharkbench
 from sharkbench.leaderboard.cells import Cell, CellName, cells_of
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 
 OUT = Path("build/gpu_smoke")
 SEEDS = 3

@@ -103,12 +103,12 @@ def read_all(layer: Callable[[Any], Any], batches: list[Any]) -> None:
 def bench_of(name: str, rows: int, folder: Path) -> Any:
     """A workbench on the splits in ``folder``, with the method's budget."""
     from sharkbench.backbones.config import DNN
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.data.arrow import open_split
     from sharkbench.data.dataset import PreparedDataset
     from sharkbench.data.schema import Field, Schema
     from sharkbench.tasks.config import Ctr
     from sharkbench.training.recipe import Recipe
-    from sharkbench.workbench import Workbench
 
     class Timed(Workbench):
         """Notes the CPU seconds of training."""
@@ -139,8 +139,9 @@ def warm_up(name: str, folder: Path) -> int:
     """A small table goes the same way, for what libraries set up once; returns the bytes then resident."""
     import psutil
 
-    from sharkbench import artifact, registry
+    from sharkbench.contract import registry
     from sharkbench.measure.quality import predict
+    from sharkbench.model import artifact
 
     small = folder / "small"
     small.mkdir()
@@ -161,9 +162,10 @@ def measure(name: str, rows: int, folder: Path) -> dict[str, Any]:
     import psutil
     import torch
 
-    from sharkbench import artifact, registry
+    from sharkbench.contract import registry
     from sharkbench.measure.lookup import data_stream, hardware, uniform_stream
     from sharkbench.measure.quality import predict, quality
+    from sharkbench.model import artifact
 
     torch.set_num_threads(1)
     base = warm_up(name, folder)

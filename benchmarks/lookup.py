@@ -25,9 +25,9 @@ from contenders import FIELDS, Scene, layers, limits, ours
 from lookup_report import chart, table
 from rivals import Compiled, Fbgemm, operators
 
-from sharkbench.environment import huge_pages
 from sharkbench.formats import kernels
 from sharkbench.formats.layer import PackedLayer
+from sharkbench.machine.environment import huge_pages
 from sharkbench.measure.lookup import hardware, in_turns, ratio, spread, threads
 
 ROOT = Path(__file__).resolve().parent.parent

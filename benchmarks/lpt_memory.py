@@ -42,12 +42,12 @@ def measure(variant: str, rows: int, steps: int, optimizer: str) -> dict[str, An
     from torch import Tensor, nn
 
     from sharkbench.data.schema import Field, Schema
-    from sharkbench.embeddings.coded_rows import Chance, CodedRows
-    from sharkbench.embeddings.hot_rows import with_hot_rows
-    from sharkbench.embeddings.low_precision import LowPrecisionTable
-    from sharkbench.embeddings.table import FullTable
     from sharkbench.formats.codec import RowCodec
-    from sharkbench.model import Model
+    from sharkbench.model.model import Model
+    from sharkbench.tables.coded_rows import Chance, CodedRows
+    from sharkbench.tables.hot_rows import with_hot_rows
+    from sharkbench.tables.low_precision import LowPrecisionTable
+    from sharkbench.tables.table import FullTable
     from sharkbench.training.gradients import clip, regularize, sum_rows
     from sharkbench.training.optimizers import build_optimizer
     from sharkbench.training.recipe import Recipe

@@ -42,12 +42,12 @@ def measure(rows: int, steps: int, processes: int, divided: bool) -> dict[str, A
     from lightning.pytorch import Callback
 
     from sharkbench.backbones.config import DNN
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.data.dataset import PreparedDataset, Split
     from sharkbench.data.schema import Field, Schema
     from sharkbench.tasks.config import Ctr
     from sharkbench.training.group import Group
     from sharkbench.training.recipe import Recipe
-    from sharkbench.workbench import Workbench
 
     torch.set_num_threads(1)
     schema = Schema(tuple(Field(f"f{i}", rows // FIELDS) for i in range(FIELDS)), ("click",))

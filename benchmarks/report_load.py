@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from benchmark_table import file_of_processor, processor
 
-from sharkbench.environment import environment
+from sharkbench.machine.environment import environment
 from sharkbench.measure.auc_blocks import auc_blocks
-from sharkbench.records import Epoch, Quality, Result, Speed, Timing, TrainingCost
-from sharkbench.store import Store
+from sharkbench.results.records import Epoch, Quality, Result, Speed, Timing, TrainingCost
+from sharkbench.results.store import Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from sharkbench.suite.run import RunSpec

@@ -36,7 +36,7 @@ import os
 import time
 from typing import ClassVar, Literal
 
-from sharkbench.method import Method
+from sharkbench.contract.method import Method
 
 
 class Clock(Method):

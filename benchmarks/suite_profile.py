@@ -37,9 +37,12 @@ RATE = 25
 PARTS = {
     "training": [_frame("sharkbench/training/fit.py", "fit")],
     "lookups": [_frame("sharkbench/runner/execute.py", "measure")],
-    "evaluation": [_frame("sharkbench/runner/execute.py", "_quality"), _frame("sharkbench/workbench.py", "evaluate")],
+    "evaluation": [
+        _frame("sharkbench/runner/execute.py", "_quality"),
+        _frame("sharkbench/contract/workbench.py", "evaluate"),
+    ],
     "imports": ["<frozen importlib"],
-    "packing, saving, loading": [_frame("sharkbench/artifact.py"), _frame("sharkbench/", "pack")],
+    "packing, saving, loading": [_frame("sharkbench/model/artifact.py"), _frame("sharkbench/", "pack")],
     "the method's own": [_frame("methods/", "compress")],
     "data": [_frame("sharkbench/data/")],
 }

@@ -40,12 +40,12 @@ from sharkbench.data.loader import batches
 from sharkbench.data.prepare import prepare
 from sharkbench.data.schema import Field, Schema
 from sharkbench.data.spec import KuaiRandSpec
-from sharkbench.embeddings.base import EmbeddingLayer
-from sharkbench.embeddings.table import FullTable
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.measure.quality import predict, quality
-from sharkbench.model import Model
+from sharkbench.model.model import Model
 from sharkbench.seeds import seeded
+from sharkbench.tables.base import EmbeddingLayer
+from sharkbench.tables.table import FullTable
 from sharkbench.tasks import ctr
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.fit import fit

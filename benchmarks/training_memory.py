@@ -80,14 +80,14 @@ def training(rows: int, cache: Path) -> None:
     """In this process: train one epoch, and judge on the test split."""
     import torch
 
-    from sharkbench import registry
     from sharkbench.backbones.config import DNN
+    from sharkbench.contract import registry
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.data.prepare import prepare
     from sharkbench.measure.auc_blocks import with_auc_blocks
     from sharkbench.measure.quality import predict, quality
     from sharkbench.tasks.config import Ctr
     from sharkbench.training.recipe import Recipe
-    from sharkbench.workbench import Workbench
 
     torch.set_num_threads(1)
 

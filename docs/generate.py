@@ -15,7 +15,7 @@ from pathlib import Path
 import claims_tables
 import comparison_tables
 
-from sharkbench import registry
+from sharkbench.contract import registry
 from sharkbench.leaderboard.columns import LEADERBOARD, Column
 from sharkbench.leaderboard.run_columns import RUNS
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import Page, sync_playwright
 
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from sharkbench.suite.load import load
 from sharkbench.tracking import Tracker
 

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from sharkbench.method import Family, Method
+from sharkbench.contract.method import Family, Method
 
 if TYPE_CHECKING:
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 Bits = Literal[8, 4, 2]
 
@@ -82,8 +82,8 @@ class ALPT(Method):
         }
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        from sharkbench.embeddings.bit_budget import fit_bits
-        from sharkbench.embeddings.stepped_rows import FieldSteps, RowSteps
+        from sharkbench.tables.bit_budget import fit_bits
+        from sharkbench.tables.stepped_rows import FieldSteps, RowSteps
 
         size_of = RowSteps.size if self.step == "row" else FieldSteps.size
         # Rows of first-order weights alone have no numbers to code.
@@ -99,11 +99,11 @@ class ALPT(Method):
 
         import torch
 
-        from sharkbench.embeddings.coded_rows import Chance
-        from sharkbench.embeddings.hot_rows import with_hot_rows
-        from sharkbench.embeddings.learned_steps import LearnSteps
-        from sharkbench.embeddings.low_precision import LowPrecisionTable, PackedStore
-        from sharkbench.embeddings.stepped_rows import FieldSteps, RowSteps
+        from sharkbench.tables.coded_rows import Chance
+        from sharkbench.tables.hot_rows import with_hot_rows
+        from sharkbench.tables.learned_steps import LearnSteps
+        from sharkbench.tables.low_precision import LowPrecisionTable, PackedStore
+        from sharkbench.tables.stepped_rows import FieldSteps, RowSteps
         from sharkbench.training.optimizers import LazyAdam
 
         assert self.bits is not None

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from sharkbench.contract.method import Family, Method
 from sharkbench.errors import InputError
-from sharkbench.method import Family, Method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 
 class AutoDim(Method):
@@ -61,7 +61,7 @@ class AutoDim(Method):
         return self.choose == "budget"
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        from sharkbench.embeddings.dimensions import refuse_below_one
+        from sharkbench.tables.dimensions import refuse_below_one
 
         # The dimensions are solved from what the search finds.
         rows = [field.cardinality for field in shape.schema.fields]
@@ -69,8 +69,8 @@ class AutoDim(Method):
         return self
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.mixed_dimensions import most_likely
-        from sharkbench.embeddings.projected import ProjectedTable
+        from sharkbench.tables.mixed_dimensions import most_likely
+        from sharkbench.tables.projected import ProjectedTable
 
         candidates = self._candidates(bench.width)
         logits = self._searched(bench, candidates)
@@ -111,8 +111,8 @@ class AutoDim(Method):
 
     def _searched(self, bench: Workbench, candidates: list[int]) -> Tensor:
         """Logits ``[F, K]`` at the end of the search."""
-        from sharkbench.embeddings.mixed_dimensions import MixedDimensions
         from sharkbench.field_selection.gates import GateSearch
+        from sharkbench.tables.mixed_dimensions import MixedDimensions
 
         with bench.seeded("search"):
             layer = MixedDimensions(bench.full_table(), candidates, bench.init_std)

@@ -9,8 +9,8 @@ from sharkbench.field_selection.method import FieldSelection
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sharkbench.model import Model
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.model.model import Model
 
 
 class AutoField(FieldSelection):
@@ -44,8 +44,8 @@ class AutoField(FieldSelection):
     year: ClassVar[int] = 2022
 
     def scores(self, bench: Workbench, model: Model) -> Tensor:
-        from sharkbench.embeddings.pruned import keep_fields
         from sharkbench.field_selection.gates import searched_gates
+        from sharkbench.tables.pruned import keep_fields
 
         return searched_gates(
             bench,

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from sharkbench.contract.method import Family, Method
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method
 
 if TYPE_CHECKING:
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 
 class Binary(Method):
@@ -63,7 +63,7 @@ class Binary(Method):
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.embeddings.partly_whole import largest_threshold
+        from sharkbench.tables.partly_whole import largest_threshold
 
         def nbytes(threshold: int) -> int:
             return self.model_copy(update={"threshold": threshold}).nbytes(shape)
@@ -73,7 +73,7 @@ class Binary(Method):
 
     def nbytes(self, shape: TableShape) -> int:
         """Bytes of the packed layer."""
-        from sharkbench.embeddings.partly_whole import count_rows, divide
+        from sharkbench.tables.partly_whole import count_rows, divide
 
         whole, coded = divide(shape.schema, self.threshold or 0)
         per_row = (shape.dimension + 7) // 8 + 2 * shape.first_order + (2 if self.scale == "row" else 0)
@@ -83,8 +83,8 @@ class Binary(Method):
         )
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.binary import BinaryTable
-        from sharkbench.embeddings.partly_whole import divide
+        from sharkbench.tables.binary import BinaryTable
+        from sharkbench.tables.partly_whole import divide
 
         assert self.scale is not None
         with bench.seeded("table"):

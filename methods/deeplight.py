@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from sharkbench.method import Family, Method
+from sharkbench.contract.method import Family, Method
 
 if TYPE_CHECKING:
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 
 class DeepLight(Method):
@@ -55,15 +55,15 @@ class DeepLight(Method):
         return self.kept is None
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        from sharkbench.embeddings.masked import kept_within
+        from sharkbench.tables.masked import kept_within
 
         return self.model_copy(update={"kept": kept_within(budget, shape.rows, shape.width, self.values)})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.masked import MaskedTable, largest
-        from sharkbench.embeddings.pruned import rows_of
-        from sharkbench.embeddings.regrowing import PruneGradually, RegrowingTable
-        from sharkbench.model import Model
+        from sharkbench.model.model import Model
+        from sharkbench.tables.masked import MaskedTable, largest
+        from sharkbench.tables.pruned import rows_of
+        from sharkbench.tables.regrowing import PruneGradually, RegrowingTable
 
         assert self.kept is not None
         recipe, start = bench.recipe, bench.start_model()

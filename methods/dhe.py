@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from sharkbench.contract.method import Family, Method, small_field_rows
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method, small_field_rows
 
 if TYPE_CHECKING:
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.data.schema import Schema
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 
 class DHE(Method):
@@ -95,7 +95,7 @@ class DHE(Method):
     def compress(self, bench: Workbench) -> Model:
         import torch
 
-        from sharkbench.embeddings.generated import GeneratedTable
+        from sharkbench.tables.generated import GeneratedTable
 
         assert self.hidden is not None
         assert self.hashes is not None

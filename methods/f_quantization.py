@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from sharkbench.contract.method import Family, Method
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sharkbench.embeddings.tiered import TieredTable
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
+    from sharkbench.tables.tiered import TieredTable
 
 Tier = Literal["dropped", "int2", "int4", "int8", "bf16", "fp16", "fp32"]
 
@@ -31,7 +31,7 @@ class FQuantization(Method):
     fp16 and fp32. The formula above, all constants, and the rest are a reconstruction of ours: a sample with several
     labels is positive to the degree of their mean; priorities start from one pass over the training split; given
     thresholds, or else tiers that lower the priority-weighted rounding error as far as the budget allows
-    (:func:`sharkbench.embeddings.tiers.within_bytes`); other tiers than those three; rounding by chance in training,
+    (:func:`sharkbench.tables.tiers.within_bytes`); other tiers than those three; rounding by chance in training,
     and of all rows to the nearest before each validation; tiers that are decided anew now and then; starting from a
     trained model, and fine-tuning that is undone where no validation gains from it.
     """
@@ -94,15 +94,15 @@ class FQuantization(Method):
 
     def smallest_bytes(self, shape: TableShape, rows: int | None = None) -> int:
         """Packed bytes that so many rows (all of them, unless given) of a table take at least."""
-        from sharkbench.embeddings.tiers import smallest_bytes
+        from sharkbench.tables.tiers import smallest_bytes
 
         return smallest_bytes(self.tiers, shape.rows if rows is None else rows, shape.width, shape.first_order)
 
     def compress(self, bench: Workbench) -> Model:
+        from sharkbench.contract.passes import counted, fine_tune
         from sharkbench.data.loader import batches
-        from sharkbench.embeddings.tiered import TrackPriorities
-        from sharkbench.model import Model
-        from sharkbench.stages import counted, fine_tune
+        from sharkbench.model.model import Model
+        from sharkbench.tables.tiered import TrackPriorities
 
         layer, backbone = self._layer(bench)
         train = bench.dataset.splits["train"]
@@ -137,9 +137,9 @@ class FQuantization(Method):
         }
 
     def _layer(self, bench: Workbench) -> tuple[TieredTable, Any]:
-        from sharkbench.embeddings.priorities import RowPriorities
-        from sharkbench.embeddings.pruned import keep_fields, rows_of
-        from sharkbench.embeddings.tiered import TieredTable
+        from sharkbench.tables.priorities import RowPriorities
+        from sharkbench.tables.pruned import keep_fields, rows_of
+        from sharkbench.tables.tiered import TieredTable
 
         if self.start == "scratch":
             fields = bench.start.embedding.fields if bench.start else tuple(range(bench.schema.num_fields))
@@ -164,7 +164,7 @@ class FQuantization(Method):
     def _chooser(self, bench: Workbench, rows: int) -> Any:
         import torch
 
-        from sharkbench.embeddings.tiers import by_threshold, within_budget
+        from sharkbench.tables.tiers import by_threshold, within_budget
 
         places = torch.randperm(rows, generator=bench.generator("random tiers")) if self.assign == "random" else None
 

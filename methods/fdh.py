@@ -4,17 +4,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from sharkbench.method import Family, Method, largest_fraction, small_field_rows
+from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.data.schema import Schema
-    from sharkbench.embeddings.composed import ComposedTable
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
+    from sharkbench.tables.composed import ComposedTable
 
 
 class FDH(Method):
@@ -74,8 +74,8 @@ class FDH(Method):
     def _table(
         self, schema: Schema, width: int, init_std: float, random: torch.Generator, *, sparse: bool
     ) -> ComposedTable:
-        from sharkbench.embeddings.composed import ComposedTable
         from sharkbench.formats.index import Hash
+        from sharkbench.tables.composed import ComposedTable
 
         assert self.fraction is not None
         rows = _ByFrequency(schema, self._composed(schema))

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from sharkbench.method import Family, Method
+from sharkbench.contract.method import Family, Method
 
 if TYPE_CHECKING:
-    from sharkbench.model import Model
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.model.model import Model
 
 
 class FP16(Method):
@@ -30,7 +30,7 @@ class FP16(Method):
         return False
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.rounding import rounded
         from sharkbench.formats.codec import RowCodec
+        from sharkbench.tables.rounding import rounded
 
         return rounded(bench.start_model(), RowCodec(dtype="fp16"))

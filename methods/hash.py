@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from sharkbench.method import Family, Method, largest_fraction, small_field_rows
+from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
 
 if TYPE_CHECKING:
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.data.schema import Schema
     from sharkbench.formats.index import Digit
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 
 class Hash(Method):
@@ -45,7 +45,7 @@ class Hash(Method):
         return self.fraction is None
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        from sharkbench.embeddings.composed import composed_nbytes
+        from sharkbench.tables.composed import composed_nbytes
 
         threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
         sized = self.model_copy(update={"threshold": threshold})
@@ -56,7 +56,7 @@ class Hash(Method):
         return sized.model_copy(update={"fraction": largest_fraction(nbytes, budget, what="hash")})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.composed import ComposedTable
+        from sharkbench.tables.composed import ComposedTable
 
         assert self.fraction is not None
         functions = self._functions(bench.schema, self.fraction)

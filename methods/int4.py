@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from sharkbench.method import Family, Method
+from sharkbench.contract.method import Family, Method
 
 if TYPE_CHECKING:
-    from sharkbench.model import Model
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.model.model import Model
 
 
 class Int4(Method):
@@ -32,7 +32,7 @@ class Int4(Method):
         return False
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.rounding import rounded
         from sharkbench.formats.codec import RowCodec
+        from sharkbench.tables.rounding import rounded
 
         return rounded(bench.start_model(), RowCodec(dtype="int4", tail=bench.first_order))

@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
+from sharkbench.contract.method import Family, Method, small_field_rows
 from sharkbench.errors import InputError
-from sharkbench.method import Family, Method, small_field_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sharkbench.embeddings.projected import ProjectedTable
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
+    from sharkbench.tables.projected import ProjectedTable
 
 
 class LowRank(Method):
@@ -57,7 +57,7 @@ class LowRank(Method):
         return self.ranks is None
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        from sharkbench.embeddings.dimensions import refuse_below_one, sized_to_budget
+        from sharkbench.tables.dimensions import refuse_below_one, sized_to_budget
 
         rows = [field.cardinality for field in shape.schema.fields]
         if self.start == "trained":
@@ -73,8 +73,8 @@ class LowRank(Method):
         return self.model_copy(update={"ranks": ranks})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.model import Model
-        from sharkbench.stages import fine_tune
+        from sharkbench.contract.passes import fine_tune
+        from sharkbench.model.model import Model
 
         if self.start == "scratch":
             fields = bench.start.embedding.fields if bench.start else tuple(range(bench.schema.num_fields))
@@ -94,7 +94,7 @@ class LowRank(Method):
         return model
 
     def _table(self, bench: Workbench, fields: Sequence[int], ranks: Sequence[int]) -> ProjectedTable:
-        from sharkbench.embeddings.projected import ProjectedTable
+        from sharkbench.tables.projected import ProjectedTable
 
         if len(ranks) != len(fields) or max(ranks) > bench.width:
             raise InputError(
@@ -110,8 +110,8 @@ class LowRank(Method):
         """The rows of ``trained`` cut to the ranks that the budget, or ``ranks``, allows."""
         import torch
 
-        from sharkbench.embeddings.low_rank import Axes, ranks_by_energy
-        from sharkbench.embeddings.pruned import rows_of
+        from sharkbench.tables.low_rank import Axes, ranks_by_energy
+        from sharkbench.tables.pruned import rows_of
 
         fields, counts = trained.embedding.fields, bench.schema.frequencies
         tables, axes = {}, []

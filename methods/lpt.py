@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from sharkbench.method import Family, Method
+from sharkbench.contract.method import Family, Method
 
 if TYPE_CHECKING:
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.codec import RowCodec
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 Bits = Literal[16, 8, 4, 2]
 
@@ -67,7 +67,7 @@ class LPT(Method):
         }
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        from sharkbench.embeddings.bit_budget import CodedSize, fit_bits
+        from sharkbench.tables.bit_budget import CodedSize, fit_bits
 
         # Rows of first-order weights alone have no numbers to code.
         choices = [16, 8, 4, 2] if shape.dimension else [16]
@@ -79,9 +79,9 @@ class LPT(Method):
     def compress(self, bench: Workbench) -> Model:
         import torch
 
-        from sharkbench.embeddings.coded_rows import Chance, CodedRows
-        from sharkbench.embeddings.hot_rows import with_hot_rows
-        from sharkbench.embeddings.low_precision import LowPrecisionTable
+        from sharkbench.tables.coded_rows import Chance, CodedRows
+        from sharkbench.tables.hot_rows import with_hot_rows
+        from sharkbench.tables.low_precision import LowPrecisionTable
 
         assert self.bits is not None
         assert self.cache is not None

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from sharkbench.method import Family, Method
+from sharkbench.contract.method import Family, Method
 
 if TYPE_CHECKING:
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 
 class Magnitude(Method):
@@ -49,14 +49,14 @@ class Magnitude(Method):
         return self.kept is None
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        from sharkbench.embeddings.masked import kept_within
+        from sharkbench.tables.masked import kept_within
 
         return self.model_copy(update={"kept": kept_within(budget, shape.rows, shape.width, self.values)})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.masked import largest
-        from sharkbench.embeddings.pruned import rows_of
-        from sharkbench.stages import retrain_on_mask
+        from sharkbench.contract.passes import retrain_on_mask
+        from sharkbench.tables.masked import largest
+        from sharkbench.tables.pruned import rows_of
 
         assert self.kept is not None
         model = bench.start_model()

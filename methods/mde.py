@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from sharkbench.contract.method import Family, Method, small_field_rows
 from sharkbench.errors import InputError
-from sharkbench.method import Family, Method, small_field_rows
 
 if TYPE_CHECKING:
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 
 class MDE(Method):
@@ -55,7 +55,7 @@ class MDE(Method):
         return self.dimensions is None
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        from sharkbench.embeddings.dimensions import sized_to_budget
+        from sharkbench.tables.dimensions import sized_to_budget
 
         threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
         rows = [field.cardinality for field in shape.schema.fields]
@@ -78,7 +78,7 @@ class MDE(Method):
         return self.model_copy(update={"threshold": threshold, "dimensions": dimensions})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.projected import ProjectedTable
+        from sharkbench.tables.projected import ProjectedTable
 
         assert self.dimensions is not None
         fields = bench.schema.fields

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat
 
-from sharkbench.method import Family, Method, largest_fraction, small_field_rows
+from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
 
 if TYPE_CHECKING:
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.data.schema import Schema
-    from sharkbench.embeddings.composed import ComposedTable
     from sharkbench.formats.index import Digit
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
+    from sharkbench.tables.composed import ComposedTable
 
 
 class MEmCom(Method):
@@ -70,7 +70,7 @@ class MEmCom(Method):
         return model
 
     def _table(self, schema: Schema, width: int, init_std: float, *, sparse: bool) -> ComposedTable:
-        from sharkbench.embeddings.composed import ComposedTable, Part
+        from sharkbench.tables.composed import ComposedTable, Part
 
         assert self.fraction is not None
         parts = [Part(width, init_std), Part(1, 0.0, "mult", self.multiplier_rate), Part(1, 0.0, "add")]

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method, largest_fraction, small_field_rows
 
 if TYPE_CHECKING:
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 
 LEAST_SHARE = 0.05
@@ -114,7 +114,7 @@ class MGQE(Method):
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.embeddings.partly_whole import largest_threshold
+        from sharkbench.tables.partly_whole import largest_threshold
 
         def nbytes(threshold: int) -> int:
             return self.model_copy(update={"threshold": threshold}).nbytes(shape)
@@ -124,8 +124,8 @@ class MGQE(Method):
 
     def nbytes(self, shape: TableShape) -> int:
         """Bytes of the packed layer."""
-        from sharkbench.embeddings.coded import codes_nbytes
-        from sharkbench.embeddings.partly_whole import count_rows, divide
+        from sharkbench.tables.coded import codes_nbytes
+        from sharkbench.tables.partly_whole import count_rows, divide
 
         assert self.parts is not None
         assert self.bits is not None
@@ -149,9 +149,9 @@ class MGQE(Method):
         return [rows - often, often], bits
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.coded import most_read, widths_of_parts
-        from sharkbench.embeddings.partly_whole import count_rows, divide
-        from sharkbench.embeddings.vector_quantized import VectorQuantizedTable
+        from sharkbench.tables.coded import most_read, widths_of_parts
+        from sharkbench.tables.partly_whole import count_rows, divide
+        from sharkbench.tables.vector_quantized import VectorQuantizedTable
 
         assert self.parts is not None
         assert self.share is not None

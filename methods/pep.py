@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from sharkbench.method import Family, Method
+from sharkbench.contract.method import Family, Method
 
 if TYPE_CHECKING:
-    from sharkbench.embeddings.soft_threshold import SoftThresholdTable
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
+    from sharkbench.tables.soft_threshold import SoftThresholdTable
 
 
 class PEP(Method):
@@ -73,13 +73,13 @@ class PEP(Method):
         return self.kept is None
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        from sharkbench.embeddings.masked import kept_within
+        from sharkbench.tables.masked import kept_within
 
         return self.model_copy(update={"kept": kept_within(budget, shape.rows, shape.width, self.values)})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.soft_threshold import PruneToCount
-        from sharkbench.stages import retrain_on_mask
+        from sharkbench.contract.passes import retrain_on_mask
+        from sharkbench.tables.soft_threshold import PruneToCount
 
         assert self.kept is not None
         layer = self._layer(bench)
@@ -100,8 +100,8 @@ class PEP(Method):
         )
 
     def _layer(self, bench: Workbench) -> SoftThresholdTable:
-        from sharkbench.embeddings.pruned import rows_of
-        from sharkbench.embeddings.soft_threshold import SoftThresholdTable
+        from sharkbench.tables.pruned import rows_of
+        from sharkbench.tables.soft_threshold import SoftThresholdTable
 
         table, recipe = bench.full_table(), bench.recipe
         rate, start = self.threshold_learning_rate, self.threshold_start

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from sharkbench.contract.method import Family, Method, small_field_rows
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method, small_field_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 MOST_CODEWORDS = 256
 
@@ -98,8 +98,8 @@ class PQ(Method):
 
     def nbytes(self, shape: TableShape) -> int:
         """Bytes of the packed layer."""
-        from sharkbench.embeddings.coded import codes_nbytes
-        from sharkbench.embeddings.partly_whole import count_rows, divide
+        from sharkbench.tables.coded import codes_nbytes
+        from sharkbench.tables.partly_whole import count_rows, divide
 
         assert self.parts is not None
         assert self.codewords is not None
@@ -125,7 +125,7 @@ class PQ(Method):
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.embeddings.partly_whole import largest_threshold
+        from sharkbench.tables.partly_whole import largest_threshold
 
         def nbytes(threshold: int) -> int:
             return self.model_copy(update={"threshold": threshold}).nbytes(shape)
@@ -134,12 +134,12 @@ class PQ(Method):
         return self.model_copy(update={"threshold": threshold})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.coded import CodedTable
-        from sharkbench.embeddings.finished import Finished
-        from sharkbench.embeddings.partly_whole import divide
-        from sharkbench.embeddings.pruned import rows_of
-        from sharkbench.model import Model
-        from sharkbench.stages import counted, fine_tune
+        from sharkbench.contract.passes import counted, fine_tune
+        from sharkbench.model.model import Model
+        from sharkbench.tables.coded import CodedTable
+        from sharkbench.tables.finished import Finished
+        from sharkbench.tables.partly_whole import divide
+        from sharkbench.tables.pruned import rows_of
 
         start = bench.start_model()
         whole, coded = divide(bench.schema, self.threshold or 0, start.embedding.fields)
@@ -166,8 +166,8 @@ class PQ(Method):
         """Codes ``[R, parts]`` of ``rows``, and the codewords of each part."""
         import torch
 
-        from sharkbench.embeddings.coded import reads, widths_of_parts
-        from sharkbench.embeddings.kmeans import kmeans
+        from sharkbench.tables.coded import reads, widths_of_parts
+        from sharkbench.tables.kmeans import kmeans
 
         assert self.parts is not None
         assert self.codewords is not None

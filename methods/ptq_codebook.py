@@ -4,17 +4,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method, largest_fraction, small_field_rows
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.base import Format
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 MOST_BITS = 8
 
@@ -82,7 +82,7 @@ class PTQCodebook(Method):
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.embeddings.partly_whole import largest_threshold
+        from sharkbench.tables.partly_whole import largest_threshold
 
         def nbytes(threshold: int) -> int:
             return self.model_copy(update={"threshold": threshold}).nbytes(shape)
@@ -92,8 +92,8 @@ class PTQCodebook(Method):
 
     def nbytes(self, shape: TableShape) -> int:
         """Bytes of the packed layer."""
-        from sharkbench.embeddings.coded import codes_nbytes
-        from sharkbench.embeddings.partly_whole import count_rows, divide
+        from sharkbench.tables.coded import codes_nbytes
+        from sharkbench.tables.partly_whole import count_rows, divide
 
         assert self.bits is not None
         whole, coded = divide(shape.schema, self.threshold or 0)
@@ -112,13 +112,13 @@ class PTQCodebook(Method):
         return total
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.finished import Finished
-        from sharkbench.embeddings.partly_whole import divide
-        from sharkbench.embeddings.pruned import rows_of
+        from sharkbench.contract.passes import counted
         from sharkbench.formats.dense import Dense
         from sharkbench.formats.layer import PackedLayer
-        from sharkbench.model import Model
-        from sharkbench.stages import counted
+        from sharkbench.model.model import Model
+        from sharkbench.tables.finished import Finished
+        from sharkbench.tables.partly_whole import divide
+        from sharkbench.tables.pruned import rows_of
 
         start = bench.start_model()
         whole, coded = divide(bench.schema, self.threshold or 0, start.embedding.fields)
@@ -134,9 +134,9 @@ class PTQCodebook(Method):
         """``rows`` ``[R, width]`` of ``fields`` as codes: of the vectors, and beside them of first-order weights."""
         import torch
 
-        from sharkbench.embeddings.coded import most_read
         from sharkbench.formats.codebooks import Codebooks
         from sharkbench.formats.side_by_side import SideBySide
+        from sharkbench.tables.coded import most_read
 
         assert self.bits is not None
         shape, generator = bench.shape, bench.generator("k-means")
@@ -174,7 +174,7 @@ class PTQCodebook(Method):
 
 def _code(rows: Tensor, more: Tensor, bits: list[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Codes of ``rows`` ``[R, n]``, those marked by ``more`` with the larger of ``bits``, and the codebook."""
-    from sharkbench.embeddings.kmeans import kmeans_scalars, nearest_scalars
+    from sharkbench.tables.kmeans import kmeans_scalars, nearest_scalars
 
     rest = rows if more.all() else rows[~more]
     values = kmeans_scalars(rest.flatten(), 1 << bits[0], generator)

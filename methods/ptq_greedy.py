@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from sharkbench.contract.method import Family, Method
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method
 
 if TYPE_CHECKING:
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.codec import RowCodec
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 RATIOS = {8: 0.16, 4: 0.16, 2: 0.5, 1: 0.8}
 
@@ -66,9 +66,9 @@ class PTQGreedy(Method):
         )
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.greedy_range import greedy_range
-        from sharkbench.embeddings.rounding import rounded
-        from sharkbench.stages import counted
+        from sharkbench.contract.passes import counted
+        from sharkbench.tables.greedy_range import greedy_range
+        from sharkbench.tables.rounding import rounded
 
         assert self.bits is not None
         codec, ratio = _codec(self.bits, bench.first_order), self.ratio or RATIOS[self.bits]

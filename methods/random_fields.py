@@ -7,8 +7,8 @@ from sharkbench.field_selection.method import FieldSelection
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sharkbench.model import Model
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.model.model import Model
 
 
 class RandomFields(FieldSelection):

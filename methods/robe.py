@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt
 
+from sharkbench.contract.method import Family, Method, small_field_rows
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method, small_field_rows
 
 if TYPE_CHECKING:
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.data.schema import Schema
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 MOST_NUMBERS = (1 << 31) - 1
 """Places in the array are 31-bit."""
@@ -68,8 +68,8 @@ class ROBE(Method):
         return sized.model_copy(update={"numbers": max(1, min(left, cut * shape.width, MOST_NUMBERS))})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.shared_array import SharedArrayTable
         from sharkbench.seeds import derive
+        from sharkbench.tables.shared_array import SharedArrayTable
 
         assert self.numbers is not None
         with bench.seeded("table"):

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from sharkbench.contract.method import Family, Method
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method
 
 from .f_permutation import FPermutation
 from .f_quantization import FQuantization
 
 if TYPE_CHECKING:
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -64,7 +64,7 @@ class Shark(Method):
         return self
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.stages import mean_auc
+        from sharkbench.contract.passes import mean_auc
 
         shares = self._shares
         if len(shares) == 1:

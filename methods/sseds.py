@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
+from sharkbench.contract.method import Family, Method
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method
 
 if TYPE_CHECKING:
-    from sharkbench.embeddings.projected import ProjectedTable
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
+    from sharkbench.tables.projected import ProjectedTable
 
 
 class SSEDS(Method):
@@ -53,7 +53,7 @@ class SSEDS(Method):
     from_model: ClassVar[bool] = True
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
-        from sharkbench.embeddings.dimensions import field_bytes, whole_if_no_larger
+        from sharkbench.tables.dimensions import field_bytes, whole_if_no_larger
 
         width = shape.width
         rows = [field.cardinality for field in shape.schema.fields]
@@ -64,10 +64,10 @@ class SSEDS(Method):
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.backbones.base import Backbone
-        from sharkbench.embeddings.pruned import keep_fields, rows_of
+        from sharkbench.contract.passes import counted, device_of, fine_tune, mean_auc
         from sharkbench.field_selection.columns import column_saliency, columns_within
-        from sharkbench.model import Model
-        from sharkbench.stages import counted, device_of, fine_tune, mean_auc
+        from sharkbench.model.model import Model
+        from sharkbench.tables.pruned import keep_fields, rows_of
 
         assert bench.budget is not None
         model, valid = bench.start_model(), bench.dataset.splits["valid"]
@@ -101,7 +101,7 @@ class SSEDS(Method):
         """The ``kept`` columns of ``table`` (rows of the kept fields, one after the other), each where it was."""
         import torch
 
-        from sharkbench.embeddings.projected import ProjectedTable
+        from sharkbench.tables.projected import ProjectedTable
 
         with bench.seeded("table"):
             layer = ProjectedTable(

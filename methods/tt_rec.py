@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
 from sharkbench.errors import InputError
-from sharkbench.method import Family, Method, largest_fraction, small_field_rows
 
 if TYPE_CHECKING:
-    from sharkbench.embeddings.train_shapes import TrainShape
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
+    from sharkbench.tables.train_shapes import TrainShape
 
 
 class TTRec(Method):
@@ -74,7 +74,7 @@ class TTRec(Method):
         return sized.model_copy(update={"ranks": ranks})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.embeddings.tensor_train import TensorTrainTable
+        from sharkbench.tables.tensor_train import TensorTrainTable
 
         with bench.seeded("table"):
             table = TensorTrainTable(
@@ -124,7 +124,7 @@ class TTRec(Method):
 
     def _thinnest(self, rows: int, shape: TableShape) -> list[TrainShape]:
         """The trains of a field of ``rows`` rows, of rank 1: vectors, then first-order weights."""
-        from sharkbench.embeddings.train_shapes import TrainShape
+        from sharkbench.tables.train_shapes import TrainShape
 
         return [TrainShape.of(rows, c, self.cores) for c in (shape.dimension, shape.first_order) if c]
 

@@ -78,6 +78,6 @@ def load(path: Path | str, unknown: Unknown = "raise") -> PackedLayer:
         InputError: ``unknown`` is neither.
         ArtifactError: missing, truncated, corrupted, or untrue about itself.
     """
-    from sharkbench import artifact
+    from sharkbench.model import artifact
 
     return artifact.load(path, unknown)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sharkbench.durable import write_text
-from sharkbench.records import Environment, Result, Speed, Timing
-from sharkbench.store import ENVIRONMENT, RESULT, Store
+from sharkbench.files.durable import write_text
+from sharkbench.results.records import Environment, Result, Speed, Timing
+from sharkbench.results.store import ENVIRONMENT, RESULT, Store
 
 KEY = "0123456789abcdef0123"
 

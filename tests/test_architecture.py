@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sharkbench import registry
+from sharkbench.contract import registry
 from sharkbench.formats.codec import CODES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,38 +24,27 @@ LAYERS = """
     runner
     tracking
     leaderboard
-    doctor check template
-    environment
+    machine
     suite
     methods
     field_selection
-    stages
-    workbench
-    shared_models
+    contract
     measure
-    artifact
-    registry
-    pipeline
-    method
     training
+    model tables
     backbones
     tasks
-    embeddings model
     formats
-    store
-    records
-    shape
-    seeds
+    results
     data
-    budget
-    closure digests
-    durable
-    errors aligned collector stated
+    keys
+    files
+    errors seeds
 """.strip().splitlines()
 RANK = {room: rank for rank, line in enumerate(LAYERS) for room in line.split()}
 
 # The one arrow up: the store reads back the resolved spec that the runner wrote, and imports its shape when asked.
-UPWARD = {("store", "suite")}
+UPWARD = {("results", "suite")}
 
 HEAVY = ("torch", "lightning", "mlflow", "datasets", "pyarrow", "polars", "scipy", "optuna")
 
@@ -125,7 +114,7 @@ def test_imports_point_down() -> None:
 
 @pytest.mark.parametrize("room", ["tracking", "leaderboard"])
 def test_views_know_the_store_and_nothing_of_the_run(room: str) -> None:
-    allowed = {room, "store", "records", "suite", "errors", "aligned", "collector", "durable"}
+    allowed = {room, "results", "suite", "errors", "files"}
     files = [file for file in core_files() if room_of_file(file) == room]
 
     assert files
@@ -133,12 +122,12 @@ def test_views_know_the_store_and_nothing_of_the_run(room: str) -> None:
 
 
 def test_methods_know_the_contract_and_no_plumbing() -> None:
-    plumbing = {"registry", "measure", "store"}
+    plumbing = {"sharkbench.contract.registry", "sharkbench.measure", "sharkbench.results.store"}
     wrong = [
         f"{file.name}:{line} imports {module}"
         for file in method_files()
         for line, module in imports(file)
-        if room_of(module) in plumbing
+        if any(module == one or module.startswith(f"{one}.") for one in plumbing)
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -216,7 +205,7 @@ match c:
         "import sharkbench",
         "import sharkbench.suite.load, sharkbench.suite.jsonschema, sharkbench.data.spec",
         "import sys; sys.argv = ['sharkbench', '--help']; from sharkbench.cli import main; main()",
-        "from sharkbench import registry; registry.names()",
+        "from sharkbench.contract import registry; registry.names()",
     ],
 )
 def test_what_should_be_light_is_light(code: str) -> None:
@@ -228,7 +217,7 @@ def test_what_should_be_light_is_light(code: str) -> None:
 
 
 def test_methods_are_light_to_import() -> None:
-    program = "import sys\nfrom sharkbench import registry\nregistry.available()\nprint(*sys.modules)"
+    program = "import sys\nfrom sharkbench.contract import registry\nregistry.available()\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert set(done.stdout.split()).isdisjoint(HEAVY)

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from sharkbench.leaderboard.archive import ARCHIVE, write_archive
 from sharkbench.leaderboard.merge import merge
-from sharkbench.records import AucBlocks, Environment, Epoch, Quality, Result, Speed, TrainingCost
-from sharkbench.store import ENVIRONMENT, RESULT, SPEED, Store
+from sharkbench.results.archive import ARCHIVE, write_archive
+from sharkbench.results.records import AucBlocks, Environment, Epoch, Quality, Result, Speed, TrainingCost
+from sharkbench.results.store import ENVIRONMENT, RESULT, SPEED, Store
 from tests.records import KEY, a_result, a_speed, an_environment, put
 
 QUALITY = Quality(auc=0.7, logloss=0.5, normalized_entropy=0.9, ece=0.01, gauc=0.6,

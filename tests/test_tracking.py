@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from sharkbench.records import Epoch, Quality, Result
+from sharkbench.results.records import Epoch, Quality, Result
+from sharkbench.results.store import LOG, Store
 from sharkbench.runner.events import Event, Message
 from sharkbench.runner.tracked import Tracked
-from sharkbench.store import LOG, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
 from sharkbench.tracking import Tracker, attach, reason, track, tracking_uri, without_secrets

@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sharkbench.data.columns import Columns
-from sharkbench.records import Quality, Result
+from sharkbench.results.records import Quality, Result
+from sharkbench.results.store import Store
 from sharkbench.runner.events import Event, Message
 from sharkbench.runner.tracked import Tracked
-from sharkbench.store import Store
 from sharkbench.tracking import names, track
 from tests import test_tracking
 from tests.records import KEY, a_result, an_environment, put

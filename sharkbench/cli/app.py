@@ -48,7 +48,7 @@ app.add_typer(listing.listing, name="list")
 def doctor() -> None:
     """Check this installation and this machine."""
     from sharkbench.cli.console import table
-    from sharkbench.doctor import examine
+    from sharkbench.machine.doctor import examine
 
     findings = list(examine())
     table(("", "what", "finding"), [(finding.state, finding.what, finding.text) for finding in findings])

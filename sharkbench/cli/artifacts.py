@@ -12,8 +12,8 @@ PackedPath = Annotated[Path, typer.Argument(metavar="PATH", help="A run's folder
 
 def inspect(path: PackedPath) -> None:
     """Say what a packed table is, from its header alone."""
-    from sharkbench import artifact
     from sharkbench.cli.console import table
+    from sharkbench.model import artifact
 
     said, nbytes = artifact.inspect(path), artifact.tensor_bytes(path)
     fields = said.model_schema.fields
@@ -42,9 +42,9 @@ def measure(
     """Time the lookups of a packed table in turns with fp32 tables."""
     import torch
 
-    from sharkbench import artifact
     from sharkbench.cli.console import table
     from sharkbench.measure import lookup
+    from sharkbench.model import artifact
 
     layer = artifact.load(path)
     times = -(-production_rows // layer.schema.num_rows)

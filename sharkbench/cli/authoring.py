@@ -17,8 +17,8 @@ def new(
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the file goes.")] = Path("methods"),
 ) -> None:
     """Write a template of a method that keeps the contract."""
-    from sharkbench import registry
-    from sharkbench.template import write_template
+    from sharkbench.contract import registry
+    from sharkbench.contract.template import write_template
 
     print(write_template(name, folder))
     where = "" if name in registry.names() else f"{registry.FOLDERS}={folder} "
@@ -27,7 +27,7 @@ def new(
 
 def check(name: MethodName) -> None:
     """Check whether a method keeps the contract."""
-    from sharkbench.check import check_method
+    from sharkbench.contract.check import check_method
 
     failed = 0
     for outcome in check_method(name):

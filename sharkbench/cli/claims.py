@@ -11,10 +11,10 @@ from sharkbench.errors import InputError
 def claims(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
     """Say which of a suite's claims its results hold up, and write all findings as CSV."""
     from sharkbench.cli.console import table
-    from sharkbench.leaderboard import archive
     from sharkbench.leaderboard.cells import cells_of
     from sharkbench.leaderboard.claims import findings_of, overall, write_claims
     from sharkbench.leaderboard.terminal import STALE
+    from sharkbench.results import archive
 
     loaded, out_dir = opened(suite, settings, out)
     if not loaded.claims:

@@ -10,8 +10,8 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from sharkbench.durable import no_room
 from sharkbench.errors import SharkbenchError, printable
+from sharkbench.files.durable import no_room
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 DEBUG = "SHARKBENCH_DEBUG"

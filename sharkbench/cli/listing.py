@@ -14,8 +14,8 @@ from sharkbench.cli.guard import guarded
 from sharkbench.cli.options import MethodName
 
 if TYPE_CHECKING:
-    from sharkbench.method import Method
-    from sharkbench.shape import TableShape
+    from sharkbench.contract.method import Method
+    from sharkbench.formats.shape import TableShape
 
 listing = typer.Typer(help="List methods, datasets, backbones, formats or suites.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ listing = typer.Typer(help="List methods, datasets, backbones, formats or suites
 @guarded
 def methods() -> None:
     """Every method that can be imported."""
-    from sharkbench import registry
+    from sharkbench.contract import registry
 
     shape, rows = _reference_table(), []
     for name, method in registry.available().items():
@@ -91,7 +91,7 @@ def suites() -> None:
 
 def info(name: MethodName) -> None:
     """Tell what a method is, and what budgets become."""
-    from sharkbench import registry
+    from sharkbench.contract import registry
 
     method = registry.get(name)
     print(f"{name}: {method.title}")
@@ -117,7 +117,7 @@ _FRACTIONS = (0.5, 0.25, 0.1, 0.05, 0.01, 0.001)
 
 def _reach(method: type[Method], shape: TableShape) -> str:
     """The smallest of some budgets that the method's defaults reach."""
-    from sharkbench import registry
+    from sharkbench.contract import registry
     from sharkbench.errors import Infeasible
 
     if not registry.has_defaults(method):
@@ -162,7 +162,7 @@ def _reference_table() -> TableShape:
     import numpy as np
 
     from sharkbench.data.schema import Field, Schema
-    from sharkbench.shape import TableShape
+    from sharkbench.formats.shape import TableShape
 
     sizes = (1_000_000, 100_000, 10_000, 1_000, 100, 10)
     counts = [1 + (10_000_000 / (np.arange(1, n + 1) * np.log(n + 1))).astype(np.int64) for n in sizes]

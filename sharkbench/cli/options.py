@@ -23,7 +23,7 @@ def complete_suite(incomplete: str) -> list[str]:
 
 
 def complete_method(incomplete: str) -> list[str]:
-    from sharkbench import registry
+    from sharkbench.contract import registry
 
     return [name for name in registry.names() if name.startswith(incomplete)]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sharkbench.cli.console import duration, table
 
 if TYPE_CHECKING:
-    from sharkbench.records import Result
+    from sharkbench.results.records import Result
     from sharkbench.suite.run import RunSpec
 
 
@@ -35,7 +35,7 @@ def print_plan(
     runs: Sequence[RunSpec], out: Path, *, jobs: int, force: bool = False, retry_failed: bool = False
 ) -> None:
     """One row per run: done or to do, and the seconds that it took or may take."""
-    from sharkbench.store import Store
+    from sharkbench.results.store import Store
     from sharkbench.suite.costs import Costs
 
     store = Store(out)

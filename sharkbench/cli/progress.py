@@ -13,7 +13,7 @@ from sharkbench.cli.console import console, duration
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from sharkbench.records import Epoch, Result
+    from sharkbench.results.records import Epoch, Result
     from sharkbench.runner.events import Event
     from sharkbench.suite.run import RunSpec
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sharkbench.cli.options import Out, Settings, SuiteName, opened
-from sharkbench.collector import uncollected
 from sharkbench.errors import InputError
+from sharkbench.results.uncollected import uncollected
 
 if TYPE_CHECKING:
     from sharkbench.leaderboard.report.cards import MethodCard
@@ -24,8 +24,8 @@ Results = Annotated[Path, typer.Argument(help="An output directory, or a store.p
 def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
     """Write the report of what is done: one HTML file, images, CSV and Parquet tables."""
     from sharkbench import tracking
-    from sharkbench.leaderboard import archive
     from sharkbench.leaderboard.report import write_report
+    from sharkbench.results import archive
 
     loaded, out_dir = opened(suite, settings, out)
     with archive.opened(out_dir) as store:
@@ -40,7 +40,7 @@ def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
 def report_at_the_end(suite: Suite, out: Path) -> Path | None:
     """The report of a suite that has just been run; whatever goes wrong is told in one line, and costs no result."""
     from sharkbench.leaderboard.report import write_report
-    from sharkbench.store import Store
+    from sharkbench.results.store import Store
 
     try:
         paths = write_report(Store(out), suite, out, method_cards(), _kept())
@@ -63,9 +63,9 @@ def compare(
 ) -> None:
     """Put two result sets side by side: what the second changes, paired by seed."""
     from sharkbench.cli.console import console
-    from sharkbench.leaderboard import archive
     from sharkbench.leaderboard.cells import cells_of
     from sharkbench.leaderboard.compare import compare, print_comparison, write_comparison
+    from sharkbench.results import archive
 
     with archive.opened(first) as one, archive.opened(second) as two:
         pairings = compare(cells_of(one), cells_of(two))
@@ -99,7 +99,7 @@ def merge(
 
 def method_cards() -> dict[str, MethodCard]:
     """What every method that can be imported here says of itself."""
-    from sharkbench import registry
+    from sharkbench.contract import registry
     from sharkbench.leaderboard.report.cards import MethodCard
 
     return {

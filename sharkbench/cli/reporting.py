@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from sharkbench.cli.options import Out, Settings, SuiteName, opened
-from sharkbench.collector import uncollected
 from sharkbench.errors import InputError
+from sharkbench.results.uncollected import uncollected
 
 
 @uncollected()
@@ -23,10 +23,10 @@ def leaderboard(suite: SuiteName, settings: Settings = None, out: Out = None) ->
     """Print the leaderboard of what is done, and write it as CSV."""
     from sharkbench import leaderboard as tables
     from sharkbench.cli.console import console
-    from sharkbench.leaderboard import archive
     from sharkbench.leaderboard.cells import cells_of
     from sharkbench.leaderboard.standings import standings_of
     from sharkbench.leaderboard.terminal import print_leaderboard
+    from sharkbench.results import archive
 
     _, out_dir = opened(suite, settings, out)
     _check_exists(out_dir, suite)

@@ -12,7 +12,7 @@ import typer
 
 from sharkbench.cli.guard import BAD_INPUT, FAILED, INTERRUPTED, tell
 from sharkbench.cli.options import Cache, Only, Out, Settings, Shard, SuiteName, opened
-from sharkbench.collector import uncollected
+from sharkbench.results.uncollected import uncollected
 
 
 def run(
@@ -142,7 +142,7 @@ def status(
 
     from sharkbench.cli.console import table
     from sharkbench.cli.progress import run_name
-    from sharkbench.store import Store
+    from sharkbench.results.store import Store
     from sharkbench.suite.plan import plan as planned
 
     loaded, out_dir = opened(suite, settings, out)

@@ -60,8 +60,8 @@ def search(
 
 def _print_plan(suite: Suite, out: Path, jobs: int, cache: Path | None) -> None:
     from sharkbench.cli.console import duration, table
+    from sharkbench.results.store import Store
     from sharkbench.search.outline import most_runs, search_of, studies_of
-    from sharkbench.store import Store
 
     search, results = search_of(suite), Store(out / "search").results()
     rows = []

@@ -13,10 +13,10 @@ from typing import Any
 from sharkbench.data.columns import Columns
 from sharkbench.data.options import GivenSplit
 from sharkbench.data.spec import BarsSpec, HubSpec
-from sharkbench.digests import SETTLED
-from sharkbench.durable import write_text
 from sharkbench.errors import DataError
-from sharkbench.stated import stated
+from sharkbench.files.digests import SETTLED
+from sharkbench.files.durable import write_text
+from sharkbench.keys.stated import stated
 
 
 def default_cache_dir() -> Path:

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sharkbench.closure import Snapshot
 from sharkbench.data.cache import default_cache_dir, fingerprint
 from sharkbench.data.columns import Columns
-from sharkbench.digests import Damaged, MadeAgain, check, seal
-from sharkbench.durable import no_room, rename_folder
 from sharkbench.errors import ArtifactError, DataError, StorageError, printable
+from sharkbench.files.digests import Damaged, MadeAgain, check, seal
+from sharkbench.files.durable import no_room, rename_folder
+from sharkbench.keys.closure import Snapshot
 
 if TYPE_CHECKING:
     from sharkbench.data.dataset import PreparedDataset, SplitName
@@ -57,7 +57,7 @@ def prepare(
     """The encoded data set of ``spec``, made unless it is in the cache.
 
     Two processes that ask at once make it once. Its files are read and compared with what was written, once per
-    process; one that is damaged is told of in a :class:`~sharkbench.digests.MadeAgain`, and all are made again.
+    process; one that is damaged is told of in a :class:`~sharkbench.files.digests.MadeAgain`, and all are made again.
     ``progress`` shows bars on a terminal; only ``splits`` are opened.
 
     Raises:

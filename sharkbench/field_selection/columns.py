@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sharkbench.data.dataset import Split
-from sharkbench.embeddings.dimensions import field_bytes, whole_if_no_larger
-from sharkbench.model import Model
+from sharkbench.model.model import Model
+from sharkbench.tables.dimensions import field_bytes, whole_if_no_larger
 from sharkbench.tasks.build import task_of
 from sharkbench.tasks.config import TaskConfig
 
@@ -49,7 +49,7 @@ def column_saliency(model: Model, split: Split, task: TaskConfig, batch_size: in
 def columns_within(scores: Tensor, rows: Sequence[int], budget: int, *, per_byte: bool = False) -> list[list[int]]:
     """Columns to keep of each field, best first as long as they fit: ``scores`` ``[F, width]`` ranks them.
 
-    A field of ``rows[f]`` rows takes what :func:`~sharkbench.embeddings.dimensions.field_bytes` says, its matrix
+    A field of ``rows[f]`` rows takes what :func:`~sharkbench.tables.dimensions.field_bytes` says, its matrix
     included; where whole rows are no larger than that, one column brings in all of the field. A column that does not
     fit is passed over, and those after it have their turn.
 

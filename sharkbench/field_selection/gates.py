@@ -10,14 +10,14 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import Batch, Split
 from sharkbench.data.loader import batches
-from sharkbench.embeddings.base import EmbeddingLayer
 from sharkbench.formats.layer import PackedLayer
-from sharkbench.model import Model
+from sharkbench.model.model import Model
 from sharkbench.seeds import derive
+from sharkbench.tables.base import EmbeddingLayer
 from sharkbench.tasks.build import task_of
-from sharkbench.workbench import Workbench
 
 
 def endless(split: Split, batch_size: int, seed: int) -> Iterator[Batch]:

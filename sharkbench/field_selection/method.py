@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from sharkbench.contract.method import Family, Method
 from sharkbench.errors import Infeasible
-from sharkbench.method import Family, Method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sharkbench.model import Model
-    from sharkbench.shape import TableShape
-    from sharkbench.workbench import Workbench
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.model.model import Model
 
 
 class FieldSelection(Method):

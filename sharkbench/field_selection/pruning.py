@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from sharkbench.backbones.base import Backbone
-from sharkbench.embeddings.pruned import keep_fields
+from sharkbench.contract.passes import counted, device_of, fine_tune, mean_auc
+from sharkbench.contract.workbench import Workbench
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.field_selection.method import FieldSelection
 from sharkbench.field_selection.scores import permutation_scores, rank_correlation
 from sharkbench.formats.base import SHARED
-from sharkbench.model import Model
-from sharkbench.stages import counted, device_of, fine_tune, mean_auc
-from sharkbench.workbench import Workbench
+from sharkbench.model.model import Model
+from sharkbench.tables.pruned import keep_fields
 
 
 @dataclass

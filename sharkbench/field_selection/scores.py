@@ -14,8 +14,8 @@ from torch import Tensor
 
 from sharkbench.data.dataset import Batch, Split
 from sharkbench.measure.quality import predict, quality
-from sharkbench.model import Model
-from sharkbench.records import Quality
+from sharkbench.model.model import Model
+from sharkbench.results.records import Quality
 from sharkbench.tasks.build import task_of
 from sharkbench.tasks.config import TaskConfig
 

@@ -13,7 +13,7 @@ from sharkbench.leaderboard.columns import LEADERBOARD
 from sharkbench.leaderboard.csvfile import write_csv
 from sharkbench.leaderboard.run_columns import RUNS, run_rows
 from sharkbench.leaderboard.standings import Standing, standings_of
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 
 __all__ = ["write"]
 

@@ -11,9 +11,9 @@ from functools import cached_property
 from operator import attrgetter, itemgetter
 from typing import Any, Literal, NamedTuple, get_args
 
-from sharkbench.collector import uncollected
-from sharkbench.records import REFERENCE, Environment, Quality, Result, Speed, State, TrainingCost
-from sharkbench.store import Store
+from sharkbench.results.records import REFERENCE, Environment, Quality, Result, Speed, State, TrainingCost
+from sharkbench.results.store import Store
+from sharkbench.results.uncollected import uncollected
 from sharkbench.suite.freshness import Freshness
 
 Figure = tuple[str, Callable[[Any], Any]]
@@ -147,7 +147,7 @@ class Cell:
 
     @property
     def lookup_ratio(self) -> float | None:
-        """Of the data's own ids, to the fp32 table, as :attr:`~sharkbench.records.Speed.lookup_ratio` has it."""
+        """Of the data's own ids, to the fp32 table: :attr:`~sharkbench.results.records.Speed.lookup_ratio`."""
         return self.median_ratio(_lookup_ratio)
 
     def median_rate(self, value: Callable[[Speed], float | None]) -> float | None:

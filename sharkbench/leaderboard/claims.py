@@ -12,7 +12,7 @@ from sharkbench.leaderboard.cells import Cell, FinishedRun, cells_of
 from sharkbench.leaderboard.columns import Column
 from sharkbench.leaderboard.csvfile import write_csv
 from sharkbench.leaderboard.statistics import MIN_SEEDS, Interval, paired_difference
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from sharkbench.suite.claims import NOTE, Claim
 
 Verdict = Literal["held", "not held", "not resolvable", "not measured"]

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from sharkbench.leaderboard.cells import Cell
 from sharkbench.leaderboard.standings import Standing
 from sharkbench.leaderboard.statistics import Interval
-from sharkbench.records import Speed, Timing, TrainingCost
+from sharkbench.results.records import Speed, Timing, TrainingCost
 
 Value = str | int | float | bool | None
 Row = TypeVar("Row")

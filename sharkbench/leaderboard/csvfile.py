@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from sharkbench.durable import write_text
+from sharkbench.files.durable import write_text
 from sharkbench.leaderboard.columns import Column, Value, table_of
 
 Row = TypeVar("Row")

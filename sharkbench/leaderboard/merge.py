@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sharkbench.leaderboard.archive import opened
-from sharkbench.records import Result
-from sharkbench.store import ENVIRONMENT, SPEED, Store
+from sharkbench.results.archive import opened
+from sharkbench.results.records import Result
+from sharkbench.results.store import ENVIRONMENT, SPEED, Store
 
 
 @dataclass

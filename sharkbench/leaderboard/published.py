@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sharkbench.leaderboard.cells import Cell
-from sharkbench.records import Quality
+from sharkbench.results.records import Quality
 from sharkbench.suite.references import Reference
 
 Verdict = Literal["reproduced", "better", "worse", "not measured"]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from sharkbench.leaderboard.statistics import CONFIDENCE
-from sharkbench.records import AucBlocks
+from sharkbench.results.records import AucBlocks
 
 Z = float(special.ndtri((1 + CONFIDENCE) / 2))
 

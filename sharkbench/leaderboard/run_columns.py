@@ -9,7 +9,7 @@ from operator import attrgetter
 from sharkbench.leaderboard.cells import Cell, FinishedRun, why
 from sharkbench.leaderboard.columns import CELL, COSTS, SPEEDS, Column
 from sharkbench.leaderboard.standings import Standing
-from sharkbench.records import BUSY_PERCENT, Environment, Quality, Result, Speed, TrainingCost
+from sharkbench.results.records import BUSY_PERCENT, Environment, Quality, Result, Speed, TrainingCost
 
 Run = tuple[Cell, FinishedRun]
 

@@ -12,7 +12,7 @@ from sharkbench.leaderboard.cells import Cell
 from sharkbench.leaderboard.remarks import Pair, Remark, pair_of, remarks_of
 from sharkbench.leaderboard.resolution import resolution
 from sharkbench.leaderboard.statistics import MIN_SEEDS, Difference, holm, paired_difference, shared_ranks
-from sharkbench.records import AucBlocks, Quality
+from sharkbench.results.records import AucBlocks, Quality
 
 
 class Section(NamedTuple):

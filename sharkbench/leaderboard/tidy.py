@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sharkbench.durable import replacing
+from sharkbench.files.durable import replacing
 from sharkbench.leaderboard.columns import LEADERBOARD, table_of
 from sharkbench.leaderboard.csvfile import Table, write_table
 from sharkbench.leaderboard.run_columns import RUNS, run_rows

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sharkbench.records import AucBlocks, Quality
+from sharkbench.results.records import AucBlocks, Quality
 from sharkbench.tasks.metrics import parts
 
 MAX_BLOCKS = 100

@@ -22,8 +22,8 @@ from sharkbench.formats import kernels
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.measure.spec import MeasureSpec
-from sharkbench.model import PackedModel
-from sharkbench.records import Speed, Timing
+from sharkbench.model.model import PackedModel
+from sharkbench.results.records import Speed, Timing
 
 TRIES = 3
 """How often a run is timed at most, as long as other processes keep the machine busy."""
@@ -199,8 +199,8 @@ def measure_speed(model: PackedModel, split: Split, spec: MeasureSpec) -> Speed:
     On the CPU, whatever the model was trained on: artifacts are loaded there, and results name that processor and its
     kernels. At the data's own size, and with rows replicated to ``spec.production_rows``; on ``spec.threads`` threads.
 
-    While other processes keep the machine busy (:attr:`~sharkbench.records.Speed.busy`) all is timed again, up to
-    :data:`TRIES` times in all; the quietest time is returned.
+    While other processes keep the machine busy (:attr:`~sharkbench.results.records.Speed.busy`) all is timed again, up
+    to :data:`TRIES` times in all; the quietest time is returned.
     """
     times = -(-spec.production_rows // model.layer.schema.num_rows)
     found: list[Speed] = []

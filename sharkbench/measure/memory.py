@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from sharkbench import artifact
 from sharkbench.data.schema import Schema
 from sharkbench.formats.layer import PackedLayer
+from sharkbench.model import artifact
 
 
 class Memory(BaseModel):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharkbench.data.dataset import Split
-from sharkbench.records import Quality
+from sharkbench.results.records import Quality
 from sharkbench.tasks.build import task_of
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.predict import predict

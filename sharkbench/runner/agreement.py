@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from sharkbench.records import Result
+from sharkbench.results.records import Result
 
 SPREAD, MEDIAN = 0.01, 0.0010
 """In AUC. Of 246 runs that two processors both made the median differed by .0004 and the largest by .0097

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from sharkbench import artifact
+from sharkbench.contract.method import Method
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, SplitName
 from sharkbench.data.prepare import prepare
-from sharkbench.digests import seal
 from sharkbench.errors import DataError, SharkbenchError
+from sharkbench.files.digests import seal
 from sharkbench.measure.auc_blocks import with_auc_blocks
 from sharkbench.measure.memory import memory_of
 from sharkbench.measure.quality import predict, quality
-from sharkbench.method import Method
-from sharkbench.model import Model, PackedModel
-from sharkbench.records import Quality
-from sharkbench.workbench import Workbench
+from sharkbench.model import artifact
+from sharkbench.model.model import Model, PackedModel
+from sharkbench.results.records import Epoch, Quality
 
 if TYPE_CHECKING:
     from sharkbench.suite.run import RunSpec
@@ -62,6 +63,30 @@ def open_dataset(spec: RunSpec, cache_dir: Path | None, splits: tuple[SplitName,
     if dataset.fingerprint != spec.fingerprint:
         raise DataError(f"data set '{spec.dataset.name}' has changed since the run was planned; run the suite again")
     return dataset
+
+
+def bench_for(
+    spec: RunSpec,
+    dataset: PreparedDataset,
+    shared: Path,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoints: Path | None = None,
+) -> Workbench:
+    """What the run's method may use: the run's settings, its data, and its budget in bytes."""
+    bench = Workbench(
+        dataset=dataset,
+        task=spec.task,
+        backbone=spec.backbone,
+        dimension=spec.dimension,
+        recipe=spec.train,
+        seed=spec.seed,
+        budget=None,
+        shared=shared,
+        full_key=spec.full_key,
+        on_epoch=on_epoch,
+        checkpoints=checkpoints,
+    )
+    return replace(bench, budget=spec.budget.nbytes(bench.fp32_bytes) if spec.budget else None)
 
 
 def make(spec: RunSpec, bench: Workbench) -> Made:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sharkbench.records import Epoch, Result
+from sharkbench.results.records import Epoch, Result
 from sharkbench.suite.run import RunSpec
 
 

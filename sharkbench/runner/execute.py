@@ -10,20 +10,19 @@ from pathlib import Path
 
 import torch
 
-from sharkbench import artifact
-from sharkbench.durable import write_text
-from sharkbench.environment import environment
 from sharkbench.errors import DataError, Infeasible
+from sharkbench.files.durable import write_text
 from sharkbench.formats import kernels
+from sharkbench.machine.environment import environment
 from sharkbench.measure.lookup import measure_speed
-from sharkbench.records import Epoch, Result, Speed
-from sharkbench.runner.cell import judge, make, open_dataset, settle
-from sharkbench.runner.companions import companions
+from sharkbench.model import artifact
+from sharkbench.results.records import Epoch, Result, Speed
+from sharkbench.results.store import CODE, ENVIRONMENT, NOTES, Store
+from sharkbench.runner.cell import bench_for, judge, make, open_dataset, settle
 from sharkbench.runner.outcome import facts_of, infeasible
-from sharkbench.store import CODE, ENVIRONMENT, NOTES, Store
+from sharkbench.runner.ranks import other_ranks
 from sharkbench.suite.run import RunSpec, present_code
 from sharkbench.training.memory import forget_peak
-from sharkbench.workbench import Workbench
 
 
 def execute(
@@ -56,9 +55,9 @@ def execute(
     write_text(directory / CODE, json.dumps(_code(spec), indent=1))
     dataset = open_dataset(spec, cache_dir)
     forget_peak()  # data that was damaged has just been prepared again
-    bench = Workbench.for_run(spec, dataset, shared, on_epoch, Store(shared.parent).checkpoints(spec.key))
+    bench = bench_for(spec, dataset, shared, on_epoch, Store(shared.parent).checkpoints(spec.key))
     try:
-        with companions(spec, shared=shared, cache_dir=cache_dir):
+        with other_ranks(spec, shared=shared, cache_dir=cache_dir):
             made = make(spec, bench)
     except Infeasible as error:
         return infeasible(

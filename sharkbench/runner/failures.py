@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from sharkbench.durable import no_room
 from sharkbench.errors import DataError, Diverged, SharkbenchError, StorageError, printable
-from sharkbench.records import FailureKind
+from sharkbench.files.durable import no_room
+from sharkbench.results.records import FailureKind
 
 REASON_LENGTH = 500
 _MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "std::bad_alloc", "out of memory")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from typing import Any
 from sharkbench import leaderboard
 from sharkbench.data.prepare import prepare, prepared_path
 from sharkbench.errors import InputError, SharkbenchError, StorageError
-from sharkbench.records import FailureKind, Result
+from sharkbench.results.records import FailureKind, Result
+from sharkbench.results.store import Store
 from sharkbench.runner.events import Event, Message, RunEnded
 from sharkbench.runner.executors import executor_of
 from sharkbench.runner.failures import is_storage_error, kind_of, one_line
@@ -25,7 +26,6 @@ from sharkbench.runner.job import Job
 from sharkbench.runner.measuring import measure_all, unmeasured
 from sharkbench.runner.schedule import Schedule
 from sharkbench.runner.tracked import Tracked
-from sharkbench.store import Store
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
 

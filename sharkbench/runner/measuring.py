@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 
 from filelock import FileLock, Timeout
 
-from sharkbench.closure import Snapshot
 from sharkbench.data.cache import default_cache_dir
-from sharkbench.records import Speed
+from sharkbench.keys.closure import Snapshot
+from sharkbench.results.records import Speed
+from sharkbench.results.store import LOG, Store
 from sharkbench.runner.events import Event, MeasureEnded, MeasureStarted, Message
 from sharkbench.runner.executors import Executor
 from sharkbench.runner.failures import kind_of_exit
 from sharkbench.runner.job import Job
-from sharkbench.store import LOG, Store
 from sharkbench.suite.freshness import outdated
 from sharkbench.suite.run import RunSpec, present_code
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sharkbench.records import FailureKind, Result
+from sharkbench.results.records import FailureKind, Result
 from sharkbench.suite.run import RunSpec
 
 

@@ -15,15 +15,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from sharkbench.durable import write_text
-from sharkbench.records import Epoch, FailureKind, Result
+from sharkbench.files.durable import write_text
+from sharkbench.results.records import Epoch, FailureKind, Result
+from sharkbench.results.store import CODE, ENVIRONMENT, LOG, RESULT, SPEC
 from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted, RunStopped
 from sharkbench.runner.executors import Executor
 from sharkbench.runner.failures import kind_of_exit, one_line
 from sharkbench.runner.job import Job
 from sharkbench.runner.outcome import failed
 from sharkbench.runner.processes import Worker
-from sharkbench.store import CODE, ENVIRONMENT, LOG, RESULT, SPEC
 from sharkbench.suite.costs import Costs
 from sharkbench.suite.run import RunSpec
 

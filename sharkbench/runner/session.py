@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sharkbench.data.prepare import prepare, prepared_path
 from sharkbench.errors import StorageError
-from sharkbench.records import Result
+from sharkbench.results.records import Result
+from sharkbench.results.store import Store
 from sharkbench.runner.events import Event, RunEnded, RunStopped
 from sharkbench.runner.executors import Executor, executor_of
 from sharkbench.runner.failures import is_storage_error, one_line
@@ -16,7 +17,6 @@ from sharkbench.runner.job import Job
 from sharkbench.runner.local import EXECUTE, MEASURE, new_invocation, opened, termination_as_interrupt, wanted
 from sharkbench.runner.measuring import measure_all, unmeasured
 from sharkbench.runner.schedule import Schedule
-from sharkbench.store import Store
 from sharkbench.suite.executors import AnyExecutor, LocalExecutor
 from sharkbench.suite.run import RunSpec
 

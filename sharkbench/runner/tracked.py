@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from sharkbench.results.store import Store
 from sharkbench.runner.events import Event, Message
-from sharkbench.store import Store
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
 from sharkbench.tracking import DATABASE, UNTRACKED, Tracker, reason, tracking_uri

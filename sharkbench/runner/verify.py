@@ -19,18 +19,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from sharkbench import registry
-from sharkbench.closure import changes
-from sharkbench.durable import write_text
-from sharkbench.environment import git_state
+from sharkbench.contract import registry
 from sharkbench.errors import InputError
-from sharkbench.records import Environment, Result, Verification, Verified
+from sharkbench.files.durable import write_text
+from sharkbench.keys.closure import changes
+from sharkbench.machine.environment import git_state
+from sharkbench.results.records import Environment, Result, Verification, Verified
+from sharkbench.results.store import CODE, RESULT, SPEC, VERIFIED, Store
 from sharkbench.runner.agreement import MEDIAN, difference, largest_difference
 from sharkbench.runner.events import Event, Message
 from sharkbench.runner.local import EXECUTE
 from sharkbench.runner.outcome import facts_of
 from sharkbench.runner.session import prepare_data, session
-from sharkbench.store import CODE, RESULT, SPEC, VERIFIED, Store
 from sharkbench.suite.freshness import Freshness
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec

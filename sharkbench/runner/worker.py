@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sharkbench.digests import MadeAgain
-from sharkbench.durable import write_text
+from sharkbench.files.digests import MadeAgain
+from sharkbench.files.durable import write_text
+from sharkbench.results.store import RESULT, SPEC
 from sharkbench.runner.failures import is_storage_error, kind_of, one_line
 from sharkbench.runner.outcome import failed
-from sharkbench.store import RESULT, SPEC
 from sharkbench.suite.run import RunSpec, compiled_kernels, present_code
 
 Send = Callable[[dict[str, Any]], None]

@@ -11,7 +11,8 @@ from typing import Any
 from filelock import Timeout
 
 from sharkbench.errors import DataError, InputError
-from sharkbench.records import Result
+from sharkbench.results.records import Result
+from sharkbench.results.store import Store
 from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStopped
 from sharkbench.runner.local import EXECUTE, MEASURE, new_invocation, run_suite
 from sharkbench.runner.session import Session, prepare_data, session
@@ -23,7 +24,6 @@ from sharkbench.search.pareto import Pareto
 from sharkbench.search.per_budget import PerBudget
 from sharkbench.search.study import Finished, Search
 from sharkbench.search.trials import Cell, Running, cells
-from sharkbench.store import Store
 from sharkbench.suite import filters
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec

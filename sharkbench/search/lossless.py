@@ -13,14 +13,14 @@ from itertools import pairwise
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, Literal
 
-from sharkbench import registry
-from sharkbench.budget import Budget
-from sharkbench.records import REFERENCE, Result
+from sharkbench.contract import registry
+from sharkbench.contract.budget import Budget
+from sharkbench.results.records import REFERENCE, Result
+from sharkbench.results.store import Store
 from sharkbench.runner.local import wanted
 from sharkbench.search.space import Configuration, rounded
 from sharkbench.search.study import Finished, Proposal, Search
 from sharkbench.search.trials import Cell, Outcome, mean_auc
-from sharkbench.store import Store
 from sharkbench.suite.entries import MethodEntry
 from sharkbench.suite.run import RunSpec
 

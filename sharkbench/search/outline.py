@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sharkbench import registry
-from sharkbench.budget import Budget
+from sharkbench.contract import registry
+from sharkbench.contract.budget import Budget
 from sharkbench.errors import InputError
-from sharkbench.records import REFERENCE
+from sharkbench.results.records import REFERENCE
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry
 from sharkbench.suite.model import Suite
 from sharkbench.suite.search import Mode, SearchSpec

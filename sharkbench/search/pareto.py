@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sharkbench.budget import Budget
+from sharkbench.contract.budget import Budget
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.search.space import Configuration, rounded
 from sharkbench.search.study import DEFAULT, Direction, Finished, Proposal, Search

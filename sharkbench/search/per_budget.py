@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sharkbench.records import Epoch
+from sharkbench.results.records import Epoch
 from sharkbench.search.space import Configuration
 from sharkbench.search.study import DEFAULT, Finished, Proposal, Search
 from sharkbench.search.trials import Outcome, Running

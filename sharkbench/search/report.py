@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sharkbench.durable import write_text
+from sharkbench.files.durable import write_text
 from sharkbench.leaderboard import figures
 from sharkbench.leaderboard.csvfile import write_csv
 from sharkbench.search import charts, plots

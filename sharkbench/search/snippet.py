@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from sharkbench.method import Method
+from sharkbench.contract.method import Method
 from sharkbench.search.space import Configuration
 from sharkbench.search.study import Search
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sharkbench.backbones.config import BackboneConfig
-from sharkbench.budget import Budget
-from sharkbench.method import Method
+from sharkbench.contract.budget import Budget
+from sharkbench.contract.method import Method
 from sharkbench.suite.search import Tunable
 from sharkbench.training.recipe import Recipe
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from sharkbench import registry
-from sharkbench.budget import Budget
+from sharkbench.contract import registry
+from sharkbench.contract.budget import Budget
 from sharkbench.measure.spec import MeasureSpec
-from sharkbench.records import Epoch
+from sharkbench.results.records import Epoch
 from sharkbench.search.space import Configuration, Space
 from sharkbench.search.trials import UNTIMED, Cell, Outcome, Running
 from sharkbench.suite.entries import MethodEntry

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from statistics import mean, median
 
 from sharkbench.leaderboard.columns import Column
+from sharkbench.results.store import Store
 from sharkbench.search.conduct import Choice, Searched, full_again
 from sharkbench.search.lossless import Lossless
 from sharkbench.search.snippet import changes
 from sharkbench.search.study import Finished, Search
-from sharkbench.store import Store
 
 
 @dataclass(frozen=True)

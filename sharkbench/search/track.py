@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sharkbench.results.store import Store
 from sharkbench.search.conduct import Searched
 from sharkbench.search.study import Search
-from sharkbench.store import Store
 from sharkbench.tracking import Tracker
 from sharkbench.tracking.entries import metrics
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sharkbench.budget import Budget
-from sharkbench.closure import Snapshot
+from sharkbench.contract.budget import Budget
+from sharkbench.keys.closure import Snapshot
 from sharkbench.measure.spec import MeasureSpec
-from sharkbench.records import Result, Speed
+from sharkbench.results.records import Result, Speed
 from sharkbench.search.space import Configuration
 from sharkbench.suite import filters
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from sharkbench.records import Result
+from sharkbench.results.records import Result
 from sharkbench.suite.run import RunSpec
 
 

@@ -17,13 +17,13 @@ from pydantic import (
     model_validator,
 )
 
-from sharkbench import registry
 from sharkbench.backbones.config import BackboneConfig
-from sharkbench.budget import Budget
+from sharkbench.contract import registry
+from sharkbench.contract.budget import Budget
+from sharkbench.contract.method import Method
+from sharkbench.contract.pipeline import Pipeline
 from sharkbench.data.spec import DatasetSpec
 from sharkbench.errors import InputError
-from sharkbench.method import Method
-from sharkbench.pipeline import Pipeline
 from sharkbench.training.recipe import Recipe
 
 

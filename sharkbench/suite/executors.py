@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sharkbench.budget import parse_size
+from sharkbench.contract.budget import parse_size
 from sharkbench.training.recipe import Recipe
 
 

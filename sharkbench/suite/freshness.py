@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 
-from sharkbench.closure import Snapshot, changes, digest_of
-from sharkbench.records import Result, Speed, State
-from sharkbench.store import Store
+from sharkbench.keys.closure import Snapshot, changes, digest_of
+from sharkbench.results.records import Result, Speed, State
+from sharkbench.results.store import Store
 from sharkbench.suite.run import RunSpec, compiled_kernels, present_code
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from sharkbench import registry
-from sharkbench.budget import Budget
-from sharkbench.method import Method
+from sharkbench.contract import registry
+from sharkbench.contract.budget import Budget
+from sharkbench.contract.method import Method
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry
 from sharkbench.suite.model import Suite
 

@@ -18,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from sharkbench import registry
-from sharkbench.budget import Budget
+from sharkbench.contract import registry
+from sharkbench.contract.budget import Budget
 from sharkbench.data.options import Labels, SplitSpec
 from sharkbench.data.spec import DatasetSpec
 from sharkbench.errors import InputError

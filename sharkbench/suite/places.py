@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from sharkbench import registry
+from sharkbench.contract import registry
+from sharkbench.contract.method import Method
 from sharkbench.errors import InputError
-from sharkbench.method import Method
 from sharkbench.suite.document import Node
 from sharkbench.suite.entries import PartOf
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from sharkbench.records import REFERENCE
+from sharkbench.results.records import REFERENCE
 
 
 def _quoted_or_not(value: object) -> object:

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 
-from sharkbench import registry
 from sharkbench.backbones.config import BackboneConfig
-from sharkbench.budget import Budget
-from sharkbench.closure import Snapshot
+from sharkbench.contract import registry
+from sharkbench.contract.budget import Budget
+from sharkbench.contract.method import Method
 from sharkbench.data.cache import default_cache_dir
 from sharkbench.data.spec import DatasetSpec
+from sharkbench.keys.closure import Snapshot
+from sharkbench.keys.stated import stated
 from sharkbench.measure.spec import MeasureSpec
-from sharkbench.method import Method
-from sharkbench.stated import stated
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.recipe import Recipe
 

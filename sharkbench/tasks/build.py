@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sharkbench.records import Quality
+from sharkbench.results.records import Quality
 from sharkbench.tasks.config import TaskConfig
 
 

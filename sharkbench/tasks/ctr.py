@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sharkbench.errors import DataError, Diverged
-from sharkbench.records import Quality
+from sharkbench.results.records import Quality
 from sharkbench.tasks import metrics, weighted
 from sharkbench.tasks.config import Ctr
 

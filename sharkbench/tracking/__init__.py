@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from sharkbench.suite.model import Suite
 from sharkbench.tracking.client import DATABASE, client_of, reason, tracking_uri, without_secrets
 from sharkbench.tracking.tracker import INVOCATION, Tracker

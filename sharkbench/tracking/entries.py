@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sharkbench.records import Epoch, Quality, Result, Speed
+from sharkbench.results.records import Epoch, Quality, Result, Speed
 from sharkbench.tracking import names
 
 if TYPE_CHECKING:

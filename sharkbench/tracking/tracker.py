@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlparse
 
-from sharkbench.records import Result, Speed
-from sharkbench.store import SPEED, Store
+from sharkbench.results.records import Result, Speed
+from sharkbench.results.store import SPEED, Store
 from sharkbench.suite.freshness import Freshness
 from sharkbench.suite.model import Suite
 from sharkbench.tracking import entries, names

@@ -24,9 +24,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from sharkbench.data.loader import BatchStream
-from sharkbench.digests import Damaged, MadeAgain, compare, digest
-from sharkbench.durable import replacing, sync
-from sharkbench.records import Epoch
+from sharkbench.files.digests import Damaged, MadeAgain, compare, digest
+from sharkbench.files.durable import replacing, sync
+from sharkbench.results.records import Epoch
 from sharkbench.training.module import CtrModule
 from sharkbench.training.plain_state import (
     as_bytes,

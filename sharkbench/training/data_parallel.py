@@ -15,10 +15,10 @@ from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from sharkbench.embeddings.row_store import StoredRows
-from sharkbench.embeddings.sharded import shard_of
 from sharkbench.errors import SharkbenchError
-from sharkbench.model import Model
+from sharkbench.model.model import Model
+from sharkbench.tables.row_store import StoredRows
+from sharkbench.tables.sharded import shard_of
 from sharkbench.training.gradients import sum_rows
 from sharkbench.training.group import Group
 

@@ -18,11 +18,11 @@ from lightning.pytorch import Callback, Trainer
 
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.loader import BatchStream
-from sharkbench.embeddings.sharded import divided
 from sharkbench.errors import DataError
-from sharkbench.model import Model
-from sharkbench.records import Epoch, TrainingCost
+from sharkbench.model.model import Model
+from sharkbench.results.records import Epoch, TrainingCost
 from sharkbench.seeds import derive, seeded
+from sharkbench.tables.sharded import divided
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.checkpoint import AtomicFile, Checkpoint, Finished
 from sharkbench.training.data_parallel import local_rank, local_size, replicas

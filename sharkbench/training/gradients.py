@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharkbench.embeddings.row_store import read_rows
-from sharkbench.embeddings.sharded import shard_of
+from sharkbench.tables.row_store import read_rows
+from sharkbench.tables.sharded import shard_of
 from sharkbench.training.group import ALONE, Group
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from sharkbench.data.dataset import Batch
 from sharkbench.errors import Diverged
-from sharkbench.model import Model
-from sharkbench.records import Epoch
+from sharkbench.model.model import Model
+from sharkbench.results.records import Epoch
 from sharkbench.tasks.build import task_of
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.data_parallel import average_gradients, check_alike, share_of_batch

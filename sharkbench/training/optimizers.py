@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sharkbench.embeddings.row_store import read_rows, write_rows
-from sharkbench.model import Model
+from sharkbench.model.model import Model
+from sharkbench.tables.row_store import read_rows, write_rows
 from sharkbench.training.gradients import sum_rows
 from sharkbench.training.recipe import Recipe
 

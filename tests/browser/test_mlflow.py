@@ -21,7 +21,7 @@ import pytest
 
 from sharkbench import tracking
 from sharkbench.leaderboard.report import write_report
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from sharkbench.suite.load import load
 from sharkbench.tracking.client import client_of
 from tests.browser.conftest import Visit

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sharkbench.leaderboard.report import write_report
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from sharkbench.suite.model import Suite
 from tests.browser.conftest import Visit
 from tests.leaderboard.handmade import add_run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from tests.faults.peak import ROOT
 from tests.faults.small_suite import SUITE
 

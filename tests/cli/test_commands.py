@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 from sharkbench import cli
 from sharkbench.cli.app import app
+from sharkbench.results.store import Store
 from sharkbench.runner import Summary
 from sharkbench.runner.outcome import failed
-from sharkbench.store import Store
 from sharkbench.suite.load import built_in
 from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
@@ -203,7 +203,7 @@ def test_prepare_fills_the_cache(suite: Path, tmp_path: Path) -> None:
 
 
 def test_lists_name_everything(suite: Path) -> None:
-    from sharkbench import registry
+    from sharkbench.contract import registry
 
     methods, suites = Done("list", "methods").out, Done("list", "suites").out
     for name in registry.names():
@@ -225,7 +225,7 @@ def test_info_tells_paper_settings_and_budgets() -> None:
 def test_a_new_method_passes_its_checks_and_a_broken_one_does_not(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sharkbench.check.CHECKS", {})
+    monkeypatch.setattr("sharkbench.contract.check.CHECKS", {})
     (tmp_path / "own").mkdir()
     made = Done("new", "mine", "--folder", tmp_path / "own")
     file = tmp_path / "own" / "mine.py"
@@ -236,7 +236,7 @@ def test_a_new_method_passes_its_checks_and_a_broken_one_does_not(
     def fails(method: object) -> None:
         raise AssertionError("it does not")
 
-    monkeypatch.setattr("sharkbench.check.CHECKS", {"works": fails})
+    monkeypatch.setattr("sharkbench.contract.check.CHECKS", {"works": fails})
     broken = Done("check", "mine")
     assert (broken.code, broken.out) == (1, "FAIL  works: it does not\n")
     assert Done("new", "mine", "--folder", tmp_path / "own").code == 2

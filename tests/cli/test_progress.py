@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from sharkbench.cli.progress import Progress
-from sharkbench.records import Epoch, Quality, Result
+from sharkbench.results.records import Epoch, Quality, Result
 from sharkbench.runner.events import EpochEnded, MeasureEnded, MeasureStarted, Message, RunEnded, RunStarted
 from sharkbench.suite.costs import Costs
 from sharkbench.suite.load import load

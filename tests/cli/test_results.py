@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sharkbench.cli.app import app
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from tests.leaderboard.handmade import add_run
 
 

@@ -20,8 +20,8 @@ from sharkbench.data import prepare as preparing
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.prepare import fingerprint, open_prepared, prepare, prepared_path
 from sharkbench.data.spec import DatasetSpec
-from sharkbench.digests import SEAL, MadeAgain
 from sharkbench.errors import ArtifactError, DataError, StorageError
+from sharkbench.files.digests import SEAL, MadeAgain
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(DatasetSpec)
 FILES = ("train.arrow", "valid.arrow", "test.arrow", "vocabulary.arrow", "dataset.json", SEAL)

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from sharkbench import registry
 from sharkbench.backbones.config import BackboneConfig
+from sharkbench.contract import registry
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import PADDING, Field, Schema
-from sharkbench.embeddings.table import FullTable
 from sharkbench.errors import SharkbenchError
+from sharkbench.tables.table import FullTable
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.recipe import Recipe
-from sharkbench.workbench import Workbench
 
 DEEPFM = {"name": "deepfm", "hidden": [16], "dropout": 0.0}
 QR = {"name": "qr", "fraction": 0.5, "threshold": 10}

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from sharkbench.errors import InputError
+from sharkbench.results.store import Store
 from sharkbench.runner import run_suite
-from sharkbench.runner.companions import companions
-from sharkbench.store import Store
+from sharkbench.runner.ranks import other_ranks
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from sharkbench.suite.run import RunSpec
@@ -63,7 +63,7 @@ def test_a_process_that_dies_ends_the_run_and_is_named(tmp_path: Path) -> None:
     before = set(psutil.Process().children())
 
     def work() -> None:
-        with companions(run, shared=tmp_path / "shared", cache_dir=tmp_path):
+        with other_ranks(run, shared=tmp_path / "shared", cache_dir=tmp_path):
             [other] = set(psutil.Process().children()) - before
             other.kill()
             for _ in range(100):
@@ -80,14 +80,14 @@ def test_a_process_that_cannot_start_ends_the_run(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with (
         pytest.raises(RuntimeError, match="process 1 of the run has ended with 1"),
-        companions(run, shared=tmp_path / "shared", cache_dir=tmp_path),
+        other_ranks(run, shared=tmp_path / "shared", cache_dir=tmp_path),
     ):
         pass
 
 
 def test_a_run_of_one_process_starts_no_other(tmp_path: Path) -> None:
     before = psutil.Process().children()
-    with companions(planned(tmp_path)[0], shared=tmp_path, cache_dir=tmp_path):
+    with other_ranks(planned(tmp_path)[0], shared=tmp_path, cache_dir=tmp_path):
         assert psutil.Process().children() == before
         with pytest.raises(InputError):
             Group.join(2)

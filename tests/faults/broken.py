@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sharkbench.errors import InputError
-from sharkbench.records import Result
+from sharkbench.results.records import Result
 from sharkbench.runner.execute import execute as really_execute
 from sharkbench.suite.run import RunSpec
 from sharkbench.training import checkpoint

@@ -26,8 +26,8 @@ from pydantic import TypeAdapter
 
 from sharkbench.data.prepare import open_prepared, prepare
 from sharkbench.data.spec import DatasetSpec
-from sharkbench.digests import SEAL
 from sharkbench.errors import SharkbenchError, printable
+from sharkbench.files.digests import SEAL
 from tests.faults.mutated_suites import CPU_SECONDS, TooLong, too_long
 from tests.faults.peak import peak_bytes
 
@@ -187,9 +187,9 @@ def try_prepared(folder: Path, chance: random.Random) -> str:
 def try_artifact(folder: Path, chance: random.Random) -> str:
     """A damaged artifact is refused, or it is another table, which serves finite numbers."""
     import torch
-
-    from sharkbench import artifact
     from tests.test_artifact import many_formats, model
+
+    from sharkbench.model import artifact
 
     if not (folder / "saved").exists():
         artifact.save(model(many_formats()), folder / "saved", fingerprint="abc")

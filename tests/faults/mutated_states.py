@@ -118,7 +118,7 @@ def try_artifact(layer: Any, folder: Path, chance: random.Random, ids: Tensor) -
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    from sharkbench import artifact
+    from sharkbench.model import artifact
     from tests.formats.test_contract import save
 
     save(layer, folder)

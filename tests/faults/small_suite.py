@@ -17,8 +17,8 @@ from typing import Any
 
 import psutil
 
-from sharkbench.records import Result
-from sharkbench.store import Store
+from sharkbench.results.records import Result
+from sharkbench.results.store import Store
 from tests.faults.peak import ROOT
 
 # int8 starts from the full-precision model that lies in shared/, which the first of its runs makes or finds.

@@ -17,12 +17,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sharkbench import artifact
 from sharkbench.data.prepare import prepare
 from sharkbench.errors import DataError, SharkbenchError
-from sharkbench.leaderboard.archive import ARCHIVE, FILES
+from sharkbench.model import artifact
+from sharkbench.results.archive import ARCHIVE, FILES
+from sharkbench.results.store import Store
 from sharkbench.runner import Summary, run_suite
-from sharkbench.store import Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from tests.faults.counting import Count, rounds

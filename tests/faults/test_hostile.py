@@ -16,18 +16,19 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sharkbench import artifact, leaderboard
+from sharkbench import leaderboard
 from sharkbench.cli.app import app
 from sharkbench.cli.reporting import ui
 from sharkbench.data.prepare import prepare, prepared_path
-from sharkbench.durable import write_text
 from sharkbench.errors import ArtifactError, SharkbenchError
+from sharkbench.files.durable import write_text
 from sharkbench.leaderboard.claims import findings_of, write_claims
 from sharkbench.leaderboard.report import write_report
-from sharkbench.records import Quality
+from sharkbench.model import artifact
+from sharkbench.results.records import Quality
+from sharkbench.results.store import Store
 from sharkbench.search.conduct import run_search
 from sharkbench.search.report import write_report as write_search_report
-from sharkbench.store import Store
 from sharkbench.suite.claims import Claim
 from sharkbench.suite.load import load
 from tests.faults.counting import Count

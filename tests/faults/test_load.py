@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from report_load import fill, measured, suite_of
 
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from tests.faults.counting import Count

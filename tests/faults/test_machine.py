@@ -15,10 +15,10 @@ import pytest
 
 from sharkbench.data import prepare as preparing
 from sharkbench.errors import ArtifactError
+from sharkbench.results.store import Store
 from sharkbench.runner import Summary, run_suite, schedule
 from sharkbench.runner.events import EpochEnded, Message
 from sharkbench.runner.execute import measure
-from sharkbench.store import Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from tests.faults.counting import Count

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from scipy import special
 from sklearn import metrics as sklearn
 
-from sharkbench import artifact
 from sharkbench.data.prepare import prepare
 from sharkbench.errors import DataError, Diverged
-from sharkbench.records import Result
+from sharkbench.model import artifact
+from sharkbench.results.records import Result
+from sharkbench.results.store import Store
 from sharkbench.runner import Summary, cell, run_suite
 from sharkbench.runner import execute as execution
-from sharkbench.store import Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from sharkbench.tasks import ctr

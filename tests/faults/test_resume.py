@@ -17,11 +17,11 @@ from lightning.pytorch import Callback
 
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.config import DeepFM
-from sharkbench.check import tiny_dataset
-from sharkbench.digests import MadeAgain
-from sharkbench.embeddings.table import FullTable
-from sharkbench.model import Model
+from sharkbench.contract.check import tiny_dataset
+from sharkbench.files.digests import MadeAgain
+from sharkbench.model.model import Model
 from sharkbench.seeds import seeded
+from sharkbench.tables.table import FullTable
 from sharkbench.tasks.config import Ctr
 from sharkbench.training import checkpoint
 from sharkbench.training.fit import FitReport, fit

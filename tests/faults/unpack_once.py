@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sharkbench.errors import SharkbenchError
-from sharkbench.leaderboard.archive import opened
+from sharkbench.results.archive import opened
 from tests.faults.peak import peak_bytes
 
 try:

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sharkbench import artifact
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import ArtifactError, InputError
 from sharkbench.formats import kernels
@@ -21,7 +20,8 @@ from sharkbench.formats.base import Format
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.formats.pooling import pool_slots
 from sharkbench.formats.registry import format_of_kind, formats
-from sharkbench.model import PackedModel
+from sharkbench.model import artifact
+from sharkbench.model.model import PackedModel
 from tests.formats.examples import examples
 
 # Out of order, with a pruned field between and a multi-valued one; no size is a multiple of anything.

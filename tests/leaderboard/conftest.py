@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from sharkbench.suite.freshness import Freshness
 from tests.leaderboard import handmade
 

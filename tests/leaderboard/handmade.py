@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sharkbench.records import REFERENCE, Environment, Quality, Result, Speed, Timing, TrainingCost
-from sharkbench.store import Store
+from sharkbench.results.records import REFERENCE, Environment, Quality, Result, Speed, Timing, TrainingCost
+from sharkbench.results.store import Store
 from sharkbench.suite.run import RunSpec
 
 ENVIRONMENT = Environment(

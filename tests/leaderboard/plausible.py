@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from sharkbench.measure.auc_blocks import auc_blocks
-from sharkbench.records import Quality, Result, Speed, Timing, TrainingCost
-from sharkbench.store import Store
+from sharkbench.results.records import Quality, Result, Speed, Timing, TrainingCost
+from sharkbench.results.store import Store
 from sharkbench.suite.run import RunSpec
 from tests.leaderboard.handmade import ENVIRONMENT
 

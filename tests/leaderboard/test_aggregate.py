@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sharkbench.leaderboard.aggregate import Summary, area, smallest, summaries
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.standings import standings_of
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from tests.leaderboard.handmade import speed_of
 
 AddRun = Callable[..., str]

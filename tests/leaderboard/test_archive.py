@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sharkbench.errors import InputError
-from sharkbench.leaderboard.archive import ARCHIVE, opened, write_archive
 from sharkbench.leaderboard.cells import cells_of
-from sharkbench.store import CODE, VERIFIED, Store
+from sharkbench.results.archive import ARCHIVE, opened, write_archive
+from sharkbench.results.store import CODE, VERIFIED, Store
 from tests.leaderboard.handmade import speed_of
 
 AddRun = Callable[..., str]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sharkbench.leaderboard.cells import Cell, cells_of
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from tests.leaderboard.handmade import speed_of
 
 AddRun = Callable[..., str]

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from sharkbench.leaderboard.claims import Finding, findings_of, overall, write_claims
-from sharkbench.store import NOTES, Store
+from sharkbench.results.store import NOTES, Store
 from sharkbench.suite.claims import Claim
 from tests.leaderboard.handmade import speed_of
 

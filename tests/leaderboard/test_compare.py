@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.compare import Pairing, compare, print_comparison, write_comparison
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from tests.leaderboard.handmade import add_run, speed_of
 
 

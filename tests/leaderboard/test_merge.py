@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sharkbench.errors import InputError
-from sharkbench.leaderboard.archive import ARCHIVE, write_archive
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.merge import merge
-from sharkbench.store import Store
+from sharkbench.results.archive import ARCHIVE, write_archive
+from sharkbench.results.store import Store
 from tests.leaderboard.handmade import ENVIRONMENT, add_run, speed_of
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.published import Comparison, compare_with_published
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from sharkbench.suite.references import Reference
 
 AddRun = Callable[..., str]

@@ -16,8 +16,8 @@ from sharkbench.leaderboard.report.content import runs_of, warnings
 from sharkbench.leaderboard.report.rows import HEADINGS, row_of
 from sharkbench.leaderboard.standings import Standing, standings_of
 from sharkbench.leaderboard.terminal import print_leaderboard
-from sharkbench.records import BUSY_PERCENT
-from sharkbench.store import Store
+from sharkbench.results.records import BUSY_PERCENT
+from sharkbench.results.store import Store
 from tests.leaderboard.handmade import speed_of
 
 AddRun = Callable[..., str]

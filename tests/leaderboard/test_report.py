@@ -16,13 +16,13 @@ import pytest
 import vl_convert
 
 from sharkbench.cli.report import method_cards
-from sharkbench.leaderboard.archive import opened
 from sharkbench.leaderboard.report import charts, write_report
 from sharkbench.leaderboard.report.cards import MethodCard
 from sharkbench.leaderboard.report.images import _names
 from sharkbench.leaderboard.report.page import embedded, link_arxiv, prose
 from sharkbench.leaderboard.report.rows import RUN_HEADINGS, WIDTH, position
-from sharkbench.store import Store
+from sharkbench.results.archive import opened
+from sharkbench.results.store import Store
 from sharkbench.suite.model import Suite
 from tests.leaderboard.plausible import fill
 

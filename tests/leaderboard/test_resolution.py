@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from sharkbench.leaderboard.resolution import Z, resolution, standard_error
 from sharkbench.measure.auc_blocks import auc_blocks
-from sharkbench.records import AucBlocks
+from sharkbench.results.records import AucBlocks
 
 Floats = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from scipy import stats
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.standings import Standing, standings_of
 from sharkbench.measure.auc_blocks import auc_blocks
-from sharkbench.records import Quality
-from sharkbench.store import Store
+from sharkbench.results.records import Quality
+from sharkbench.results.store import Store
 from tests.leaderboard.handmade import ENVIRONMENT, speed_of
 
 AddRun = Callable[..., str]

@@ -12,8 +12,8 @@ from sharkbench import leaderboard
 from sharkbench.cli.plans import print_plan
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.standings import standings_of
-from sharkbench.records import Result
-from sharkbench.store import Store
+from sharkbench.results.records import Result
+from sharkbench.results.store import Store
 from sharkbench.suite.freshness import Freshness
 from tests.leaderboard.test_terminal import printed
 

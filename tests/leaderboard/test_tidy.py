@@ -13,7 +13,7 @@ from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.csvfile import cell_text
 from sharkbench.leaderboard.standings import standings_of
 from sharkbench.leaderboard.tidy import write_tidy
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 
 
 def test_parquet_and_csv_agree(out: Path, add_run: Callable[..., str]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from sharkbench.measure.auc_blocks import MAX_BLOCKS, auc_blocks, with_auc_blocks
-from sharkbench.records import Quality
+from sharkbench.results.records import Quality
 from sharkbench.tasks import metrics
 
 

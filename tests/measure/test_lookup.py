@@ -29,7 +29,7 @@ from sharkbench.measure.lookup import (
     uniform_stream,
 )
 from sharkbench.measure.spec import MeasureSpec
-from sharkbench.model import PackedModel
+from sharkbench.model.model import PackedModel
 
 SCHEMA = Schema((Field("a", 50), Field("tags", 9, slots=2), Field("gone", 7)), ("y",), ("d",))
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from sharkbench import artifact
 from sharkbench.backbones import BackboneShape, build
 from sharkbench.backbones.config import DNN
 from sharkbench.data.schema import Field, Schema
@@ -15,7 +14,8 @@ from sharkbench.formats.dense import Dense
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.measure.memory import fp32_bytes, memory_of, memory_of_file
-from sharkbench.model import PackedModel
+from sharkbench.model import artifact
+from sharkbench.model.model import PackedModel
 
 SCHEMA = Schema((Field("a", 100), Field("b", 20), Field("gone", 30)), ("y",))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sharkbench.data.schema import Field, Schema
-from sharkbench.shape import TableShape
+from sharkbench.formats.shape import TableShape
 
 SIZES = [25156, 6361, 5641, 6063, 1400, 300, 12, 3]
 """Rows of fields about as they are in a small data set of clicks."""

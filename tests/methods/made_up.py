@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from sharkbench import registry
-from sharkbench.check import tiny_bench
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_bench
+from sharkbench.contract.method import Method
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.schema import Field, Schema
-from sharkbench.method import Method
-from sharkbench.workbench import Workbench
 
 SIZES = (24000, 6000, 5500, 1400, 440, 130, 50, 12, 3)
 """Fields of a middling data set, one of them half of all rows."""

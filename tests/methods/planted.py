@@ -9,13 +9,13 @@ import torch
 from pydantic import TypeAdapter
 
 from sharkbench.backbones.config import BackboneConfig
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.data.spec import SyntheticSpec
 from sharkbench.data.synthetic import draw_truth, generate
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.recipe import Recipe
-from sharkbench.workbench import Workbench
 
 IMPORTANCES = (1.0, 0.0, 0.5, 0.25, 0.0, 0.12, 0.06, 0.0)
 NOISE = {"f1", "f4", "f7"}

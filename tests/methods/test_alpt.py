@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from sharkbench import registry
+from sharkbench.contract import registry
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import Batch, PreparedDataset
 from sharkbench.data.schema import Field, Schema
-from sharkbench.embeddings.coded_rows import Chance
-from sharkbench.embeddings.learned_steps import LearnSteps
-from sharkbench.embeddings.low_precision import LowPrecisionTable
-from sharkbench.embeddings.stepped_rows import FieldSteps, RowSteps, SteppedRows, step_gradient
-from sharkbench.model import Model
+from sharkbench.model.model import Model
+from sharkbench.tables.coded_rows import Chance
+from sharkbench.tables.learned_steps import LearnSteps
+from sharkbench.tables.low_precision import LowPrecisionTable
+from sharkbench.tables.stepped_rows import FieldSteps, RowSteps, SteppedRows, step_gradient
 from sharkbench.training.optimizers import LazyAdam, RowwiseSGD
-from sharkbench.workbench import Workbench
 from tests.methods.planted import bench_on, planted
 
 BITS = [8, 4, 2]

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from sharkbench import registry
-from sharkbench.check import tiny_dataset
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_dataset
 from sharkbench.data.dataset import Split
 from sharkbench.data.schema import Field, Schema
-from sharkbench.embeddings.dimensions import field_bytes, projected_bytes
-from sharkbench.embeddings.mixed_dimensions import MixedDimensions, most_likely
-from sharkbench.embeddings.table import FullTable
 from sharkbench.errors import InputError
 from sharkbench.field_selection.gates import endless
+from sharkbench.tables.dimensions import field_bytes, projected_bytes
+from sharkbench.tables.mixed_dimensions import MixedDimensions, most_likely
+from sharkbench.tables.table import FullTable
 from tests.methods.bare_tables import SIZES
 from tests.methods.planted import NOISE, bench_on, planted
 

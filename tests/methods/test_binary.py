@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sharkbench import registry
-from sharkbench.embeddings.binary import BinaryTable
-from sharkbench.embeddings.partly_whole import divide
-from sharkbench.embeddings.pruned import rows_of
+from sharkbench.contract import registry
 from sharkbench.errors import Infeasible
-from sharkbench.shape import TableShape
+from sharkbench.formats.shape import TableShape
+from sharkbench.tables.binary import BinaryTable
+from sharkbench.tables.partly_whole import divide
+from sharkbench.tables.pruned import rows_of
 from tests.methods.made_up import schema_of
 
 SMALL = schema_of((300, 40, 5))
@@ -41,7 +41,7 @@ def test_serves_signs_times_a_magnitude(scale: str, first_order: int, rise: int 
 
 
 def rows_of_packed(packed: object) -> torch.Tensor:
-    from sharkbench.embeddings.finished import Finished
+    from sharkbench.tables.finished import Finished
 
     return rows_of(Finished(packed))  # type: ignore[arg-type]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sharkbench import registry
-from sharkbench.check import tiny_dataset
-from sharkbench.embeddings.pruned import rows_of
-from sharkbench.embeddings.regrowing import PruneGradually, RegrowingTable
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_dataset
+from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.regrowing import PruneGradually, RegrowingTable
 
 from .planted import bench_on, planted
 

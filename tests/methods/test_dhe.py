@@ -10,13 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharkbench import registry
-from sharkbench.check import tiny_bench
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_bench
 from sharkbench.data.schema import Field, Schema
-from sharkbench.embeddings.generated import GeneratedTable
 from sharkbench.errors import Infeasible
 from sharkbench.formats.generated import encode
-from sharkbench.shape import TableShape
+from sharkbench.formats.shape import TableShape
+from sharkbench.tables.generated import GeneratedTable
 from sharkbench.training.optimizers import build_optimizer
 
 SEEDS = torch.randint(1 << 62, (32,), generator=torch.Generator().manual_seed(5))

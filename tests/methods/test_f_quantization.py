@@ -10,17 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharkbench import registry
-from sharkbench.check import tiny_dataset
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_dataset
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import Batch, PreparedDataset
 from sharkbench.data.schema import PADDING
-from sharkbench.embeddings.priorities import RowPriorities
-from sharkbench.embeddings.stochastic import round_nearest, round_stochastic
-from sharkbench.embeddings.tiered import TieredTable
-from sharkbench.embeddings.tiers import ERRORS, by_threshold, row_bytes, within_bytes
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
-from sharkbench.workbench import Workbench
+from sharkbench.tables.priorities import RowPriorities
+from sharkbench.tables.stochastic import round_nearest, round_stochastic
+from sharkbench.tables.tiered import TieredTable
+from sharkbench.tables.tiers import ERRORS, by_threshold, row_bytes, within_bytes
 from tests.methods.planted import bench_on, planted
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from sharkbench import registry
-from sharkbench.check import tiny_bench
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_bench
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.schema import Field, Schema
-from sharkbench.embeddings.composed import ComposedTable
 from sharkbench.formats.index import Hash
-from sharkbench.shape import TableShape
-from sharkbench.workbench import Workbench
+from sharkbench.formats.shape import TableShape
+from sharkbench.tables.composed import ComposedTable
 
 
 def schema_of(sizes: list[int], seed: int = 0) -> Schema:

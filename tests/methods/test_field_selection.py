@@ -11,16 +11,16 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn import functional as F
 
-from sharkbench import registry
 from sharkbench.backbones import BackboneConfig
-from sharkbench.check import tiny_dataset
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_dataset
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.field_selection.method import FieldSelection
 from sharkbench.field_selection.pruning import _kept, without
 from sharkbench.field_selection.scores import gradient_norms, permutation_scores, taylor_scores
-from sharkbench.model import Model
-from sharkbench.workbench import Workbench
+from sharkbench.model.model import Model
 from tests.methods.planted import NOISE, SIZE, bench_on, planted
 
 BACKBONES = [kind.model_fields["name"].default for kind in get_args(get_args(BackboneConfig)[0])]

@@ -11,16 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharkbench import registry
+from sharkbench.contract import registry
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.schema import Field, Schema
-from sharkbench.embeddings.bit_budget import CodedSize, coded_bytes, fit_bits
-from sharkbench.embeddings.coded_rows import Chance, CodedRows
-from sharkbench.embeddings.stochastic import encode_stochastic
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
-from sharkbench.shape import TableShape
-from sharkbench.workbench import Workbench
+from sharkbench.formats.shape import TableShape
+from sharkbench.tables.bit_budget import CodedSize, coded_bytes, fit_bits
+from sharkbench.tables.coded_rows import Chance, CodedRows
+from sharkbench.tables.stochastic import encode_stochastic
 from tests.methods.planted import bench_on, planted
 
 CODECS = [RowCodec(dtype=dtype) for dtype in ("fp16", "int8", "int4", "int2")]

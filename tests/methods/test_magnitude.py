@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sharkbench import registry
-from sharkbench.check import tiny_bench
-from sharkbench.embeddings.pruned import rows_of
-from sharkbench.pipeline import Pipeline
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_bench
+from sharkbench.contract.pipeline import Pipeline
+from sharkbench.tables.pruned import rows_of
 
 from .planted import bench_on, planted
 

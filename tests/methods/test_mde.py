@@ -13,13 +13,13 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sharkbench import registry
+from sharkbench.contract import registry
+from sharkbench.contract.method import Method, small_field_rows
 from sharkbench.data.schema import PADDING, Field, Schema
-from sharkbench.embeddings.dimensions import field_bytes, largest_short, projected_bytes
-from sharkbench.embeddings.projected import ProjectedTable
 from sharkbench.errors import Infeasible, InputError
-from sharkbench.method import Method, small_field_rows
-from sharkbench.shape import TableShape
+from sharkbench.formats.shape import TableShape
+from sharkbench.tables.dimensions import field_bytes, largest_short, projected_bytes
+from sharkbench.tables.projected import ProjectedTable
 from tests.methods.bare_tables import SIZES, shape_of
 from tests.methods.planted import bench_on, planted
 
@@ -77,7 +77,7 @@ def test_dimensions_follow_the_power_of_popularity(temperature: float | None, mo
         asked["wanted"] = wanted
         return (1, 1, 1, 1)
 
-    monkeypatch.setattr("sharkbench.embeddings.dimensions.sized_to_budget", spy)
+    monkeypatch.setattr("sharkbench.tables.dimensions.sized_to_budget", spy)
     rows, reads = [10, 1000, 500, 4000], [4000, 1000, 2000, 1000]
     counts = np.concatenate([np.full(n, k // n if k >= n else 0) for n, k in zip(rows, reads, strict=True)])
     counts[-1000:] = 1
@@ -131,7 +131,7 @@ def test_the_factor_is_the_largest_that_fits(
     monkeypatch: pytest.MonkeyPatch, sizes: list[int], width: int, share: float, temperature: float | None
 ) -> None:
     """Against every factor (or exponent) at which some field's rounded dimension changes, tried one by one."""
-    monkeypatch.setattr("sharkbench.embeddings.dimensions.spend", lambda start, *_: start)
+    monkeypatch.setattr("sharkbench.tables.dimensions.spend", lambda start, *_: start)
     shape = shape_of(sizes, width)
     popularity = [min(sizes) / n for n in sizes]
     budget = int(share * shape.fp32_bytes)

@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharkbench import registry
-from sharkbench.check import tiny_bench
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_bench
 from sharkbench.data.schema import Field, Schema
-from sharkbench.embeddings.composed import ComposedTable
 from sharkbench.errors import Infeasible
-from sharkbench.shape import TableShape
+from sharkbench.formats.shape import TableShape
+from sharkbench.tables.composed import ComposedTable
 from sharkbench.training.optimizers import build_optimizer
 
 WIDTH = 8

@@ -7,14 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharkbench import registry
+from sharkbench.contract import registry
 from sharkbench.data.schema import PADDING, Field, Schema
-from sharkbench.embeddings.coded import most_read, widths_of_parts
-from sharkbench.embeddings.partly_whole import count_rows, divide
-from sharkbench.embeddings.pruned import rows_of
-from sharkbench.embeddings.vector_quantized import VectorQuantizedTable
 from sharkbench.errors import Infeasible
-from sharkbench.shape import TableShape
+from sharkbench.formats.shape import TableShape
+from sharkbench.tables.coded import most_read, widths_of_parts
+from sharkbench.tables.partly_whole import count_rows, divide
+from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.vector_quantized import VectorQuantizedTable
 from tests.methods.made_up import schema_of
 
 SMALL = schema_of((300, 40, 5))

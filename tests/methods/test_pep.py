@@ -12,12 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharkbench import registry
-from sharkbench.check import tiny_bench, tiny_dataset
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_bench, tiny_dataset
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.schema import PADDING
-from sharkbench.embeddings.pruned import rows_of
-from sharkbench.embeddings.soft_threshold import Granularity, SoftThresholdTable, soft_threshold
-from sharkbench.workbench import Workbench
+from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.soft_threshold import Granularity, SoftThresholdTable, soft_threshold
 from tests.methods.planted import bench_on, planted
 
 GRANULARITIES = get_args(Granularity)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sharkbench import registry
-from sharkbench.embeddings.partly_whole import divide
-from sharkbench.embeddings.pruned import rows_of
+from sharkbench.contract import registry
 from sharkbench.errors import Infeasible
-from sharkbench.shape import TableShape
+from sharkbench.formats.shape import TableShape
+from sharkbench.tables.partly_whole import divide
+from sharkbench.tables.pruned import rows_of
 from tests.methods.made_up import made_up, schema_of, sized
 
 

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharkbench import registry
+from sharkbench.contract import registry
 from sharkbench.data.schema import Field, Schema
-from sharkbench.embeddings.shared_array import SharedArrayTable
 from sharkbench.errors import Infeasible
-from sharkbench.shape import TableShape
+from sharkbench.formats.shape import TableShape
+from sharkbench.tables.shared_array import SharedArrayTable
 
 MASK = 2**64 - 1
 

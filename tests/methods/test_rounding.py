@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sharkbench import registry
-from sharkbench.check import tiny_bench
-from sharkbench.embeddings.pruned import rows_of
-from sharkbench.workbench import Workbench
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_bench
+from sharkbench.contract.workbench import Workbench
+from sharkbench.tables.pruned import rows_of
 
 
 def trained(backbone: str) -> Workbench:

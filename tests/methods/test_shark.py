@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sharkbench import registry
+from sharkbench.contract import registry
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.errors import Infeasible
-from sharkbench.workbench import Workbench
 from tests.methods.planted import bench_on, planted
 
 PIECES = {"f_permutation": {"epochs": 0}, "f_quantization": {"epochs": 0}}

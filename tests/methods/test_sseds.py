@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from sharkbench import registry
-from sharkbench.check import tiny_bench
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_bench
 from sharkbench.data.dataset import Split
-from sharkbench.embeddings.dimensions import field_bytes, whole_if_no_larger
-from sharkbench.embeddings.pruned import rows_of
 from sharkbench.field_selection.columns import column_saliency, columns_within
+from sharkbench.tables.dimensions import field_bytes, whole_if_no_larger
+from sharkbench.tables.pruned import rows_of
 
 from .planted import NOISE, bench_on, planted
 

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharkbench import registry
-from sharkbench.check import tiny_bench
-from sharkbench.embeddings.tensor_train import TensorTrainTable, root_mean_square, sampled, train_rows
-from sharkbench.embeddings.train_shapes import TrainShape, column_factors, row_factors
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_bench
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.formats.tensor_train import tensor_train_rows
+from sharkbench.tables.tensor_train import TensorTrainTable, root_mean_square, sampled, train_rows
+from sharkbench.tables.train_shapes import TrainShape, column_factors, row_factors
 from tests.methods.bare_tables import SIZES, shape_of
 
 

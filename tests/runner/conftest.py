@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sharkbench.data.prepare import prepared_path
+from sharkbench.results.store import Store
 from sharkbench.runner import Summary, run_suite
 from sharkbench.runner.events import Event
-from sharkbench.store import Store
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
 from sharkbench.suite.plan import plan

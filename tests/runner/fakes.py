@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sharkbench.errors import DataError, Diverged
-from sharkbench.records import Epoch, Result, Speed
+from sharkbench.results.records import Epoch, Result, Speed
 from sharkbench.runner.outcome import facts_of, infeasible
 from sharkbench.suite.run import RunSpec
 

@@ -8,21 +8,21 @@ from typing import Any, ClassVar, Literal, Self
 import pytest
 import torch
 
-from sharkbench import artifact
+from sharkbench.contract.method import Family, Method
+from sharkbench.contract.workbench import Workbench
 from sharkbench.errors import DataError, Infeasible
+from sharkbench.formats.shape import TableShape
 from sharkbench.measure.quality import predict, quality
-from sharkbench.method import Family, Method
-from sharkbench.records import Environment, Epoch, Result
+from sharkbench.model import artifact
+from sharkbench.results.records import Environment, Epoch, Result
+from sharkbench.results.store import ENVIRONMENT, Store
 from sharkbench.runner import Summary, run_suite
 from sharkbench.runner.cell import OverBudget, open_dataset
 from sharkbench.runner.execute import execute
-from sharkbench.shape import TableShape
-from sharkbench.store import ENVIRONMENT, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
 from sharkbench.suite.plan import plan
 from sharkbench.suite.run import RunSpec, present_code
-from sharkbench.workbench import Workbench
 
 SUITE = {
     "name": "small",

@@ -10,9 +10,9 @@ import pytest
 
 from sharkbench.data.spec import SyntheticSpec
 from sharkbench.errors import DataError, InputError
+from sharkbench.results.store import LOG, RESULT, SPEC
 from sharkbench.runner import Summary, local
 from sharkbench.runner.events import EpochEnded, Event, Message, RunEnded, RunStarted
-from sharkbench.store import LOG, RESULT, SPEC
 from tests.runner.conftest import Bench
 
 

@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from sharkbench.errors import InputError
+from sharkbench.results.store import LOG, RESULT, SPEC, SPEED, Store
 from sharkbench.runner import Summary, run_suite, schedule
 from sharkbench.runner.events import EpochEnded, Event, MeasureEnded, MeasureStarted, Message, RunEnded, RunStarted
-from sharkbench.store import LOG, RESULT, SPEC, SPEED, Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from tests.runner.conftest import Bench

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from sharkbench import registry
+from sharkbench.contract import registry
 from sharkbench.leaderboard.cells import cells_of
-from sharkbench.records import Result
+from sharkbench.results.records import Result
+from sharkbench.results.store import CODE, ENVIRONMENT, RESULT, SPEC, Store
 from sharkbench.runner import run_suite
 from sharkbench.runner.agreement import difference
 from sharkbench.runner.outcome import facts_of
 from sharkbench.runner.verify import FOLDER, Outcome, draw, earlier, verify
-from sharkbench.store import CODE, ENVIRONMENT, RESULT, SPEC, Store
 from sharkbench.suite.freshness import Freshness, outdated
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
@@ -27,7 +27,7 @@ from tests.records import a_result, a_speed
 METHOD = '''
 """Mine."""
 from typing import ClassVar, Literal
-from sharkbench.method import Method
+from sharkbench.contract.method import Method
 from ._{name}_parts import rows
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sharkbench.records import Epoch, Quality, Result, Speed, Timing
+from sharkbench.results.records import Epoch, Quality, Result, Speed, Timing
 from sharkbench.runner.outcome import facts_of, infeasible
 from sharkbench.suite.run import RunSpec
 

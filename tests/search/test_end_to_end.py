@@ -10,13 +10,13 @@ import pytest
 
 from sharkbench import api
 from sharkbench.data.prepare import prepare
-from sharkbench.digests import MadeAgain
+from sharkbench.files.digests import MadeAgain
+from sharkbench.results.store import Store
 from sharkbench.runner.session import session
 from sharkbench.search.conduct import FOLDER, run_search
 from sharkbench.search.report import write_report
 from sharkbench.search.snippet import snippet
 from sharkbench.search.trials import cells
-from sharkbench.store import Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 

@@ -14,11 +14,11 @@ import optuna
 import pytest
 
 from sharkbench.cli.console import table
+from sharkbench.results.store import Store
 from sharkbench.runner.session import Session
 from sharkbench.search.conduct import Conductor
 from sharkbench.search.storage import JOURNAL, storage
 from sharkbench.search.terminal import print_found
-from sharkbench.store import Store
 from tests.search.conftest import Bench
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,13 +14,13 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from sharkbench.records import Epoch
+from sharkbench.results.records import Epoch
+from sharkbench.results.store import Store
 from sharkbench.runner.events import EpochEnded, Event, RunEnded, RunStarted, RunStopped
 from sharkbench.search import storage
 from sharkbench.search.conduct import Conductor
 from sharkbench.search.per_budget import PerBudget
 from sharkbench.search.trials import cells
-from sharkbench.store import Store
 from sharkbench.suite.run import RunSpec
 from tests.records import put
 from tests.search import fakes

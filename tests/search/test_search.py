@@ -10,10 +10,11 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from sharkbench.closure import Snapshot
 from sharkbench.data.prepare import prepared_path
 from sharkbench.errors import DataError, InputError
+from sharkbench.keys.closure import Snapshot
 from sharkbench.measure.spec import MeasureSpec
+from sharkbench.results.store import Store
 from sharkbench.runner.events import Message
 from sharkbench.search import plots
 from sharkbench.search.conduct import run_search
@@ -21,7 +22,6 @@ from sharkbench.search.events import TrialEnded
 from sharkbench.search.pareto import Pareto, dominates, hypervolume
 from sharkbench.search.per_budget import PerBudget
 from sharkbench.search.report import importances
-from sharkbench.store import Store
 from tests.search.conftest import Bench
 from tests.search.fakes import FULL_AUC, LEAST
 

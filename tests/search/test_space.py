@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Literal
 import optuna
 import pytest
 
-from sharkbench import registry
 from sharkbench.backbones.config import DNN, FM
-from sharkbench.budget import Budget
-from sharkbench.method import Family, Method
-from sharkbench.model import Model
+from sharkbench.contract import registry
+from sharkbench.contract.budget import Budget
+from sharkbench.contract.method import Family, Method
+from sharkbench.contract.workbench import Workbench
+from sharkbench.model.model import Model
 from sharkbench.search.space import Space
 from sharkbench.suite.search import Tunable
 from sharkbench.training.recipe import Recipe
-from sharkbench.workbench import Workbench
 
 ALL: tuple[Tunable, ...] = ("method", "learning_rate", "weight_decay", "dropout")
 BUDGET = Budget(fraction=0.5)

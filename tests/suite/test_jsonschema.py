@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sharkbench import registry
+from sharkbench.contract import registry
 from sharkbench.suite.jsonschema import rendered, suite_schema
 
 SUITES = Path(__file__).resolve().parents[2] / "suites"

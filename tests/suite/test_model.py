@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sharkbench import registry
+from sharkbench.contract import registry
 from sharkbench.errors import InputError
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite

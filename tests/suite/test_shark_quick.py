@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sharkbench import api, registry
+from sharkbench import api
+from sharkbench.contract import registry
 from sharkbench.field_selection.method import FieldSelection
 from sharkbench.leaderboard.claims import findings_of
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 from sharkbench.suite.load import load
 
 FEW = ("datasets.0.rows=3000", "train.epochs=1", "measure.lookup=false", "tracking.enabled=false")

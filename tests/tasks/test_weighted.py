@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
 from sharkbench.errors import DataError
-from sharkbench.records import Quality
+from sharkbench.results.records import Quality
 from sharkbench.tasks import ctr, metrics, weighted
 from sharkbench.tasks.config import Ctr
 

@@ -12,12 +12,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.config import DeepFM
 from sharkbench.data.dataset import PreparedDataset
-from sharkbench.embeddings.table import FullTable
 from sharkbench.errors import DataError, Diverged
 from sharkbench.measure.quality import predict, quality
-from sharkbench.model import Model
-from sharkbench.records import Epoch
+from sharkbench.model.model import Model
+from sharkbench.results.records import Epoch
 from sharkbench.seeds import seeded
+from sharkbench.tables.table import FullTable
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.optimizers import build_optimizer

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sharkbench import registry
-from sharkbench.check import tiny_bench
+from sharkbench.contract import registry
+from sharkbench.contract.check import tiny_bench
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.field_selection.columns import column_saliency
 from sharkbench.field_selection.gates import lasso_gates, searched_gates

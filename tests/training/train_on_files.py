@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from sharkbench.backbones.config import DNN
+from sharkbench.contract.workbench import Workbench
 from sharkbench.data.arrow import SplitWriter, open_split
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.measure.quality import predict
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.recipe import Recipe
-from sharkbench.workbench import Workbench
 
 SLOTS, DENSE, CHUNK, JUDGED = 8, 48, 50_000, 10_000
 ROW_BYTES = 4 * (SLOTS + DENSE + 1)

@@ -15,8 +15,8 @@ from sharkbench.data.options import GivenSplit
 from sharkbench.data.sources.base import Chunk, Source
 from sharkbench.data.sources.csv import CsvSource
 from sharkbench.data.spec import BarsSpec, HubSpec
-from sharkbench.durable import replacing
 from sharkbench.errors import DataError, did_you_mean
+from sharkbench.files.durable import replacing
 
 ROWS = 65_536
 

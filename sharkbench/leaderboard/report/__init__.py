@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sharkbench.durable import write_text
-from sharkbench.leaderboard.archive import ARCHIVE, write_archive
+from sharkbench.files.durable import write_text
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.claims import findings_of
 from sharkbench.leaderboard.published import compare_with_published
@@ -16,7 +15,8 @@ from sharkbench.leaderboard.report.images import write_images
 from sharkbench.leaderboard.report.page import render
 from sharkbench.leaderboard.standings import standings_of
 from sharkbench.leaderboard.tidy import write_tidy
-from sharkbench.store import Store
+from sharkbench.results.archive import ARCHIVE, write_archive
+from sharkbench.results.store import Store
 from sharkbench.suite.model import Suite
 
 REPORT, PLOTS = "report.html", "plots"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import vl_convert
 
-from sharkbench.durable import write_text
+from sharkbench.files.durable import write_text
 from sharkbench.leaderboard.report import charts
 
 

@@ -13,7 +13,7 @@ from sharkbench.leaderboard.figures import duration, size
 from sharkbench.leaderboard.remarks import revision
 from sharkbench.leaderboard.report.cards import MethodCard
 from sharkbench.leaderboard.standings import Standing
-from sharkbench.store import Store
+from sharkbench.results.store import Store
 
 MAX_NOTE_ROWS = 400
 CHARTS = {

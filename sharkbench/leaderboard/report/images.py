@@ -9,7 +9,7 @@ from typing import Any
 
 import vl_convert
 
-from sharkbench.durable import replacing, write_text
+from sharkbench.files.durable import replacing, write_text
 from sharkbench.leaderboard.report import charts, series
 from sharkbench.leaderboard.standings import Section, Standing
 

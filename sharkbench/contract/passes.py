@@ -1,0 +1,136 @@
+"""What methods do to a trained model: passes over the data whose cost is counted, and fine-tuning."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from sharkbench.contract.workbench import Workbench
+from sharkbench.formats.codec import FloatName
+from sharkbench.model.model import Model
+from sharkbench.results.records import Quality, TrainingCost
+from sharkbench.tables.masked import MaskedTable
+from sharkbench.tables.pruned import keep_fields, rows_of
+from sharkbench.training.memory import peak_resident_bytes
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
+Retrain = Literal["initial", "continue", "none"]
+"""What follows pruning: training from the initial table and a fresh backbone, fine-tuning what is left, or nothing."""
+
+
+@contextmanager
+def counted(bench: Workbench, samples: int) -> Iterator[None]:
+    """What happens within it over ``samples`` samples is part of the run's training cost; training counts itself."""
+    on_gpu = device_of(bench).type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(bench.recipe.device)
+    known, started = len(bench.ledger.costs), time.perf_counter()
+    yield
+    seconds = time.perf_counter() - started - sum(cost.seconds for cost in bench.ledger.costs[known:])
+    bench.ledger.add(
+        [],
+        TrainingCost(
+            seconds=seconds,
+            samples=samples,
+            samples_per_second=samples / max(seconds, 1e-9),
+            peak_memory_bytes=torch.cuda.max_memory_allocated(bench.recipe.device) if on_gpu else peak_resident_bytes(),
+            peak_memory_kind="cuda allocated" if on_gpu else "resident",
+            epochs=0,
+        ),
+    )
+
+
+def device_of(bench: Workbench) -> torch.device:
+    """Where the recipe trains: a GPU if it says so or, left to itself, finds one."""
+    recipe = bench.recipe
+    on_gpu = recipe.accelerator == "gpu" or (recipe.accelerator == "auto" and torch.cuda.is_available())
+    return torch.device("cuda", recipe.device) if on_gpu else torch.device("cpu")
+
+
+def mean_auc(quality: dict[str, Quality]) -> float:
+    """AUC, the mean over labels."""
+    return sum(q.auc for q in quality.values()) / len(quality)
+
+
+def fine_tune(
+    bench: Workbench,
+    model: Model,
+    *,
+    stage: str,
+    epochs: int,
+    learning_rate_factor: float,
+    callbacks: Sequence[Callback] = (),
+) -> float:
+    """Train ``model`` further in place, gently; if no validation beats its start, it is left as it was.
+
+    Small data sets overfit within an epoch or two, so that training on can only hurt there: the start competes.
+
+    Args:
+        epochs: at most so many; none leaves the model alone.
+        learning_rate_factor: times the learning rates of the recipe.
+
+    Returns:
+        Validation AUC of the model as left, mean over labels.
+    """
+    before = mean_auc(bench.evaluate(model))
+    if epochs == 0:
+        return before
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    changes = {"epochs": epochs, "learning_rate": bench.recipe.learning_rate * learning_rate_factor}
+    if bench.recipe.embedding_learning_rate is not None:
+        changes["embedding_learning_rate"] = bench.recipe.embedding_learning_rate * learning_rate_factor
+    report = bench.train(model, stage=stage, callbacks=callbacks, **changes)
+    aucs = report.history[report.best_epoch - 1].valid_auc
+    after = sum(aucs.values()) / len(aucs)
+    if after > before:
+        return after
+    model.load_state_dict(start)
+    return before
+
+
+def retrain_on_mask(
+    bench: Workbench,
+    model: Model,
+    table: Tensor,
+    mask: Tensor,
+    *,
+    how: Retrain,
+    epochs: int,
+    learning_rate_factor: float,
+    values: FloatName = "fp32",
+) -> Model:
+    """A model on the numbers that ``mask`` keeps; what they are worth before and after is noted as ``retraining``.
+
+    Args:
+        model: what was pruned.
+        table: ``[R, width]``, the rows of its embedding.
+        mask: ``[R, width]`` bool.
+        epochs: of fine-tuning, at most.
+        learning_rate_factor: of fine-tuning, times the learning rates of the recipe.
+        values: what a kept number is stored as.
+    """
+    fields, sparse = model.embedding.fields, bench.recipe.sparse
+    pruned = Model(MaskedTable(bench.schema, fields, table, mask, values=values, sparse=sparse), model.backbone)
+    before = mean_auc(bench.evaluate(pruned))
+    if how == "initial":
+        start = rows_of(keep_fields(bench.full_table(), fields))
+        pruned = bench.model(MaskedTable(bench.schema, fields, start, mask, values=values, sparse=sparse))
+        bench.train(pruned, stage="retrain")
+        after = mean_auc(bench.evaluate(pruned))
+    else:
+        after = fine_tune(
+            bench,
+            pruned,
+            stage="fine-tune",
+            epochs=epochs if how == "continue" else 0,
+            learning_rate_factor=learning_rate_factor,
+        )
+    bench.note("retraining", [{"retrain": how, "auc_before": before, "auc_after": after}])
+    return pruned

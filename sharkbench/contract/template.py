@@ -1,0 +1,103 @@
+"""The file that a new method starts from: complete, and it passes the contract's checks as it is."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+from sharkbench.errors import InputError
+
+TEMPLATE = '''from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from sharkbench.contract.method import Family, Method, largest_fraction
+
+if TYPE_CHECKING:
+    from sharkbench.data.schema import Schema
+    from sharkbench.formats.index import Digit
+    from sharkbench.model.model import Model
+    from sharkbench.formats.shape import TableShape
+    from sharkbench.contract.workbench import Workbench
+
+
+class {cls}(Method):
+    r"""One paragraph: what it does, the paper (authors, title, venue, year), and the equation.
+
+    .. math:: e_f(i) = W_f[i \\bmod m_f]
+
+    Then what is this project's own: every choice that the paper does not state.
+    """
+
+    name: Literal["{name}"] = "{name}"
+    fraction: float | None = Field(default=None, gt=0, le=1)
+    """Each field of the class is a setting, this line is its documentation. A suite may state it: ``fraction: 0.2``."""
+
+    title: ClassVar[str] = "one line for tables"
+    paper: ClassVar[str] = "Authors, venue year, where to find it"
+    year: ClassVar[int] = {year}
+    family: ClassVar[Family] = "hashing"
+
+    @property
+    def budgeted(self) -> bool:
+        # A budget decides the size, unless the suite states it.
+        return self.fraction is None
+
+    def config_for(self, budget: int, shape: TableShape) -> Self:
+        # The largest setting whose exact byte count meets the budget; Infeasible is raised where there is none.
+        from sharkbench.tables.composed import composed_nbytes
+
+        def nbytes(fraction: float) -> int:
+            return composed_nbytes(shape.schema, shape.width, self._functions(shape.schema, fraction), "add")
+
+        return self.model_copy(update={{"fraction": largest_fraction(nbytes, budget, what="{name}")}})
+
+    def compress(self, bench: Workbench) -> Model:
+        # The paper's algorithm box. Call bench.train as often as it takes; bench.full_model() is the trained
+        # full-precision model; bench.evaluate(model) judges on validation; nothing here can see the test split.
+        from sharkbench.tables.composed import ComposedTable
+
+        assert self.fraction is not None
+        with bench.seeded("table"):
+            table = ComposedTable(
+                bench.schema,
+                bench.width,
+                self._functions(bench.schema, self.fraction),
+                "add",
+                bench.init_std,
+                sparse=bench.recipe.sparse,
+            )
+        model = bench.model(table)
+        bench.train(model)
+        return model
+
+    def _functions(self, schema: Schema, fraction: float) -> list[list[Digit]]:
+        from sharkbench.formats.index import remainder
+
+        return [[remainder(max(1, int(fraction * field.cardinality)))] for field in schema.fields]
+'''
+
+
+def write_template(name: str, folder: Path) -> Path:
+    """Write ``<folder>/<name>.py`` for a new method and return its path.
+
+    Raises:
+        InputError: the name cannot be a method's, the folder is missing, or the file exists.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f"'{name}' cannot be a method's name: lower-case letters, digits and underscores")
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; make it first or name another with --folder")
+    file = folder / f"{name}.py"
+    text = TEMPLATE.format(
+        name=name, cls="".join(part.capitalize() for part in name.split("_")), year=date.today().year
+    )
+    try:
+        with file.open("x") as out:
+            out.write(text)
+    except FileExistsError:
+        raise InputError(f"{file} exists; choose another name or remove it first") from None
+    return file

@@ -1,0 +1,1 @@
+"""A model, trained and packed, and its files."""

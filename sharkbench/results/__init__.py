@@ -1,0 +1,1 @@
+"""What came out of runs: records, and the folders and files that keep them."""

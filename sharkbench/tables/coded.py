@@ -1,0 +1,88 @@
+"""Rows that are codes: each part of a row is one of a few codewords."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sharkbench.data.schema import Schema
+from sharkbench.formats.base import Format
+from sharkbench.formats.codebooks import Codebooks
+from sharkbench.formats.tier_index import index_nbytes
+from sharkbench.tables.composed import part_widths
+from sharkbench.tables.partly_whole import PartlyWhole
+
+
+class CodedTable(PartlyWhole):
+    """``e_i = C_1[c_i1] ++ C_2[c_i2] ++ ...``: the codes stay as they are, the codewords train.
+
+    Args:
+        schema, width, fields, whole, rows, sparse: as for :class:`PartlyWhole`.
+        codes: ``[R, parts]`` of the rows of coded fields.
+        books: one per part, ``[K, width of the part]``, or ``[coded fields * K, ...]`` with ``per_field``.
+        per_field: each coded field has codewords of its own.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        width: int,
+        fields: Sequence[int],
+        whole: Sequence[int],
+        rows: Tensor,
+        codes: Tensor,
+        books: Sequence[Tensor],
+        *,
+        per_field: bool,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__(schema, width, fields, whole, rows, sparse=sparse)
+        self.per_field = per_field
+        self.register_buffer("codes", codes.to(torch.int32))
+        self.codes: Tensor
+        self.books = nn.ParameterList(books)
+
+    def generate(self, rows: Tensor) -> Tensor:
+        codes = self.codes[rows].to(torch.int64)
+        if self.per_field:
+            codewords = len(self.books[0]) // len(self.coded)
+            codes = codes + (self.coded_places * codewords)[:, None]
+        return torch.cat([F.embedding(codes[..., j], book) for j, book in enumerate(self.books)], -1)
+
+    def pack_coded(self) -> Format:
+        books = [book.detach().clone() for book in self.books]
+        return Codebooks.pack(self.schema, self.coded, self.codes, books, per_field=self.per_field)
+
+
+def widths_of_parts(dimension: int, first_order: int, parts: int) -> list[int]:
+    """Numbers of each part of a row: the vector in ``parts``, and one part of its own for first-order weights."""
+    vector = part_widths(dimension, parts, "concat") if dimension else []
+    return [*vector, first_order] if first_order else vector
+
+
+def codes_nbytes(rows: Sequence[int], parts: int, bits: Sequence[int]) -> int:
+    """Bytes of the codes of so many rows in each tier, ``bits`` per code, and of the index that tells tiers apart."""
+    total = sum(n * (-(-parts * b // 8)) for n, b in zip(rows, bits, strict=True))
+    return total + index_nbytes(sum(rows), len(bits))
+
+
+def most_read(schema: Schema, fields: Sequence[int], count: int) -> Tensor:
+    """``[R]`` bool: the ``count`` rows of ``fields`` that training reads most, the first of those read equally often.
+
+    Where frequencies are not known, the first rows.
+    """
+    total = sum(schema.fields[f].cardinality for f in fields)
+    chosen = torch.zeros(total, dtype=torch.bool)
+    chosen[reads(schema, fields).argsort(descending=True, stable=True)[:count]] = True
+    return chosen
+
+
+def reads(schema: Schema, fields: Sequence[int]) -> Tensor:
+    """``[R]`` int64: how often training reads each row of ``fields``, one field after the other; 0 if not known."""
+    counts = schema.frequencies
+    if counts is None or not fields:
+        return torch.zeros(sum(schema.fields[f].cardinality for f in fields), dtype=torch.int64)
+    return torch.cat([torch.from_numpy(counts[schema.offsets[f] : schema.offsets[f + 1]]) for f in fields])

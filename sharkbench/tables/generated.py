@@ -1,0 +1,143 @@
+"""Rows that a network makes from hashes of the id (deep hash embedding), in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sharkbench.data.schema import Schema
+from sharkbench.formats.generated import Generated, Transform, encode
+from sharkbench.tables.whole_fields import WithWholeFields
+
+CALIBRATION_IDS = 4096
+"""Ids that the network's scales are set on at the start."""
+
+
+class GeneratedTable(WithWholeFields):
+    """``e_i = W_L mish(... mish(W_1 h(i)) ...) + b_L``, ``h(i)`` being hashes of the global id; some fields stay whole.
+
+    One network serves all made fields: ids are global, so equal values of two fields have other hashes. It runs once
+    per different id of a batch, and batch norm (before each activation) counts each of these ids once.
+
+    The start is set on a sample of ids: every layer's outputs have a standard deviation of one, the rows have mean
+    zero and ``init_std``, and batch norm's running statistics are those of the sample.
+
+    Args:
+        schema: of the data set.
+        width: numbers per row.
+        made: the fields that the network makes; the others keep a row per id.
+        seeds: ``[k]`` int64, of the hash functions.
+        transform: of the hashes.
+        hidden: widths of the hidden layers.
+        batch_norm: normalise the hidden layers' outputs.
+        init_std: of the rows of a full table.
+        lr_factor: learning rate of the network, times that of embeddings.
+        l2: strength of the network's weight decay; its biases and norms have none.
+        sparse: gradients of the whole rows hold the batch's rows only.
+
+    Shapes: ``linears.{l}.weight`` ``[out, in]``, ``full`` ``[rows of whole fields, width]``.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        width: int,
+        made: Sequence[int],
+        seeds: Tensor,
+        transform: Transform,
+        hidden: Sequence[int],
+        init_std: float,
+        *,
+        batch_norm: bool = True,
+        lr_factor: float = 1.0,
+        l2: float = 0.0,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__(schema, width, made, sparse=sparse)
+        self.transform: Transform = transform
+        self.lr_factor, self.l2 = lr_factor, l2
+        self.register_buffer("seeds", seeds)
+        self.seeds: Tensor
+        sizes = [len(seeds), *hidden, width]
+        self.linears = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(n) for n in hidden) if batch_norm else None
+        self.keep_whole(init_std)
+        if self.made:
+            self._set_scales(init_std)
+
+    @torch.no_grad()
+    def _set_scales(self, init_std: float) -> None:
+        ids = torch.cat([torch.arange(self.schema.offsets[f], self.schema.offsets[f + 1]) for f in self.made])
+        x = encode(ids[:: -(-len(ids) // CALIBRATION_IDS)], self.seeds, self.transform)
+        last = len(self.linears) - 1
+        for k, linear in enumerate(self.linears):
+            assert isinstance(linear, nn.Linear)
+            nn.init.normal_(linear.weight)
+            nn.init.zeros_(linear.bias)
+            y = linear(x)
+            # One id, or one number, has no spread of its own; its size stands in.
+            spread = (y - y.mean(0)).square().mean().sqrt()
+            scale = (init_std if k == last else 1.0) / (spread if spread > 0 else y.square().mean().sqrt())
+            linear.weight.mul_(scale)
+            y = y * scale
+            if k == last:
+                linear.bias.sub_(y.mean(0))
+            elif self.norms is not None:
+                norm = self.norms[k]
+                assert isinstance(norm, nn.BatchNorm1d)
+                norm.running_mean = y.mean(0)
+                norm.running_var = y.var(0, correction=0)
+                x = F.mish(_normalised(norm, y, training=False))
+            else:
+                x = F.mish(y)
+
+    def make(self, ids: Tensor) -> Tensor:
+        different, places = torch.unique(ids.to(torch.int64), return_inverse=True)
+        x = encode(different, self.seeds, self.transform)
+        for k, linear in enumerate(self.linears):
+            x = linear(x)
+            if k == len(self.linears) - 1:
+                break
+            if self.norms is not None:
+                norm = self.norms[k]
+                assert isinstance(norm, nn.BatchNorm1d)
+                # A single id has no variance to normalise by.
+                x = _normalised(norm, x, training=self.training and len(x) > 1)
+            x = F.mish(x)
+        return F.embedding(places, x)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        network = [*self.linears.parameters(), *(self.norms.parameters() if self.norms is not None else ())]
+        return [
+            {"params": [] if self.full is None else [self.full]},
+            {"params": [p for p in network if p.ndim > 1], "lr_factor": self.lr_factor, "l2": self.l2},
+            {"params": [p for p in network if p.ndim <= 1], "lr_factor": self.lr_factor, "l2": 0.0},
+        ]
+
+    @torch.no_grad()
+    def pack_made(self) -> Generated:
+        weights, biases = [], []
+        for k, linear in enumerate(self.linears):
+            assert isinstance(linear, nn.Linear)
+            weight, bias = linear.weight.detach().clone(), linear.bias.detach().clone()
+            if self.norms is not None and k < len(self.norms):
+                norm = self.norms[k]
+                assert isinstance(norm, nn.BatchNorm1d)
+                assert norm.running_mean is not None
+                assert norm.running_var is not None
+                factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+                weight, bias = weight * factor[:, None], (bias - norm.running_mean) * factor + norm.bias
+            weights.append(weight)
+            biases.append(bias)
+        return Generated.pack(self.schema, self.made, self.seeds, weights, biases, "mish", self.transform)
+
+
+def _normalised(norm: nn.BatchNorm1d, x: Tensor, *, training: bool) -> Tensor:
+    return F.batch_norm(
+        x, norm.running_mean, norm.running_var, norm.weight, norm.bias, training, norm.momentum or 0.0, norm.eps
+    )

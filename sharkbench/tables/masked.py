@@ -1,0 +1,93 @@
+"""A table most of whose numbers are pruned, whichever those are, and how many of them a byte budget lets stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sharkbench.data.schema import Schema
+from sharkbench.errors import Infeasible
+from sharkbench.formats.codec import FLOATS, FloatName
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.formats.sparse import Sparse, sparse_bytes
+from sharkbench.tables.pruned import FieldTable, keep_fields
+
+
+class MaskedTable(FieldTable):
+    """``e_i = (W * M)[i]``: numbers outside the mask are zero and stay so, the others train.
+
+    Served as :class:`~sharkbench.formats.sparse.Sparse` rows; in evaluation numbers are rounded to what those hold.
+
+    Args:
+        schema, fields, sparse: as for :class:`FieldTable`.
+        weight: ``[R, width]`` rows to start from; becomes the parameter.
+        mask: ``[R, width]`` bool, the numbers that are kept.
+        values: what a kept number is stored as.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        fields: Sequence[int],
+        weight: Tensor,
+        mask: Tensor,
+        *,
+        values: FloatName = "fp32",
+        sparse: bool = False,
+    ) -> None:
+        super().__init__(schema, fields, torch.where(mask, weight, 0), sparse=sparse)
+        self.values: FloatName = values
+        self.register_buffer("mask", mask)
+        self.mask: Tensor
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        # Pruned numbers are zero from the start; the product keeps them so, for it leaves them without a gradient.
+        found = super().lookup(ids) * self.mask[self.rows(ids)]
+        return found if self.training else found.to(FLOATS[self.values]).float()
+
+    def pack(self) -> PackedLayer:
+        table = Sparse.pack(self.schema, self.fields, self.weight, self.values, self.mask)
+        return PackedLayer(self.schema, self.width, [table])
+
+
+@keep_fields.register
+def _(layer: MaskedTable, fields: Sequence[int]) -> MaskedTable:
+    sizes = [layer.schema.fields[f].cardinality for f in layer.fields]
+    chosen = [layer.fields.index(f) for f in sorted(fields)]
+    weight, mask = (torch.cat([whole.split(sizes)[i] for i in chosen]) for whole in (layer.weight.detach(), layer.mask))
+    return MaskedTable(layer.schema, fields, weight, mask, values=layer.values, sparse=layer.sparse)
+
+
+def kept_within(budget: int, rows: int, width: int, values: FloatName = "fp32") -> int:
+    """The most numbers that ``rows`` rows of ``width`` may keep in ``budget`` bytes, where they stand included.
+
+    Raises:
+        Infeasible: not even one.
+    """
+    least = sparse_bytes(rows, width, 1, values)
+    if least > budget:
+        raise Infeasible(
+            f"telling which of {width} numbers are kept takes {least:,} bytes for {rows:,} rows, the budget is "
+            f"{budget:,}; prune fields first, or take a method that shares rows"
+        )
+    low, high = 1, rows * width + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if sparse_bytes(rows, width, middle, values) <= budget else (low, middle)
+    return low
+
+
+def largest(scores: Tensor, count: int) -> Tensor:
+    """Bool, of the shape of ``scores``: the ``count`` largest; of equal ones the first."""
+    if count >= scores.numel():
+        return torch.ones_like(scores, dtype=torch.bool)
+    flat = scores.detach().flatten()
+    # numpy selects several times faster than torch.
+    bound = float(np.partition(flat.cpu().numpy(), len(flat) - count)[len(flat) - count])
+    chosen = flat > bound
+    ties = (flat == bound).nonzero().flatten()
+    chosen[ties[: count - int(chosen.sum())]] = True
+    return chosen.view(scores.shape)

@@ -1,0 +1,137 @@
+"""A table whose numbers are pulled towards zero by learned thresholds, and so prune themselves while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sharkbench.data.dataset import Batch
+from sharkbench.data.schema import Schema
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.tables.masked import MaskedTable, largest
+from sharkbench.tables.pruned import FieldTable
+
+Granularity = Literal["global", "dimension", "feature", "field", "feature_dimension", "field_dimension"]
+
+
+def soft_threshold(weight: Tensor, logit: Tensor) -> Tensor:
+    """``sign(w) * relu(|w| - sigmoid(s))``; ``logit`` is broadcast."""
+    return weight.sign() * (weight.abs() - logit.sigmoid()).relu()
+
+
+class SoftThresholdTable(FieldTable):
+    """``e_i = sign(W_i) * relu(|W_i| - sigmoid(s))``, with ``s`` as many thresholds as ``granularity`` says.
+
+    Shapes of ``s``: ``[1, 1]`` global, ``[1, width]`` dimension, ``[R, 1]`` feature, ``[F, 1]`` field, ``[R, width]``
+    feature_dimension, ``[F, width]`` field_dimension; a feature is a row.
+
+    Only the batch's rows are thresholded: the others would have no gradient. The gradient of ``s`` is dense even where
+    the table's is sparse, since L2 has to move every threshold. It serves a search: its weights never count as the best
+    of a training, and the last ones stay.
+
+    Args:
+        schema, fields, weight, sparse: as for :class:`FieldTable`.
+        start: of every ``s``.
+        lr_factor: learning rate of ``s``, times that of the embeddings.
+        l2: of ``s``; the recipe's for the table.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        fields: Sequence[int],
+        weight: Tensor,
+        granularity: Granularity,
+        *,
+        start: float,
+        lr_factor: float,
+        l2: float,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__(schema, fields, weight, sparse=sparse)
+        self.granularity, self.lr_factor, self.l2 = granularity, lr_factor, l2
+        rows, width = weight.shape
+        across = {"global": 1, "dimension": 1, "field": len(self.fields), "field_dimension": len(self.fields)}
+        along = width if granularity.endswith("dimension") else 1
+        self.threshold = nn.Parameter(torch.full((across.get(granularity, rows), along), start))
+        slots = [schema.fields[f].slots for f in self.fields]
+        sizes = [schema.fields[f].cardinality for f in self.fields]
+        self.register_buffer("slot_owner", torch.from_numpy(np.arange(len(slots)).repeat(slots)), persistent=False)
+        self.register_buffer("row_owner", torch.from_numpy(np.arange(len(sizes)).repeat(sizes)), persistent=False)
+        self.slot_owner: Tensor
+        self.row_owner: Tensor
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        rows = self.rows(ids)
+        logit: Tensor = self.threshold
+        if self.granularity in ("feature", "feature_dimension"):
+            logit = F.embedding(rows, logit)
+        elif self.granularity in ("field", "field_dimension"):
+            logit = logit[self.slot_owner]
+        return soft_threshold(F.embedding(rows, self.weight, sparse=self.sparse), logit)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [self.weight]}, {"params": [self.threshold], "lr_factor": self.lr_factor, "l2": self.l2}]
+
+    def may_stay(self) -> bool:
+        return False
+
+    @torch.no_grad()
+    def margins(self) -> Tensor:
+        """``[R, width]``: ``|W| - sigmoid(s)``; what is above zero is not pruned."""
+        by_field = self.granularity in ("field", "field_dimension")
+        return self.weight.abs() - (self.threshold[self.row_owner] if by_field else self.threshold).sigmoid()
+
+    @torch.no_grad()
+    def table(self) -> Tensor:
+        """``[R, width]``: the rows as they are looked up."""
+        return self.weight.sign() * self.margins().relu()
+
+    def mask(self, count: int) -> Tensor:
+        """``[R, width]`` bool: the ``count`` numbers that are the furthest above their threshold."""
+        return largest(self.margins(), count)
+
+    def pack(self) -> PackedLayer:
+        mask = self.margins() > 0
+        return MaskedTable(self.schema, self.fields, self.table(), mask).pack()
+
+
+class PruneToCount(Callback):
+    """Ends the training of a :class:`SoftThresholdTable` once at most ``kept`` numbers are left.
+
+    Thresholds that many numbers share come to rest where the loss outweighs their L2. From half of the training on,
+    the L2 therefore doubles at each look that finds more numbers left than a straight line allows, which reaches
+    ``kept`` when nine tenths are over.
+
+    Args:
+        kept: numbers.
+        every: steps between two looks.
+        steps: of the whole training.
+    """
+
+    def __init__(self, kept: int, *, every: int, steps: int) -> None:
+        self.kept, self.every, self.half = kept, every, steps / 2
+        self.path: list[dict[str, float]] = []
+        self._left_at_half: int | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        step, layer = trainer.global_step, pl_module.model.embedding
+        if step % self.every:
+            return
+        left = int((layer.margins() > 0).sum())
+        trainer.should_stop = trainer.should_stop or left <= self.kept
+        (group,) = (g for g in trainer.optimizers[0].param_groups if any(p is layer.threshold for p in g["params"]))
+        if step > self.half:
+            self._left_at_half = self._left_at_half or left
+            way = (step - self.half) / (0.8 * self.half)
+            group["l2"] *= 2.0 if left > self._left_at_half + (self.kept - self._left_at_half) * way else 1.0
+        threshold = float(layer.threshold.detach().sigmoid().mean())
+        self.path.append({"step": step, "kept": left, "mean_threshold": threshold, "l2": group["l2"]})

@@ -1,0 +1,179 @@
+"""Rows as products of small cores, in training (TT-Rec)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sharkbench.data.schema import Schema
+from sharkbench.formats.base import Format
+from sharkbench.formats.dense import Dense
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.formats.side_by_side import SideBySide
+from sharkbench.formats.tensor_train import TensorTrain
+from sharkbench.tables.base import EmbeddingLayer
+from sharkbench.tables.train_shapes import TrainShape
+
+TAIL = 2.0
+"""Cores start from normal numbers of at least this magnitude: products of them stay away from zero."""
+TABLE_ROWS = 4
+"""Up to so many combinations of digits per row that a batch reads, all of them are computed."""
+PADDED_ROWS = 4
+"""Up to so many places per row, rows are laid out by digit."""
+
+
+class TensorTrainTable(EmbeddingLayer):
+    """``e_i = G_1[i_1] G_2[i_2] ... G_K[i_K]`` per field, ``i_k`` the digits of the row; other fields keep whole rows.
+
+    Cores start such that the generated rows have the standard deviation ``init_std`` of a full table's: entries are
+    normal numbers conditioned on a magnitude of at least 2 (the sampled Gaussian of TT-Rec, Yin et al., MLSys 2021),
+    then scaled by the root mean square of the field's generated rows, which is computed exactly.
+
+    Args:
+        schema: of the data set.
+        width: numbers per row.
+        trains: per field of the schema, the trains whose columns stand side by side; none where it keeps whole rows.
+        init_std: of the rows of a full table.
+        lr_factor: learning rate of the cores relative to that of a table.
+        sparse: gradients of whole rows hold the batch's rows only; those of cores are dense, they are small.
+
+    Shapes: ``cores.{j}`` ``[n, r, d, r']``, those of one train after the other; ``whole`` ``[rows of whole fields,
+    width]``.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        width: int,
+        trains: Sequence[Sequence[TrainShape]],
+        init_std: float,
+        *,
+        lr_factor: float = 1.0,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__(schema, width)
+        if len(trains) != schema.num_fields:
+            raise ValueError(f"{len(trains)} lists of trains for {schema.num_fields} fields")
+        self.trains, self.lr_factor, self.sparse = [tuple(own) for own in trains], lr_factor, sparse
+        self.whole_fields = [f for f, own in enumerate(self.trains) if not own]
+        self.cores = nn.ParameterList(core for own in self.trains for train in own for core in sampled(train, init_std))
+        sizes = [schema.fields[f].cardinality for f in self.whole_fields]
+        self.whole = nn.Parameter(torch.empty(sum(sizes), width).normal_(std=init_std)) if sizes else None
+        owners = schema.slot_fields.tolist()
+        # Runs of neighbouring columns of one field, or of whole fields: looked up together.
+        self._runs: list[tuple[int | None, int]] = []
+        for owner in (f if self.trains[f] else None for f in owners):
+            if self._runs and self._runs[-1][0] == owner:
+                self._runs[-1] = (owner, self._runs[-1][1] + 1)
+            else:
+                self._runs.append((owner, 1))
+        firsts = {f: sum(sizes[:i]) for i, f in enumerate(self.whole_fields)}
+        shifts = [int(schema.offsets[f]) - firsts.get(f, 0) for f in owners]
+        self.register_buffer("shifts", torch.tensor(shifts, dtype=torch.int64), persistent=False)
+        self.shifts: Tensor
+
+    def _own_cores(self) -> dict[int, list[list[nn.Parameter]]]:
+        """Per field with trains, the cores of each of them."""
+        flow = iter(self.cores)
+        return {f: [[next(flow) for _ in train.rows] for train in own] for f, own in enumerate(self.trains) if own}
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        local, cores = ids - self.shifts, self._own_cores()
+        vectors = []
+        for (field, _), rows in zip(self._runs, local.split([length for _, length in self._runs], 1), strict=True):
+            if field is None:
+                assert self.whole is not None
+                vectors.append(F.embedding(rows, self.whole, sparse=self.sparse))
+            else:
+                parts = [train_rows(rows.flatten(), own) for own in cores[field]]
+                vectors.append((parts[0] if len(parts) == 1 else torch.cat(parts, 1)).unflatten(0, rows.shape))
+        return torch.cat(vectors, 1)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        groups: list[dict[str, Any]] = [{"params": list(self.cores), "lr_factor": self.lr_factor, "l2": 0.0}]
+        return groups + ([{"params": [self.whole]}] if self.whole is not None else [])
+
+    def pack(self) -> PackedLayer:
+        parts: list[Format] = []
+        for field, own in self._own_cores().items():
+            packed = [TensorTrain.pack(self.schema, [field], [core.clone() for core in cores]) for cores in own]
+            parts.append(packed[0] if len(packed) == 1 else SideBySide.pack(packed))
+        if self.whole is not None:
+            parts.append(Dense.pack(self.schema, self.whole_fields, self.whole.detach().clone()))
+        return PackedLayer(self.schema, self.width, parts)
+
+
+def sampled(train: TrainShape, init_std: float) -> list[Tensor]:
+    """Cores of the sampled Gaussian, scaled such that the rows they generate have root mean square ``init_std``."""
+    cores = []
+    for shape in train.cores:
+        # The upper tail by the inverse distribution function, then a sign for each.
+        tail = torch.special.ndtr(torch.tensor(-TAIL, dtype=torch.float64))
+        numbers = -torch.special.ndtri(tail * (1 - torch.rand(shape, dtype=torch.float64)))
+        cores.append(numbers * (2 * torch.randint(2, shape) - 1))
+    scale = (init_std / root_mean_square(cores)) ** (1 / len(cores))
+    return [(core * scale).float() for core in cores]
+
+
+def root_mean_square(cores: Sequence[Tensor]) -> float:
+    """Of all numbers that the cores generate, without generating them.
+
+    The sum of their squares is a chain of Gram matrices ``[r_k, r_k]``, summed over rows and columns core by core.
+    """
+    gram = torch.ones(1, 1, dtype=cores[0].dtype)
+    for core in cores:
+        gram = torch.einsum("ab,nadc,nbde->ce", gram, core, core)
+    count = prod(core.shape[0] * core.shape[2] for core in cores)
+    return float(gram.item() / count) ** 0.5
+
+
+def train_rows(rows: Tensor, cores: Sequence[Tensor]) -> Tensor:
+    """``[N]`` int64 rows to ``[N, columns]``: as ``tensor_train_rows`` of the format, but sparing of memory.
+
+    Gathering a slice ``[r, d, r']`` of a middle core per row would move far more than the row itself. So every distinct
+    row, and every distinct combination of leading digits, is computed once; all combinations are where they are few;
+    and the rows that share a digit are multiplied with its slice together.
+    """
+    distinct, places = torch.unique(rows, return_inverse=True)
+    return F.embedding(places, _distinct_rows(distinct, cores).flatten(1))
+
+
+def _distinct_rows(rows: Tensor, cores: Sequence[Tensor]) -> Tensor:
+    """Ascending rows ``[U]`` of the leading cores to ``[U, columns so far, r]``."""
+    if len(cores) == 1:
+        return cores[0].index_select(0, rows).squeeze(1)
+    if prod(core.shape[0] for core in cores) <= TABLE_ROWS * len(rows):
+        return reduce(_merge, cores).index_select(0, rows).squeeze(1)
+    last = cores[-1]
+    heads, places = torch.unique_consecutive(torch.div(rows, last.shape[0], rounding_mode="floor"), return_inverse=True)
+    left = _distinct_rows(heads, cores[:-1]).index_select(0, places)
+    return _times_slices(left, rows % last.shape[0], last)
+
+
+def _times_slices(left: Tensor, digits: Tensor, core: Tensor) -> Tensor:
+    """``left[u] G[digits[u]]``: ``[U, a, r]``, ``[U]`` and ``[n, r, c, s]`` to ``[U, a c, s]``."""
+    (count, a, r), (n, _, c, s) = left.shape, core.shape
+    sizes = torch.bincount(digits, minlength=n)
+    room = int(sizes.max())
+    if n * room > PADDED_ROWS * count:
+        return torch.bmm(left, core.index_select(0, digits).flatten(2)).view(count, a * c, s)
+    # Each digit has room for as many rows as the most frequent one needs.
+    order = torch.argsort(digits, stable=True)
+    within = torch.arange(count, device=digits.device) - (sizes.cumsum(0) - sizes)[digits[order]]
+    slots = torch.empty_like(digits).index_copy_(0, order, digits[order] * room + within)
+    padded = left.new_zeros(n * room, a * r).index_copy(0, slots, left.flatten(1))
+    made = torch.bmm(padded.view(n, room * a, r), core.flatten(2))
+    return made.view(n * room, a * c * s).index_select(0, slots).view(count, a * c, s)
+
+
+def _merge(left: Tensor, right: Tensor) -> Tensor:
+    """Cores ``[n, a, d, r]`` and ``[m, r, c, s]`` to the core ``[n m, a, d c, s]`` that they are together."""
+    (n, a, d, r), (m, _, c, s) = left.shape, right.shape
+    table = left.reshape(n * a * d, r) @ right.transpose(0, 1).reshape(r, m * c * s)
+    return table.view(n, a, d, m, c, s).permute(0, 3, 1, 2, 4, 5).reshape(n * m, a, d * c, s)

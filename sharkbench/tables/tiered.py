@@ -1,0 +1,173 @@
+"""A trainable table whose rows live in tiers of different precision, decided by their priority."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn import functional as F
+
+from sharkbench.data.dataset import Batch
+from sharkbench.data.schema import PADDING, Schema
+from sharkbench.formats.codec import CHUNK
+from sharkbench.formats.layer import PackedLayer
+from sharkbench.formats.tiered import Tiered
+from sharkbench.seeds import derive
+from sharkbench.tables.priorities import RowPriorities
+from sharkbench.tables.pruned import FieldTable
+from sharkbench.tables.stochastic import round_nearest, round_stochastic
+from sharkbench.tables.tiers import TierName, codec_of
+
+Choose = Callable[[Tensor], Tensor]
+"""Priorities ``[R]`` to tiers ``[R]`` uint8."""
+
+
+class TieredTable(FieldTable):
+    """One float row per id, rounded after each step to what the tier of the row can hold.
+
+    The rows that the step touched are rounded by chance or to the nearest; on the way into evaluation all rows are
+    rounded to the nearest, so that what is validated is what is packed. Float rows and priorities are training state:
+    serving keeps codes and a tier per row.
+
+    Args:
+        schema, fields, weight, sparse: as for :class:`FieldTable`.
+        tiers: what each tier stores; ``tier`` holds indices into it.
+        tail: trailing columns that are first-order weights.
+        priorities: one per row.
+        choose: decides tiers whenever :meth:`decide` is called.
+        rounding: of touched rows.
+        seed: of stochastic rounding.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        fields: Sequence[int],
+        weight: Tensor,
+        *,
+        tiers: Sequence[TierName],
+        tail: int,
+        priorities: RowPriorities,
+        choose: Choose,
+        rounding: Literal["stochastic", "nearest"],
+        seed: int,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__(schema, fields, weight, sparse=sparse)
+        self.tiers, self.tail, self.priorities = tuple(tiers), tail, priorities
+        self.codecs = [codec_of(tier, tail) for tier in tiers]
+        self.choose, self.rounding, self.seed = choose, rounding, seed
+        self.register_buffer("tier", torch.zeros(len(weight), dtype=torch.uint8))
+        self.tier: Tensor
+        self._read: list[Tensor] = []
+        self._generator: torch.Generator | None = None
+        self._on_grid = False
+        self.register_load_state_dict_post_hook(lambda *_: self._moved())
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        rows = self.rows(ids)
+        if self.training and torch.is_grad_enabled():
+            self._read.append(rows.detach().flatten())
+        return F.embedding(rows, self.weight, sparse=self.sparse)
+
+    @torch.no_grad()
+    def observe(self, batch: Batch) -> None:
+        """Count a batch of samples into the priorities: one step of theirs."""
+        kept = self.kept(batch.ids)
+        present = kept != PADDING
+        samples = torch.arange(len(kept), device=kept.device)[:, None].expand_as(kept)
+        self.priorities.update(self.rows(kept)[present], samples[present], batch.labels, batch.weight)
+
+    @torch.no_grad()
+    def decide(self) -> None:
+        """Give every row its tier by the priorities as they stand."""
+        self.tier.copy_(self.choose(self.priorities.current()))
+        self._moved()
+
+    def after_step(self) -> None:
+        if not self._read:
+            return
+        rows = torch.unique(torch.cat(self._read))
+        self._read.clear()
+        self._round(rows, self.rounding == "stochastic")
+        self._moved()
+
+    def _moved(self) -> None:
+        """Rows or tiers are no longer those of the last evaluation."""
+        self._on_grid = False
+
+    @torch.no_grad()
+    def train(self, mode: bool = True) -> Self:
+        if not mode and not self._on_grid:
+            for rows in torch.arange(len(self.weight), device=self.weight.device).split(CHUNK):
+                self._round(rows, by_chance=False)
+            self._on_grid = True
+        return super().train(mode)
+
+    def _round(self, rows: Tensor, by_chance: bool) -> None:
+        tier = self.tier[rows]
+        for t, codec in enumerate(self.codecs):
+            members = rows[tier == t]
+            if not len(members) or (codec is not None and codec.dtype == "fp32"):
+                continue
+            if codec is None:
+                self.weight.data[members] = 0.0
+                continue
+            values = self.weight.data[members]
+            rounded = round_stochastic(values, codec, self._random()) if by_chance else round_nearest(values, codec)
+            self.weight.data[members] = rounded
+
+    def _random(self) -> torch.Generator:
+        if self._generator is None or self._generator.device != self.weight.device:
+            self._generator = torch.Generator(self.weight.device).manual_seed(derive(self.seed, "rounding"))
+        return self._generator
+
+    def shares(self, frequencies: np.ndarray | None) -> list[dict[str, Any]]:
+        """Per field, and for all together: which share of its rows, and of its reads in training, each tier has.
+
+        Args:
+            frequencies: ``[num_rows]``, how often each row of the schema occurs in the training split.
+        """
+        tier = self.tier.cpu().numpy()
+        sizes = [self.schema.fields[f].cardinality for f in self.fields]
+        ids = np.concatenate([np.arange(self.schema.offsets[f], self.schema.offsets[f + 1]) for f in self.fields])
+        reads = np.ones(len(ids)) if frequencies is None else frequencies[ids].astype(np.float64)
+        ends = np.cumsum(sizes)
+        parts = {self.schema.fields[f].name: slice(e - n, e) for f, n, e in zip(self.fields, sizes, ends, strict=True)}
+        table: list[dict[str, Any]] = []
+        for name, part in {"(all)": slice(None), **parts}.items():
+            for t, label in enumerate(self.tiers):
+                inside = tier[part] == t
+                table.append(
+                    {
+                        "field": name,
+                        "tier": label,
+                        "rows": int(inside.sum()),
+                        "share_of_rows": float(inside.mean()),
+                        "share_of_traffic": float(reads[part][inside].sum() / max(reads[part].sum(), 1.0)),
+                    }
+                )
+        return table
+
+    def pack(self) -> PackedLayer:
+        rows = Tiered.pack(self.schema, self.fields, self.weight.detach(), self.tier, self.codecs)
+        return PackedLayer(self.schema, self.width, [rows])
+
+
+class TrackPriorities(Callback):
+    """Counts training batches into the priorities of a :class:`TieredTable`, and decides tiers anew now and then."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        layer: TieredTable = pl_module.model.embedding
+        layer.observe(batch)
+        if trainer.global_step % self.every == 0:
+            layer.decide()

@@ -1,0 +1,142 @@
+"""Rows that snap to codewords while they train: differentiable product quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sharkbench.data.schema import PADDING, Schema
+from sharkbench.formats.base import Format
+from sharkbench.formats.codebooks import Codebooks
+from sharkbench.tables.kmeans import nearest
+from sharkbench.tables.partly_whole import PartlyWhole, count_rows
+
+
+class VectorQuantizedTable(PartlyWhole):
+    """``e_i = C_1[c_i1] ++ C_2[c_i2] ++ ...``, ``c_ij`` naming the codeword nearest to part ``j`` of the row's query.
+
+    Forward gives codewords; backward hands the gradient of a row to its query as it is, and codewords follow the
+    queries that chose them: the squared distance between them is an extra loss. Queries are training state. Rows are in
+    tiers, and a tier of ``b`` bits chooses among the first ``2^b`` codewords.
+
+    Args:
+        schema, width, sparse: as for :class:`PartlyWhole`.
+        whole: fields that keep a row of floats per id.
+        widths: of the parts.
+        tiers: ``[R]`` int64, the tier of each row of the coded fields.
+        bits: of a code in each tier; there are ``2^b`` codewords for the largest.
+        per_field: each coded field has codewords of its own.
+        init_std: rows as they are served start with this standard deviation.
+        pull: weight of the extra loss.
+        codeword_rate: times the learning rate of rows.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        width: int,
+        whole: Sequence[int],
+        *,
+        widths: Sequence[int],
+        tiers: Tensor,
+        bits: Sequence[int],
+        per_field: bool,
+        init_std: float,
+        pull: float,
+        codeword_rate: float,
+        sparse: bool = False,
+    ) -> None:
+        rows = torch.empty(count_rows(schema, whole), width).normal_(std=init_std)
+        super().__init__(schema, width, range(schema.num_fields), whole, rows, sparse=sparse)
+        self.widths, self.bits, self.per_field = tuple(widths), tuple(bits), per_field
+        self.pull, self.codeword_rate = pull, codeword_rate
+        self.register_buffer("tiers", tiers, persistent=False)
+        self.tiers: Tensor
+        sizes = torch.tensor([schema.fields[f].cardinality for f in self.coded], dtype=torch.int64)
+        owners = torch.repeat_interleave(torch.arange(len(self.coded)), sizes)
+        self.register_buffer("owners", owners if per_field else torch.zeros_like(owners), persistent=False)
+        self.owners: Tensor
+        """``[R]``: which set of codewords a row chooses from."""
+        self.codewords = 1 << max(bits)
+        groups = len(self.coded) if per_field else 1
+        self.queries = nn.Parameter(torch.empty(count_rows(schema, self.coded), width).normal_(std=init_std))
+        self.books = nn.ParameterList(torch.empty(groups * self.codewords, w).normal_(std=init_std) for w in widths)
+        if self.coded:
+            self._scale_to(init_std)
+        self._distance: Tensor | None = None
+        self._read: Tensor | None = None
+
+    @torch.no_grad()
+    def _scale_to(self, std: float) -> None:
+        """Queries choose the same codewords at any scale: take the one at which what they choose has ``std``."""
+        chosen = torch.randperm(len(self.queries))[: 1 << 16]
+        factor = std / self._codewords_of(chosen, self.queries[chosen]).square().mean().sqrt()
+        for parameter in (self.queries, *self.books):
+            parameter.mul_(factor)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        rows = [p for p in (self.full, self.queries) if p is not None]
+        # A codeword that is chosen goes where its rows are, and they decay already.
+        return [{"params": rows}, {"params": list(self.books), "l2": 0.0, "lr_factor": self.codeword_rate}]
+
+    def forward(self, ids: Tensor) -> Tensor:
+        if self._multivalued:
+            self._read = (ids.index_select(1, self.columns) != PADDING).index_select(1, self.coded_columns)
+        return super().forward(ids)
+
+    def generate(self, rows: Tensor) -> Tensor:
+        distinct, places, counts = rows.unique(return_inverse=True, return_counts=True)
+        if (read := self._read) is not None:
+            # Padding stands for the first row of its field, which pulls at no codeword for that.
+            counts = torch.zeros_like(counts).index_add_(0, places[read], counts.new_ones(int(read.sum())))
+            self._read = None
+        queries = F.embedding(distinct, self.queries, sparse=self.sparse)
+        chosen = self._codewords_of(distinct, queries.detach())
+        if self.training:
+            distances = (chosen - queries.detach()).square().mean(1)
+            self._distance = (distances * counts).sum() / counts.sum().clamp(min=1)
+            chosen = queries + (chosen - queries).detach()
+        return chosen[places]
+
+    def extra_loss(self) -> Tensor | None:
+        distance, self._distance = self._distance, None
+        return None if distance is None else self.pull * distance
+
+    def _codewords_of(self, rows: Tensor, queries: Tensor) -> Tensor:
+        """``[N, width]`` that ``queries`` of these rows choose."""
+        codes = self.codes_of(rows, queries) + (self.owners[rows] * self.codewords)[:, None]
+        return torch.cat([F.embedding(codes[:, j], book) for j, book in enumerate(self.books)], 1)
+
+    @torch.no_grad()
+    def codes_of(self, rows: Tensor, queries: Tensor) -> Tensor:
+        """``[N, parts]`` int64 codes, within what the tier of each row may use."""
+        if not self.training:
+            # A product of single precision comes out a little differently with other rows beside it, and could tip the
+            # balance between two codewords: what is judged would not be what is packed.
+            queries = queries.double()
+        codes = torch.empty(len(rows), len(self.widths), dtype=torch.int64, device=rows.device)
+        for members, first, limit in self._groups(rows):
+            for j, (part, book) in enumerate(zip(queries[members].split(self.widths, 1), self.books, strict=True)):
+                codes[members, j] = nearest(part, book[first : first + limit].to(part.dtype))
+        return codes
+
+    def _groups(self, rows: Tensor) -> Iterator[tuple[Tensor, int, int]]:
+        """Those of ``rows`` that choose from the same codewords: their places, the first codeword, and how many."""
+        kinds = self.owners[rows] * len(self.bits) + self.tiers[rows]
+        for kind in kinds.unique().tolist():
+            owner, tier = divmod(kind, len(self.bits))
+            yield (kinds == kind).nonzero().flatten(), owner * self.codewords, 1 << self.bits[tier]
+
+    def pack_coded(self) -> Format:
+        was_training = self.training
+        self.eval()
+        every = torch.arange(len(self.queries), device=self.queries.device)
+        codes = self.codes_of(every, self.queries.detach())
+        self.train(was_training)
+        books = [book.detach().clone() for book in self.books]
+        tiers = (self.tiers, self.bits)
+        return Codebooks.pack(self.schema, self.coded, codes, books, per_field=self.per_field, tiers=tiers)

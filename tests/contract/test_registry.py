@@ -1,0 +1,142 @@
+"""The registry finds methods in the package and in folders, and says clearly what it does not find."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from sharkbench.contract import registry
+from sharkbench.contract.pipeline import Pipeline
+from sharkbench.errors import InputError
+
+SOURCE = '''
+from typing import ClassVar, Literal
+from sharkbench.contract.method import Family, Method
+
+class Mine(Method):
+    """Mine."""
+    name: Literal["{name}"] = "{name}"
+    title: ClassVar[str] = "mine"
+    paper: ClassVar[str] = "-"
+    year: ClassVar[int] = 2026
+    family: ClassVar[Family] = "none"
+    from_model: ClassVar[bool] = {from_model}
+    strength: int = 3
+
+    def compress(self, bench):
+        return None
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(registry.FOLDERS, str(tmp_path))
+    return tmp_path
+
+
+def add(folder: Path, name: str, *, declared: str | None = None, from_model: bool = False) -> Path:
+    file = folder / f"{name}.py"
+    file.write_text(SOURCE.format(name=declared or name, from_model=from_model))
+    return file
+
+
+def test_finds_a_file_in_a_folder(folder: Path) -> None:
+    add(folder, "mine")
+    assert "mine" in registry.names()
+    assert registry.parse({"name": "mine", "strength": 5}).model_dump() == {"name": "mine", "strength": 5}
+
+
+def test_listing_imports_nothing(folder: Path) -> None:
+    (folder / "loud.py").write_text("raise RuntimeError('imported')")
+    assert "loud" in registry.names()
+
+
+def test_a_broken_method_is_skipped_and_named_when_asked_for(folder: Path) -> None:
+    (folder / "broken.py").write_text("import no_such_package")
+    with pytest.warns(UserWarning, match="'broken' cannot be imported.*no_such_package"):
+        assert "broken" not in registry.available()
+    with pytest.raises(InputError, match="'broken' cannot be imported"):
+        registry.get("broken")
+
+
+def test_unknown_name_gets_a_suggestion(folder: Path) -> None:
+    add(folder, "permuted")
+    with pytest.raises(InputError, match=r"unknown method 'permuttd'; did you mean 'permuted'\?"):
+        registry.get("permuttd")
+
+
+def test_a_second_method_of_the_same_name_is_refused(folder: Path) -> None:
+    add(folder, registry.names()[0])
+    with pytest.raises(InputError, match="two methods are called"):
+        registry.names()
+
+
+def test_file_and_declared_name_must_agree(folder: Path) -> None:
+    add(folder, "mine", declared="yours")
+    with pytest.raises(InputError, match="declares the name 'yours'"):
+        registry.get("mine")
+
+
+def test_a_folder_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(registry.FOLDERS, "/no/such/folder")
+    with pytest.raises(InputError, match="/no/such/folder"):
+        registry.names()
+
+
+def test_pipeline_parses_nested_and_survives_json(folder: Path) -> None:
+    add(folder, "first")
+    add(folder, "second", from_model=True)
+    said = {"pipeline": [{"name": "first", "strength": 1, "budget": 0.5}, "second"]}
+    pipeline = registry.parse(said)
+    assert isinstance(pipeline, Pipeline)
+    assert [stage.method.name for stage in pipeline.pipeline] == ["first", "second"]
+    assert registry.parse(pipeline.model_dump(mode="json")) == pipeline
+    assert {module.rpartition(".")[2] for module in registry.modules_of(pipeline)} == {"pipeline", "first", "second"}
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        (["first", "second"], "stage 'first' needs a 'budget' of its own"),
+        ([{"name": "first", "budget": 0.5}, {"name": "second", "budget": 0.1}], "gets the suite's budget"),
+        ([{"name": "first", "budget": 0.5}, "first"], "trains from scratch"),
+    ],
+)
+def test_pipelines_that_cannot_work_are_refused(folder: Path, stages: list[object], message: str) -> None:
+    add(folder, "first")
+    add(folder, "second", from_model=True)
+    with pytest.raises(ValueError, match=message):
+        registry.parse({"pipeline": stages})
+
+
+@pytest.mark.parametrize(
+    "entry", [3, None, ["qr"], {}, {"name": 3}, {"pipeline": []}, {"pipeline": "qr"}, {"pipeline": ["full"], "as": "x"}]
+)
+def test_entries_of_another_shape_are_refused(entry: object) -> None:
+    with pytest.raises(InputError):
+        registry.parse(entry)
+
+
+def test_the_modules_of_a_method_are_those_of_the_methods_among_its_settings_too() -> None:
+    assert registry.modules_of(registry.parse("qr")) == {"sharkbench.methods.qr"}
+    shark = registry.modules_of(registry.parse("shark"))
+    assert {f"sharkbench.methods.{name}" for name in ("shark", "f_permutation", "f_quantization")} <= shark
+
+
+def test_a_helper_beside_a_method_is_its_own(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folders may have helpers of one name."""
+    other = tmp_path_factory.mktemp("other")
+    for place, name in ((folder, "mine"), (other, "yours")):
+        file = place / f"{name}.py"
+        file.write_text("from ._parts import STRENGTH\n" + SOURCE.format(name=name, from_model=False))
+        (place / "_parts.py").write_text(f"STRENGTH = '{name}'\n")
+    monkeypatch.setenv(registry.FOLDERS, f"{folder}{os.pathsep}{other}")
+
+    found = [sys.modules[registry.get(name).__module__] for name in ("mine", "yours")]
+    assert [module.STRENGTH for module in found] == ["mine", "yours"]
+    assert "_parts" not in registry.names()

@@ -1,0 +1,89 @@
+"""Masked tables keep to their mask, cost what was predicted, and spend a budget to the last number."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sharkbench.contract.check import tiny_bench, tiny_dataset
+from sharkbench.data.schema import Field, Schema
+from sharkbench.errors import Infeasible
+from sharkbench.formats.codec import FloatName
+from sharkbench.formats.sparse import sparse_bytes
+from sharkbench.tables.masked import MaskedTable, kept_within, largest
+from sharkbench.tables.pruned import keep_fields, rows_of
+
+VALUES = st.sampled_from(["fp32", "fp16"])
+
+
+def masked(schema: Schema, width: int, kept: int, values: FloatName = "fp32", sparse: bool = False) -> MaskedTable:
+    torch.manual_seed(0)
+    weight = torch.randn(schema.num_rows, width)
+    mask = largest(torch.rand(weight.shape), kept)
+    return MaskedTable(schema, range(schema.num_fields), weight, mask, values=values, sparse=sparse)
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows=st.integers(1, 3000), width=st.sampled_from([1, 6, 16, 18, 64]), share=st.floats(0.0, 1.1), values=VALUES)
+def test_a_budget_is_spent_to_the_last_number(rows: int, width: int, share: float, values: FloatName) -> None:
+    budget = int(share * rows * width * 4)
+    try:
+        kept = kept_within(budget, rows, width, values)
+    except Infeasible:
+        assert sparse_bytes(rows, width, 1, values) > budget
+        return
+    packed = masked(Schema((Field("f", rows),), ("click",)), width, kept, values).pack()
+    assert packed.nbytes <= budget
+    assert kept == rows * width or sparse_bytes(rows, width, kept + 1, values) > budget
+
+
+@pytest.mark.parametrize("values", ["fp32", "fp16"])
+@pytest.mark.parametrize("share", [0.5, 0.25, 0.1, 0.05])
+def test_lands_within_two_percent_under_the_budget(share: float, values: FloatName) -> None:
+    schema = Schema((Field("a", 25156), Field("b", 6361), Field("c", 12)), ("click",))
+    budget = int(share * schema.num_rows * 16 * 4)
+    kept = kept_within(budget, schema.num_rows, 16, values)
+    assert 0.98 * budget <= masked(schema, 16, kept, values).pack().nbytes <= budget
+
+
+def test_the_reason_names_the_bytes_of_the_mask() -> None:
+    with pytest.raises(Infeasible, match=r"takes 2,005 bytes for 1,000 rows, the budget is 1,000"):
+        kept_within(1000, 1000, 16)
+
+
+@settings(deadline=None)
+@given(scores=st.lists(st.integers(0, 4), min_size=1, max_size=40), count=st.integers(1, 45))
+def test_the_largest_are_the_first_of_a_stable_sort(scores: list[int], count: int) -> None:
+    order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    chosen = largest(torch.tensor(scores, dtype=torch.float32), count)
+    assert chosen.nonzero().flatten().tolist() == sorted(order[:count])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lazy_adam", "rowwise_adagrad", "sgd"])
+@pytest.mark.parametrize("values", ["fp32", "fp16"])
+def test_what_is_pruned_stays_zero_and_what_is_kept_trains(optimizer: str, values: FloatName) -> None:
+    bench = tiny_bench("deepfm", None)
+    layer = masked(bench.schema, bench.width, 2000, values, sparse=optimizer != "adam")
+    before, mask = layer.weight.detach().clone(), layer.mask.clone()
+    bench.train(bench.model(layer), optimizer=optimizer, embedding_l2=1e-3)
+    assert torch.equal(layer.mask, mask)
+    assert not layer.weight[~mask].any()
+    assert (layer.weight != before)[mask].float().mean() > 0.3
+    ids = tiny_dataset().splits["valid"].ids
+    assert torch.equal(layer.eval()(ids), layer.pack()(ids))
+    assert layer.pack().nbytes == sparse_bytes(bench.schema.num_rows, bench.width, 2000, values)
+
+
+def test_fields_that_stay_keep_their_mask() -> None:
+    schema = tiny_dataset().schema
+    layer = masked(schema, 6, 1500, "fp16")
+    fewer = keep_fields(layer, (1, 2))
+    assert isinstance(fewer, MaskedTable)
+    first, last = schema.offsets[1], schema.offsets[3]
+    assert fewer.values == "fp16"
+    assert torch.equal(fewer.mask, layer.mask[first:last])
+    assert torch.equal(rows_of(fewer), rows_of(layer)[first:last])
+    ids = tiny_dataset().splits["valid"].ids
+    assert torch.equal(fewer.pack()(ids), layer.pack()(ids)[:, 1:3])
