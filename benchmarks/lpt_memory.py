@@ -39,6 +39,7 @@ def measure(variant: str, rows: int, steps: int, optimizer: str) -> dict[str, An
     """One variant, in this process."""
     import numpy as np
     import torch
+    from sharkbench.tables.table import FullTable
     from torch import Tensor, nn
 
     from sharkbench.data.schema import Field, Schema
@@ -47,7 +48,6 @@ def measure(variant: str, rows: int, steps: int, optimizer: str) -> dict[str, An
     from sharkbench.tables.coded_rows import Chance, CodedRows
     from sharkbench.tables.hot_rows import with_hot_rows
     from sharkbench.tables.low_precision import LowPrecisionTable
-    from sharkbench.tables.table import FullTable
     from sharkbench.training.gradients import clip, regularize, sum_rows
     from sharkbench.training.optimizers import build_optimizer
     from sharkbench.training.recipe import Recipe

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from sharkbench.tables.table import FullTable
 from torch import Tensor, nn
 
 from sharkbench.backbones import BackboneShape, build, width
@@ -45,7 +46,6 @@ from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model
 from sharkbench.seeds import seeded
 from sharkbench.tables.base import EmbeddingLayer
-from sharkbench.tables.table import FullTable
 from sharkbench.tasks import ctr
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.fit import fit

@@ -102,7 +102,7 @@ class ALPT(Method):
         from sharkbench.tables.coded_rows import Chance
         from sharkbench.tables.hot_rows import with_hot_rows
         from sharkbench.tables.learned_steps import LearnSteps
-        from sharkbench.tables.low_precision import LowPrecisionTable, PackedStore
+        from sharkbench.tables.low_precision import LowPrecisionRows, PackedStore
         from sharkbench.tables.stepped_rows import FieldSteps, RowSteps
         from sharkbench.training.optimizers import LazyAdam
 
@@ -110,17 +110,17 @@ class ALPT(Method):
         chance, tail = Chance(bench.seed, "rounding"), bench.first_order
         cold: RowSteps | FieldSteps
         if self.step == "row":
-            cold = RowSteps(bench.schema.num_rows, bench.width, tail, self.bits, chance)
+            cold = RowSteps(bench.shape.rows, bench.width, tail, self.bits, chance)
         else:
-            cold = FieldSteps(bench.schema, bench.width, tail, self.bits, chance)
+            cold = FieldSteps(bench.shape.schema, bench.width, tail, self.bits, chance)
         step = self.initial_step or 2 * bench.init_std * sqrt(2 / pi) / sqrt(2 ** (self.bits - 1))
         with bench.seeded("table"):
             cold.fill(lambda count: torch.empty(count, bench.width).normal_(std=bench.init_std), step)
         store: PackedStore = cold
         if isinstance(cold, RowSteps):
             hot = round((self.cache or 0) * len(cold))
-            store = with_hot_rows(cold, hot, "frequency", bench.schema.frequencies)
-        model = bench.model(LowPrecisionTable(bench.schema, store))
+            store = with_hot_rows(cold, hot, "frequency", bench.shape.schema.frequencies)
+        model = bench.model(bench.table(LowPrecisionRows(bench.schema, bench.fields, store)))
         rate = bench.recipe.embedding_learning_rate or bench.recipe.learning_rate
         adam = partial(LazyAdam, lr=self.step_learning_rate or rate / 2**self.bits)
         bench.train(model, callbacks=[LearnSteps(cold, adam)] if self.learned else [])

@@ -70,11 +70,11 @@ class AutoDim(Method):
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.tables.mixed_dimensions import most_likely
-        from sharkbench.tables.projected import ProjectedTable
+        from sharkbench.tables.projected import ProjectedRows
 
         candidates = self._candidates(bench.width)
         logits = self._searched(bench, candidates)
-        rows = [field.cardinality for field in bench.schema.fields]
+        rows = [field.cardinality for field in bench.shape.schema.fields]
         if self.choose == "likeliest":
             dimensions = [candidates[k] for k in logits.argmax(1).tolist()]
         else:
@@ -88,12 +88,12 @@ class AutoDim(Method):
                 "dimension": d,
                 **{f"share_{c}": p for c, p in zip(candidates, own, strict=True)},
             }
-            for f, d, own in zip(bench.schema.fields, dimensions, shares, strict=True)
+            for f, d, own in zip(bench.shape.schema.fields, dimensions, shares, strict=True)
         ]
         bench.note("dimensions", notes)
         with bench.seeded("table"):
-            table = ProjectedTable(bench.schema, bench.width, dimensions, bench.init_std, sparse=bench.recipe.sparse)
-        model = bench.model(table)
+            table = ProjectedRows(bench.schema, bench.fields, bench.width, dimensions, bench.init_std)
+        model = bench.model(bench.table(table))
         bench.train(model, stage="retrain")
         return model
 

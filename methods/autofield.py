@@ -45,7 +45,7 @@ class AutoField(FieldSelection):
 
     def scores(self, bench: Workbench, model: Model) -> Tensor:
         from sharkbench.field_selection.gates import searched_gates
-        from sharkbench.tables.pruned import keep_fields
+        from sharkbench.tables.kept import keep_fields
 
         return searched_gates(
             bench,

@@ -63,7 +63,7 @@ class Binary(Method):
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.tables.partly_whole import largest_threshold
+        from sharkbench.tables.small_fields import largest_threshold
 
         def nbytes(threshold: int) -> int:
             return self.model_copy(update={"threshold": threshold}).nbytes(shape)
@@ -73,7 +73,7 @@ class Binary(Method):
 
     def nbytes(self, shape: TableShape) -> int:
         """Bytes of the packed layer."""
-        from sharkbench.tables.partly_whole import count_rows, divide
+        from sharkbench.tables.small_fields import count_rows, divide
 
         whole, coded = divide(shape.schema, self.threshold or 0)
         per_row = (shape.dimension + 7) // 8 + 2 * shape.first_order + (2 if self.scale == "row" else 0)
@@ -83,22 +83,24 @@ class Binary(Method):
         )
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.tables.binary import BinaryTable
-        from sharkbench.tables.partly_whole import divide
+        from sharkbench.tables.binary import BinaryRows
+        from sharkbench.tables.rows import Rows
+        from sharkbench.tables.small_fields import divide
 
         assert self.scale is not None
+        small, coded = divide(bench.schema, self.threshold or 0, bench.fields)
         with bench.seeded("table"):
-            table = BinaryTable(
+            rows = Rows.initial(bench.schema, small, bench.width, bench.init_std)
+            signs = BinaryRows(
                 bench.schema,
+                coded,
                 bench.width,
-                divide(bench.schema, self.threshold or 0)[0],
                 first_order=bench.first_order,
                 scale=self.scale,
                 init_std=bench.init_std,
                 rise=self.rise if self.gradient == "tanh" else None,
-                sparse=bench.recipe.sparse,
             )
-        model = bench.model(table)
+        model = bench.model(bench.table(signs, rows))
         bench.train(model)
         return model
 

@@ -61,17 +61,17 @@ class DeepLight(Method):
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.model.model import Model
-        from sharkbench.tables.masked import MaskedTable, largest
-        from sharkbench.tables.pruned import rows_of
-        from sharkbench.tables.regrowing import PruneGradually, RegrowingTable
+        from sharkbench.tables.kept import rows_of
+        from sharkbench.tables.masked import MaskedRows, largest
+        from sharkbench.tables.regrowing import PruneGradually, RegrowingRows
 
         assert self.kept is not None
         recipe, start = bench.recipe, bench.start_model()
         fields = start.embedding.fields
-        layer = RegrowingTable(bench.schema, fields, rows_of(start.embedding), self.kept, sparse=recipe.sparse)
+        rows = RegrowingRows(bench.schema, fields, rows_of(start.embedding), self.kept)
         steps = self.epochs * ceil(len(bench.dataset.splits["train"]) / recipe.batch_size)
-        pruning = PruneGradually(self.kept, ramp=max(int(self.ramp * steps), 1), every=self.every)
-        model = Model(layer, start.backbone)
+        pruning = PruneGradually(rows, self.kept, ramp=max(int(self.ramp * steps), 1), every=self.every)
+        model = Model(bench.table(rows), start.backbone)
         bench.train(
             model,
             stage="prune",
@@ -82,10 +82,10 @@ class DeepLight(Method):
             and recipe.embedding_learning_rate * self.learning_rate_factor,
         )
         bench.note("pruning", pruning.path)
-        table = layer.weight.detach()
+        table = rows.weight.detach()
         mask = largest(table.abs(), self.kept)
-        pruned = MaskedTable(bench.schema, fields, table, mask, values=self.values, sparse=recipe.sparse)
-        return Model(pruned, model.backbone)
+        pruned = MaskedRows(bench.schema, fields, table, mask, values=self.values)
+        return Model(bench.table(pruned), model.backbone)
 
     @classmethod
     def search_space(cls, trial: Any) -> dict[str, Any]:

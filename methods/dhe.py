@@ -95,26 +95,29 @@ class DHE(Method):
     def compress(self, bench: Workbench) -> Model:
         import torch
 
-        from sharkbench.tables.generated import GeneratedTable
+        from sharkbench.tables.generated import GeneratedRows
+        from sharkbench.tables.rows import Rows
+        from sharkbench.tables.small_fields import divide
 
         assert self.hidden is not None
         assert self.hashes is not None
+        small, made = divide(bench.schema, 200 if self.threshold is None else self.threshold, bench.fields)
         seeds = torch.randint(1 << 62, (self.hashes,), generator=bench.generator("hash functions"))
         with bench.seeded("table"):
-            table = GeneratedTable(
+            generated = GeneratedRows(
                 bench.schema,
+                made,
                 bench.width,
-                self._made(bench.schema),
                 seeds,
                 self.transform,
                 self.hidden,
-                bench.init_std,
                 batch_norm=self.batch_norm,
                 lr_factor=self.learning_rate_factor,
                 l2=bench.recipe.network_l2,
-                sparse=bench.recipe.sparse,
             )
-        model = bench.model(table)
+            rows = Rows.initial(bench.schema, small, bench.width, bench.init_std)
+            generated.start(bench.init_std)
+        model = bench.model(bench.table(generated, rows))
         bench.train(model)
         return model
 

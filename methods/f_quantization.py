@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
-    from sharkbench.tables.tiered import TieredTable
+    from sharkbench.tables.tiered import TieredRows
 
 Tier = Literal["dropped", "int2", "int4", "int8", "bf16", "fp16", "fp32"]
 
@@ -104,16 +104,17 @@ class FQuantization(Method):
         from sharkbench.model.model import Model
         from sharkbench.tables.tiered import TrackPriorities
 
-        layer, backbone = self._layer(bench)
+        rows, backbone = self._rows(bench)
+        table = bench.table(rows)
+        priorities = TrackPriorities(table, rows, self.decide_every)
         train = bench.dataset.splits["train"]
         with counted(bench, len(train)):
             for batch in batches(train, bench.recipe.batch_size):
-                layer.observe(batch)
-        layer.decide()
-        model = Model(layer, backbone)
-        track = [TrackPriorities(self.decide_every)]
+                priorities.observe(batch)
+        rows.decide()
+        model = Model(table, backbone)
         if self.start == "scratch":
-            bench.train(model, callbacks=track)
+            bench.train(model, callbacks=[priorities])
         else:
             fine_tune(
                 bench,
@@ -121,10 +122,10 @@ class FQuantization(Method):
                 stage="fine-tune",
                 epochs=self.epochs,
                 learning_rate_factor=self.learning_rate_factor,
-                callbacks=track,
+                callbacks=[priorities],
             )
-        bench.note("tiers", layer.shares(bench.schema.frequencies))
-        bench.note("training state", [{"priority_bytes": layer.priorities.nbytes, "rows": len(layer.weight)}])
+        bench.note("tiers", rows.shares(bench.schema.frequencies))
+        bench.note("training state", [{"priority_bytes": rows.priorities.nbytes, "rows": len(rows.weight)}])
         return model
 
     @classmethod
@@ -136,18 +137,14 @@ class FQuantization(Method):
             "beta": trial.suggest_float("beta", 1e-5, 1e-1, log=True),
         }
 
-    def _layer(self, bench: Workbench) -> tuple[TieredTable, Any]:
+    def _rows(self, bench: Workbench) -> tuple[TieredRows, Any]:
+        from sharkbench.tables.kept import rows_of
         from sharkbench.tables.priorities import RowPriorities
-        from sharkbench.tables.pruned import keep_fields, rows_of
-        from sharkbench.tables.tiered import TieredTable
+        from sharkbench.tables.tiered import TieredRows
 
-        if self.start == "scratch":
-            fields = bench.start.embedding.fields if bench.start else tuple(range(bench.schema.num_fields))
-            model = bench.model(keep_fields(bench.full_table(), fields))
-        else:
-            model = bench.start_model()
+        model = bench.model(bench.full_table()) if self.start == "scratch" else bench.start_model()
         rows = rows_of(model.embedding)
-        layer = TieredTable(
+        layer = TieredRows(
             bench.schema,
             model.embedding.fields,
             rows,
@@ -157,7 +154,6 @@ class FQuantization(Method):
             choose=self._chooser(bench, len(rows)),
             rounding=self.rounding,
             seed=bench.seed,
-            sparse=bench.recipe.sparse,
         )
         return layer, model.backbone
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from sharkbench.data.schema import Schema
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
-    from sharkbench.tables.composed import ComposedTable
 
 
 class FDH(Method):
@@ -64,27 +63,23 @@ class FDH(Method):
         return sized.model_copy(update={"fraction": fraction})
 
     def compress(self, bench: Workbench) -> Model:
-        random = bench.generator("hash functions")
-        with bench.seeded("table"):
-            table = self._table(bench.schema, bench.width, bench.init_std, random, sparse=bench.recipe.sparse)
-        model = bench.model(table)
-        bench.train(model)
-        return model
-
-    def _table(
-        self, schema: Schema, width: int, init_std: float, random: torch.Generator, *, sparse: bool
-    ) -> ComposedTable:
         from sharkbench.formats.index import Hash
-        from sharkbench.tables.composed import ComposedTable
+        from sharkbench.tables.composed import composed_parts
 
         assert self.fraction is not None
+        schema, random = bench.shape.schema, bench.generator("hash functions")
         rows = _ByFrequency(schema, self._composed(schema))
         owned, moduli = rows.divide(self.fraction, self.frequent)
         functions: list[list[Hash]] = [[] for _ in schema.fields]
         for f, m in zip(rows.fields, moduli, strict=True):
             functions[f] = [Hash.draw(m, random), Hash.draw(m, random)]
-        own = rows.most_frequent(owned)
-        return ComposedTable(schema, width, functions, "add", init_std, sparse=sparse, own=own)
+        with bench.seeded("table"):
+            parts = composed_parts(
+                bench.schema, bench.fields, bench.width, functions, "add", bench.init_std, own=rows.most_frequent(owned)
+            )
+        model = bench.model(bench.table(*parts))
+        bench.train(model)
+        return model
 
     def _composed(self, schema: Schema) -> list[int]:
         threshold = 200 if self.threshold is None else self.threshold
@@ -125,12 +120,12 @@ class _ByFrequency:
         return len(self.offsets) - 1
 
     def most_frequent(self, owned: int) -> torch.Tensor:
-        """``[num_rows]`` bool, the ``owned`` most frequent of the rows."""
+        """``[R]`` bool, of the rows of the fields the ``owned`` most frequent ones."""
         import torch
 
         mask = torch.zeros(self.num_rows, dtype=torch.bool)
         mask[torch.from_numpy(self.order[:owned])] = True
-        return mask
+        return torch.cat([mask[:0], *(mask[self.offsets[f] : self.offsets[f + 1]] for f in self.fields)])
 
     def nbytes(self, width: int, owned: int, moduli: list[int]) -> int:
         """Bytes of the packed layer, in closed form: rows, two hash functions per field, and who is frequent."""

@@ -56,15 +56,13 @@ class Hash(Method):
         return sized.model_copy(update={"fraction": largest_fraction(nbytes, budget, what="hash")})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.tables.composed import ComposedTable
+        from sharkbench.tables.composed import composed_parts
 
         assert self.fraction is not None
-        functions = self._functions(bench.schema, self.fraction)
+        functions = self._functions(bench.shape.schema, self.fraction)
         with bench.seeded("table"):
-            table = ComposedTable(
-                bench.schema, bench.width, functions, "add", bench.init_std, sparse=bench.recipe.sparse
-            )
-        model = bench.model(table)
+            parts = composed_parts(bench.schema, bench.fields, bench.width, functions, "add", bench.init_std)
+        model = bench.model(bench.table(*parts))
         bench.train(model)
         return model
 

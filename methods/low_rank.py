@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
-    from sharkbench.tables.projected import ProjectedTable
+    from sharkbench.tables.projected import ProjectedRows
 
 
 class LowRank(Method):
@@ -77,13 +77,12 @@ class LowRank(Method):
         from sharkbench.model.model import Model
 
         if self.start == "scratch":
-            fields = bench.start.embedding.fields if bench.start else tuple(range(bench.schema.num_fields))
             assert self.ranks is not None
-            model = bench.model(self._table(bench, fields, self.ranks))
+            model = bench.model(bench.table(self._table(bench, bench.fields, self.ranks)))
             bench.train(model)
         else:
             trained = bench.start_model()
-            model = Model(self._decomposed(bench, trained), trained.backbone)
+            model = Model(bench.table(self._decomposed(bench, trained)), trained.backbone)
             fine_tune(
                 bench,
                 model,
@@ -93,8 +92,8 @@ class LowRank(Method):
             )
         return model
 
-    def _table(self, bench: Workbench, fields: Sequence[int], ranks: Sequence[int]) -> ProjectedTable:
-        from sharkbench.tables.projected import ProjectedTable
+    def _table(self, bench: Workbench, fields: Sequence[int], ranks: Sequence[int]) -> ProjectedRows:
+        from sharkbench.tables.projected import ProjectedRows
 
         if len(ranks) != len(fields) or max(ranks) > bench.width:
             raise InputError(
@@ -102,16 +101,14 @@ class LowRank(Method):
                 f"up to {bench.width}"
             )
         with bench.seeded("table"):
-            return ProjectedTable(
-                bench.schema, bench.width, ranks, bench.init_std, fields=fields, bias=True, sparse=bench.recipe.sparse
-            )
+            return ProjectedRows(bench.schema, fields, bench.width, ranks, bench.init_std, bias=True)
 
-    def _decomposed(self, bench: Workbench, trained: Model) -> ProjectedTable:
+    def _decomposed(self, bench: Workbench, trained: Model) -> ProjectedRows:
         """The rows of ``trained`` cut to the ranks that the budget, or ``ranks``, allows."""
         import torch
 
+        from sharkbench.tables.kept import rows_of
         from sharkbench.tables.low_rank import Axes, ranks_by_energy
-        from sharkbench.tables.pruned import rows_of
 
         fields, counts = trained.embedding.fields, bench.schema.frequencies
         tables, axes = {}, []

@@ -81,16 +81,16 @@ class LPT(Method):
 
         from sharkbench.tables.coded_rows import Chance, CodedRows
         from sharkbench.tables.hot_rows import with_hot_rows
-        from sharkbench.tables.low_precision import LowPrecisionTable
+        from sharkbench.tables.low_precision import LowPrecisionRows
 
         assert self.bits is not None
         assert self.cache is not None
         codec, chance = _codec(self.bits, bench.first_order), Chance(bench.seed, "rounding")
-        cold = CodedRows(bench.schema.num_rows, bench.width, codec, self.rounding, chance)
+        cold = CodedRows(bench.shape.rows, bench.width, codec, self.rounding, chance)
         with bench.seeded("table"):
             cold.fill(lambda count: torch.empty(count, bench.width).normal_(std=bench.init_std))
-        store = with_hot_rows(cold, round(self.cache * len(cold)), self.cache_by, bench.schema.frequencies)
-        model = bench.model(LowPrecisionTable(bench.schema, store))
+        store = with_hot_rows(cold, round(self.cache * len(cold)), self.cache_by, bench.shape.schema.frequencies)
+        model = bench.model(bench.table(LowPrecisionRows(bench.schema, bench.fields, store)))
         bench.train(model)
         return model
 

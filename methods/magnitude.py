@@ -55,8 +55,8 @@ class Magnitude(Method):
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import retrain_on_mask
+        from sharkbench.tables.kept import rows_of
         from sharkbench.tables.masked import largest
-        from sharkbench.tables.pruned import rows_of
 
         assert self.kept is not None
         model = bench.start_model()

@@ -78,20 +78,18 @@ class MDE(Method):
         return self.model_copy(update={"threshold": threshold, "dimensions": dimensions})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.tables.projected import ProjectedTable
+        from sharkbench.tables.projected import ProjectedRows
 
         assert self.dimensions is not None
-        fields = bench.schema.fields
+        fields = bench.shape.schema.fields
         if len(self.dimensions) != len(fields) or max(self.dimensions) > bench.width:
             raise InputError(
                 f"mde: 'dimensions' has {len(self.dimensions)} numbers up to {max(self.dimensions)}; the table has "
                 f"{len(fields)} fields of up to {bench.width}"
             )
         with bench.seeded("table"):
-            table = ProjectedTable(
-                bench.schema, bench.width, self.dimensions, bench.init_std, sparse=bench.recipe.sparse
-            )
-        model = bench.model(table)
+            rows = ProjectedRows(bench.schema, bench.fields, bench.width, self.dimensions, bench.init_std)
+        model = bench.model(bench.table(rows))
         bench.train(model)
         sizes = [
             {"field": f.name, "rows": f.cardinality, "dimension": d}

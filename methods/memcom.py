@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from sharkbench.formats.index import Digit
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
-    from sharkbench.tables.composed import ComposedTable
 
 
 class MEmCom(Method):
@@ -63,19 +62,17 @@ class MEmCom(Method):
         return sized.model_copy(update={"fraction": fraction})
 
     def compress(self, bench: Workbench) -> Model:
-        with bench.seeded("table"):
-            table = self._table(bench.schema, bench.width, bench.init_std, sparse=bench.recipe.sparse)
-        model = bench.model(table)
-        bench.train(model)
-        return model
-
-    def _table(self, schema: Schema, width: int, init_std: float, *, sparse: bool) -> ComposedTable:
-        from sharkbench.tables.composed import ComposedTable, Part
+        from sharkbench.tables.composed import SmallTable, composed_parts
 
         assert self.fraction is not None
-        parts = [Part(width, init_std), Part(1, 0.0, "mult", self.multiplier_rate), Part(1, 0.0, "add")]
-        functions = self._functions(schema, width, self.fraction)
-        return ComposedTable(schema, width, functions, parts[: 2 + self.bias], init_std, sparse=sparse)
+        width, std = bench.width, bench.init_std
+        small = [SmallTable(width, std), SmallTable(1, 0.0, "mult", self.multiplier_rate), SmallTable(1, 0.0, "add")]
+        functions = self._functions(bench.shape.schema, width, self.fraction)
+        with bench.seeded("table"):
+            parts = composed_parts(bench.schema, bench.fields, width, functions, small[: 2 + self.bias], std)
+        model = bench.model(bench.table(*parts))
+        bench.train(model)
+        return model
 
     def _shared_rows(self, rows: int, width: int, fraction: float) -> int | None:
         """Shared rows of a field of ``rows`` ids; ``None`` where it keeps a row per id."""

@@ -114,7 +114,7 @@ class MGQE(Method):
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.tables.partly_whole import largest_threshold
+        from sharkbench.tables.small_fields import largest_threshold
 
         def nbytes(threshold: int) -> int:
             return self.model_copy(update={"threshold": threshold}).nbytes(shape)
@@ -125,7 +125,7 @@ class MGQE(Method):
     def nbytes(self, shape: TableShape) -> int:
         """Bytes of the packed layer."""
         from sharkbench.tables.coded import codes_nbytes
-        from sharkbench.tables.partly_whole import count_rows, divide
+        from sharkbench.tables.small_fields import count_rows, divide
 
         assert self.parts is not None
         assert self.bits is not None
@@ -150,19 +150,20 @@ class MGQE(Method):
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.tables.coded import most_read, widths_of_parts
-        from sharkbench.tables.partly_whole import count_rows, divide
-        from sharkbench.tables.vector_quantized import VectorQuantizedTable
+        from sharkbench.tables.rows import Rows
+        from sharkbench.tables.small_fields import count_rows, divide
+        from sharkbench.tables.vector_quantized import VectorQuantizedRows
 
         assert self.parts is not None
         assert self.share is not None
         shape = bench.shape
-        whole, coded = divide(bench.schema, self.threshold or 0)
+        whole, coded = divide(bench.schema, self.threshold or 0, bench.fields)
         tiers, bits = self._tiers(count_rows(bench.schema, coded))
         with bench.seeded("table"):
-            table = VectorQuantizedTable(
+            rows = Rows.initial(bench.schema, whole, bench.width, bench.init_std)
+            quantized = VectorQuantizedRows(
                 bench.schema,
-                bench.width,
-                whole,
+                coded,
                 widths=widths_of_parts(shape.dimension, shape.first_order, self.parts),
                 tiers=most_read(bench.schema, coded, tiers[-1] if len(tiers) > 1 else 0).long(),
                 bits=bits,
@@ -170,9 +171,8 @@ class MGQE(Method):
                 init_std=bench.init_std,
                 pull=self.pull,
                 codeword_rate=self.codeword_rate,
-                sparse=bench.recipe.sparse,
             )
-        model = bench.model(table)
+        model = bench.model(bench.table(quantized, rows))
         bench.train(model)
         return model
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
-    from sharkbench.tables.soft_threshold import SoftThresholdTable
+    from sharkbench.tables.soft_threshold import SoftThresholdRows
 
 
 class PEP(Method):
@@ -82,26 +82,26 @@ class PEP(Method):
         from sharkbench.tables.soft_threshold import PruneToCount
 
         assert self.kept is not None
-        layer = self._layer(bench)
-        model = bench.model(layer)
-        search = PruneToCount(self.kept, every=self.look_every, steps=self._steps(bench))
+        rows = self._rows(bench)
+        model = bench.model(bench.table(rows))
+        search = PruneToCount(rows, self.kept, every=self.look_every, steps=self._steps(bench))
         # Validations decide nothing here: only sparsity ends the search.
         bench.train(model, stage="search", callbacks=[search], epochs=self.search_epochs, validations_per_epoch=1)
         bench.note("search", search.path)
         return retrain_on_mask(
             bench,
             model,
-            layer.table(),
-            layer.mask(self.kept),
+            rows.table(),
+            rows.mask(self.kept),
             how=self.retrain,
             epochs=self.epochs,
             learning_rate_factor=self.learning_rate_factor,
             values=self.values,
         )
 
-    def _layer(self, bench: Workbench) -> SoftThresholdTable:
-        from sharkbench.tables.pruned import rows_of
-        from sharkbench.tables.soft_threshold import SoftThresholdTable
+    def _rows(self, bench: Workbench) -> SoftThresholdRows:
+        from sharkbench.tables.kept import rows_of
+        from sharkbench.tables.soft_threshold import SoftThresholdRows
 
         table, recipe = bench.full_table(), bench.recipe
         rate, start = self.threshold_learning_rate, self.threshold_start
@@ -110,7 +110,7 @@ class PEP(Method):
         if rate is None:
             size = min(bench.init_std, 0.5)
             rate = max(log(size / (1 - size)) - start, 1.0) / max(self._steps(bench) / 2, 1)
-        return SoftThresholdTable(
+        return SoftThresholdRows(
             bench.schema,
             table.fields,
             rows_of(table),
@@ -118,7 +118,6 @@ class PEP(Method):
             start=start,
             lr_factor=rate / (recipe.embedding_learning_rate or recipe.learning_rate),
             l2=self.threshold_l2,
-            sparse=recipe.sparse,
         )
 
     def _steps(self, bench: Workbench) -> int:

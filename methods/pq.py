@@ -99,7 +99,7 @@ class PQ(Method):
     def nbytes(self, shape: TableShape) -> int:
         """Bytes of the packed layer."""
         from sharkbench.tables.coded import codes_nbytes
-        from sharkbench.tables.partly_whole import count_rows, divide
+        from sharkbench.tables.small_fields import count_rows, divide
 
         assert self.parts is not None
         assert self.codewords is not None
@@ -125,7 +125,7 @@ class PQ(Method):
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.tables.partly_whole import largest_threshold
+        from sharkbench.tables.small_fields import largest_threshold
 
         def nbytes(threshold: int) -> int:
             return self.model_copy(update={"threshold": threshold}).nbytes(shape)
@@ -136,25 +136,19 @@ class PQ(Method):
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import counted, fine_tune
         from sharkbench.model.model import Model
-        from sharkbench.tables.coded import CodedTable
+        from sharkbench.tables.coded import CodedRows
         from sharkbench.tables.finished import Finished
-        from sharkbench.tables.partly_whole import divide
-        from sharkbench.tables.pruned import rows_of
+        from sharkbench.tables.kept import rows_of
+        from sharkbench.tables.rows import Rows
+        from sharkbench.tables.small_fields import divide
 
         start = bench.start_model()
         whole, coded = divide(bench.schema, self.threshold or 0, start.embedding.fields)
         with counted(bench, 0):
             codes, books = self._cluster(bench, rows_of(start.embedding, coded), coded)
-        table = CodedTable(
-            bench.schema,
-            bench.width,
-            start.embedding.fields,
-            whole,
-            rows_of(start.embedding, whole),
-            codes,
-            books,
-            per_field=self.books == "field",
-            sparse=bench.recipe.sparse,
+        table = bench.table(
+            CodedRows(bench.schema, coded, codes, books, per_field=self.books == "field"),
+            Rows(bench.schema, whole, rows_of(start.embedding, whole)),
         )
         if not self.epochs:
             return Model(Finished(table.pack()), start.backbone)

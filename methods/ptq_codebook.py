@@ -82,7 +82,7 @@ class PTQCodebook(Method):
 
     def _filled(self, budget: int, shape: TableShape) -> Self:
         """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.tables.partly_whole import largest_threshold
+        from sharkbench.tables.small_fields import largest_threshold
 
         def nbytes(threshold: int) -> int:
             return self.model_copy(update={"threshold": threshold}).nbytes(shape)
@@ -93,7 +93,7 @@ class PTQCodebook(Method):
     def nbytes(self, shape: TableShape) -> int:
         """Bytes of the packed layer."""
         from sharkbench.tables.coded import codes_nbytes
-        from sharkbench.tables.partly_whole import count_rows, divide
+        from sharkbench.tables.small_fields import count_rows, divide
 
         assert self.bits is not None
         whole, coded = divide(shape.schema, self.threshold or 0)
@@ -117,8 +117,8 @@ class PTQCodebook(Method):
         from sharkbench.formats.layer import PackedLayer
         from sharkbench.model.model import Model
         from sharkbench.tables.finished import Finished
-        from sharkbench.tables.partly_whole import divide
-        from sharkbench.tables.pruned import rows_of
+        from sharkbench.tables.kept import rows_of
+        from sharkbench.tables.small_fields import divide
 
         start = bench.start_model()
         whole, coded = divide(bench.schema, self.threshold or 0, start.embedding.fields)

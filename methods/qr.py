@@ -73,23 +73,18 @@ class QR(Method):
     def compress(self, bench: Workbench) -> Model:
         from dataclasses import replace
 
-        from sharkbench.tables.composed import ComposedTable, equal_parts
+        from sharkbench.tables.composed import composed_parts, equal_tables
 
         assert self.fraction is not None
-        functions = self._functions(bench.schema, self.fraction)
-        remainders, quotients = equal_parts(bench.width, 2, self.operation, bench.init_std)
+        functions = self._functions(bench.shape.schema, self.fraction)
+        remainders, quotients = equal_tables(bench.width, 2, self.operation, bench.init_std)
         if self.operation == "mult":
             quotients = replace(quotients, lr_factor=self.factor_rate)
         with bench.seeded("table"):
-            table = ComposedTable(
-                bench.schema,
-                bench.width,
-                functions,
-                [remainders, quotients],
-                bench.init_std,
-                sparse=bench.recipe.sparse,
+            parts = composed_parts(
+                bench.schema, bench.fields, bench.width, functions, [remainders, quotients], bench.init_std
             )
-        model = bench.model(table)
+        model = bench.model(bench.table(*parts))
         bench.train(model)
         return model
 

@@ -69,22 +69,25 @@ class ROBE(Method):
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.seeds import derive
-        from sharkbench.tables.shared_array import SharedArrayTable
+        from sharkbench.tables.rows import Rows
+        from sharkbench.tables.shared_array import SharedArrayRows
+        from sharkbench.tables.small_fields import divide
 
         assert self.numbers is not None
+        small, cut = divide(bench.schema, 200 if self.threshold is None else self.threshold, bench.fields)
         with bench.seeded("table"):
-            table = SharedArrayTable(
+            array = SharedArrayRows(
                 bench.schema,
+                cut,
                 bench.width,
-                self._cut(bench.schema),
                 self.numbers,
                 self.block,
                 derive(bench.seed, "places in the array"),
                 bench.init_std,
                 signed=self.signed,
-                sparse=bench.recipe.sparse,
             )
-        model = bench.model(table)
+            rows = Rows.initial(bench.schema, small, bench.width, bench.init_std)
+        model = bench.model(bench.table(array, rows))
         bench.train(model)
         return model
 

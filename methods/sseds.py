@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
-    from sharkbench.tables.projected import ProjectedTable
+    from sharkbench.tables.parts import Table
 
 
 class SSEDS(Method):
@@ -67,7 +67,7 @@ class SSEDS(Method):
         from sharkbench.contract.passes import counted, device_of, fine_tune, mean_auc
         from sharkbench.field_selection.columns import column_saliency, columns_within
         from sharkbench.model.model import Model
-        from sharkbench.tables.pruned import keep_fields, rows_of
+        from sharkbench.tables.kept import keep_fields, rows_of
 
         assert bench.budget is not None
         model, valid = bench.start_model(), bench.dataset.splits["valid"]
@@ -97,26 +97,21 @@ class SSEDS(Method):
         bench.note("retraining", [{"retrain": self.retrain, "auc_before": before, "auc_after": after}])
         return pruned
 
-    def _sliced(self, bench: Workbench, table: Any, kept: dict[int, list[int]]) -> ProjectedTable:
+    def _sliced(self, bench: Workbench, table: Any, kept: dict[int, list[int]]) -> Table:
         """The ``kept`` columns of ``table`` (rows of the kept fields, one after the other), each where it was."""
         import torch
 
-        from sharkbench.tables.projected import ProjectedTable
+        from sharkbench.tables.projected import ProjectedRows
 
         with bench.seeded("table"):
-            layer = ProjectedTable(
-                bench.schema,
-                bench.width,
-                [len(columns) for columns in kept.values()],
-                bench.init_std,
-                fields=list(kept),
-                sparse=bench.recipe.sparse,
+            rows = ProjectedRows(
+                bench.schema, list(kept), bench.width, [len(own) for own in kept.values()], bench.init_std
             )
         sizes = [bench.schema.fields[f].cardinality for f in kept]
         for (f, columns), part in zip(kept.items(), table.split(sizes), strict=True):
             short = len(columns) < bench.width
-            layer.assign(f, part[:, columns], torch.eye(bench.width)[columns] if short else None)
-        return layer
+            rows.assign(f, part[:, columns], torch.eye(bench.width)[columns] if short else None)
+        return bench.table(rows)
 
     @staticmethod
     def _noted(bench: Workbench, scores: Any, fields: Any, columns: list[list[int]]) -> list[dict[str, Any]]:

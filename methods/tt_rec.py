@@ -74,18 +74,22 @@ class TTRec(Method):
         return sized.model_copy(update={"ranks": ranks})
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.tables.tensor_train import TensorTrainTable
+        from sharkbench.tables.rows import Rows
+        from sharkbench.tables.tensor_train import TensorTrainRows
 
+        trains = {f: own for f, own in zip(bench.fields, self._chosen(bench.shape), strict=True) if own}
+        small = [f for f in bench.fields if f not in trains]
         with bench.seeded("table"):
-            table = TensorTrainTable(
+            products = TensorTrainRows(
                 bench.schema,
+                list(trains),
                 bench.width,
-                self._chosen(bench.shape),
+                list(trains.values()),
                 bench.init_std,
                 lr_factor=self.learning_rate_factor,
-                sparse=bench.recipe.sparse,
             )
-        model = bench.model(table)
+            rows = Rows.initial(bench.schema, small, bench.width, bench.init_std)
+        model = bench.model(bench.table(products, rows))
         bench.train(model)
         return model
 

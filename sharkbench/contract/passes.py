@@ -14,8 +14,9 @@ from sharkbench.contract.workbench import Workbench
 from sharkbench.formats.codec import FloatName
 from sharkbench.model.model import Model
 from sharkbench.results.records import Quality, TrainingCost
-from sharkbench.tables.masked import MaskedTable
-from sharkbench.tables.pruned import keep_fields, rows_of
+from sharkbench.tables.base import EmbeddingLayer
+from sharkbench.tables.kept import keep_fields, rows_of
+from sharkbench.tables.masked import MaskedRows
 from sharkbench.training.memory import peak_resident_bytes
 
 if TYPE_CHECKING:
@@ -116,12 +117,15 @@ def retrain_on_mask(
         learning_rate_factor: of fine-tuning, times the learning rates of the recipe.
         values: what a kept number is stored as.
     """
-    fields, sparse = model.embedding.fields, bench.recipe.sparse
-    pruned = Model(MaskedTable(bench.schema, fields, table, mask, values=values, sparse=sparse), model.backbone)
+    fields = model.embedding.fields
+
+    def masked(rows: Tensor) -> EmbeddingLayer:
+        return bench.table(MaskedRows(bench.schema, fields, rows, mask, values=values))
+
+    pruned = Model(masked(table), model.backbone)
     before = mean_auc(bench.evaluate(pruned))
     if how == "initial":
-        start = rows_of(keep_fields(bench.full_table(), fields))
-        pruned = bench.model(MaskedTable(bench.schema, fields, start, mask, values=values, sparse=sparse))
+        pruned = bench.model(masked(rows_of(keep_fields(bench.full_table(), fields))))
         bench.train(pruned, stage="retrain")
         after = mean_auc(bench.evaluate(pruned))
     else:

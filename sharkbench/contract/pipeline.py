@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, model_validator
 
 from sharkbench.contract.budget import Budget
@@ -14,7 +11,6 @@ from sharkbench.contract.method import Family, Method
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
-    from sharkbench.data.schema import Schema
     from sharkbench.model.model import Model
 
 
@@ -68,10 +64,7 @@ class Pipeline(Method):
             method = stage.method
             if method.budgeted and budget is not None:
                 # A stage is sized for the fields that are left when its turn comes.
-                shape = bench.shape
-                if model is not None:
-                    shape = shape.with_schema(with_fields(bench.schema, model.embedding.fields))
-                method = method.sized_for(budget, shape)
+                method = method.sized_for(budget, own.shape)
             model = method.compress(own)
         assert model is not None
         return model
@@ -79,11 +72,3 @@ class Pipeline(Method):
     @classmethod
     def search_space(cls, trial: Any) -> dict[str, Any]:
         return {}
-
-
-def with_fields(schema: Schema, fields: Sequence[int]) -> Schema:
-    """``schema`` with some of its fields only, their frequencies included."""
-    counts = schema.frequencies
-    if counts is not None:
-        counts = np.concatenate([counts[schema.offsets[f] : schema.offsets[f + 1]] for f in fields])
-    return replace(schema, fields=tuple(schema.fields[f] for f in fields), frequencies=counts)

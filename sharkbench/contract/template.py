@@ -58,19 +58,13 @@ class {cls}(Method):
     def compress(self, bench: Workbench) -> Model:
         # The paper's algorithm box. Call bench.train as often as it takes; bench.full_model() is the trained
         # full-precision model; bench.evaluate(model) judges on validation; nothing here can see the test split.
-        from sharkbench.tables.composed import ComposedTable
+        from sharkbench.tables.composed import composed_parts
 
         assert self.fraction is not None
         with bench.seeded("table"):
-            table = ComposedTable(
-                bench.schema,
-                bench.width,
-                self._functions(bench.schema, self.fraction),
-                "add",
-                bench.init_std,
-                sparse=bench.recipe.sparse,
-            )
-        model = bench.model(table)
+            functions = self._functions(bench.shape.schema, self.fraction)
+            parts = composed_parts(bench.schema, bench.fields, bench.width, functions, "add", bench.init_std)
+        model = bench.model(bench.table(*parts))
         bench.train(model)
         return model
 

@@ -15,14 +15,16 @@ from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.config import BackboneConfig
 from sharkbench.contract import full_models as shared_models
 from sharkbench.data.dataset import PreparedDataset
-from sharkbench.data.schema import Schema
+from sharkbench.data.schema import Schema, with_fields
 from sharkbench.formats.shape import TableShape
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model
 from sharkbench.results.records import Epoch, Quality, TrainingCost
 from sharkbench.seeds import generator, seeded
 from sharkbench.tables.base import EmbeddingLayer
-from sharkbench.tables.table import FullTable
+from sharkbench.tables.kept import keep_fields
+from sharkbench.tables.parts import Part, Table
+from sharkbench.tables.rows import Rows
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.group import Group
@@ -97,11 +99,17 @@ class Workbench:
         return self.dataset.schema
 
     @property
+    def fields(self) -> tuple[int, ...]:
+        """The fields to compress: those that the stage before this one has left, all where there is none."""
+        return self.start.embedding.fields if self.start is not None else tuple(range(self.schema.num_fields))
+
+    @property
     def shape(self) -> TableShape:
-        """Of the full table."""
+        """Of the full table of :attr:`fields`: its schema has these fields only, in the same order."""
         vector = width(self.backbone, self.dimension, 0)
         whole = width(self.backbone, self.dimension, len(self.schema.labels))
-        return TableShape(self.schema, dimension=vector, first_order=whole - vector)
+        schema = self.schema if self.start is None else with_fields(self.schema, self.fields)
+        return TableShape(schema, dimension=vector, first_order=whole - vector)
 
     @property
     def width(self) -> int:
@@ -115,8 +123,8 @@ class Workbench:
 
     @property
     def fp32_bytes(self) -> int:
-        """Bytes of the full fp32 table, first-order weights included: what budgets are fractions of."""
-        return self.shape.fp32_bytes
+        """Bytes of the full fp32 table of all fields, first-order weights included: what budgets are fractions of."""
+        return replace(self, start=None).shape.fp32_bytes
 
     @property
     def init_std(self) -> float:
@@ -144,10 +152,15 @@ class Workbench:
         with self.seeded("backbone"):
             return Model(embedding, build(self.backbone, shape))
 
-    def full_table(self) -> FullTable:
-        """A fresh full-precision table; its rows depend on the seed alone."""
+    def table(self, *parts: Part) -> Table:
+        """Parts, each with fields of its own, as one layer; those without fields are left out."""
+        return Table(self.schema, self.width, parts)
+
+    def full_table(self) -> EmbeddingLayer:
+        """A fresh full-precision table of :attr:`fields`; its rows depend on the seed alone."""
         with self.seeded("table"):
-            return FullTable(self.schema, self.width, self.init_std, sparse=self.recipe.sparse)
+            rows = Rows.initial(self.schema, range(self.schema.num_fields), self.width, self.init_std)
+        return keep_fields(self.table(rows), self.fields)
 
     def train(
         self,
@@ -192,7 +205,7 @@ class Workbench:
         Trained by whoever asks first, then shared; its epochs and its cost count for everyone who starts from it, who
         is told of them as of epochs of their own. Where what is shared has been damaged it is trained again.
         """
-        model = self.model(self.full_table())
+        model = self.model(replace(self, start=None).full_table())
         folder = self.shared / self.full_key
         folder.mkdir(parents=True, exist_ok=True)
         # The processes of one run do the same at the same time; the first one has the lock for all of them.

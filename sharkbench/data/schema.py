@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -90,3 +90,11 @@ class Schema:
             dense=tuple(data["dense"]),
             frequencies=frequencies,
         )
+
+
+def with_fields(schema: Schema, fields: Sequence[int]) -> Schema:
+    """``schema`` with some of its fields only, their frequencies included."""
+    counts = schema.frequencies
+    if counts is not None:
+        counts = np.concatenate([counts[schema.offsets[f] : schema.offsets[f + 1]] for f in fields])
+    return replace(schema, fields=tuple(schema.fields[f] for f in fields), frequencies=counts)

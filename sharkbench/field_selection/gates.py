@@ -81,8 +81,8 @@ class GatedFields(EmbeddingLayer):
     """
 
     def __init__(self, inner: EmbeddingLayer) -> None:
-        super().__init__(inner.schema, inner.width)
-        self.inner, self.fields, self.temperature = inner, inner.fields, 1.0
+        super().__init__(inner.schema, inner.width, inner.fields)
+        self.inner, self.temperature = inner, 1.0
         self.register_buffer("logits", torch.full((len(inner.fields), 2), 0.5))
         self.logits: Tensor
 
@@ -92,9 +92,6 @@ class GatedFields(EmbeddingLayer):
             noise = -torch.empty_like(logits).exponential_().log()
             logits = (logits + noise) / self.temperature
         return logits.softmax(1)[:, 1:]
-
-    def lookup(self, ids: Tensor) -> Tensor:
-        return self.inner.lookup(ids)
 
     def gated(self, vectors: Tensor, logits: Tensor) -> Tensor:
         """``[B, F, W]`` vectors of ``inner`` with the gates that ``logits`` make."""

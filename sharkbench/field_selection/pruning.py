@@ -18,7 +18,7 @@ from sharkbench.field_selection.method import FieldSelection
 from sharkbench.field_selection.scores import permutation_scores, rank_correlation
 from sharkbench.formats.base import SHARED
 from sharkbench.model.model import Model
-from sharkbench.tables.pruned import keep_fields
+from sharkbench.tables.kept import keep_fields
 
 
 @dataclass

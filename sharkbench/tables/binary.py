@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format
@@ -17,12 +16,13 @@ from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.side_by_side import SideBySide
-from sharkbench.tables.partly_whole import PartlyWhole, count_rows
+from sharkbench.tables.parts import Part, Slots
+from sharkbench.tables.sharded import lookup
 
 Scale = Literal["row", "field"]
 
 
-class BinaryTable(PartlyWhole):
+class BinaryRows(Part):
     """``e_i = s_i sign(x_i)``, ``x`` ``[R, dimension]`` floats that are training state; first-order weights are fp16.
 
     With ``scale`` ``"row"``, ``s_i`` is the row's mean magnitude, fp16; with ``"field"`` the field has one ``s`` that
@@ -30,8 +30,7 @@ class BinaryTable(PartlyWhole):
     ``s_i tanh(slope x_i / s_i)`` in training.
 
     Args:
-        schema, width, sparse: as for :class:`PartlyWhole`.
-        whole: fields that keep a row of floats per id.
+        schema, fields, width: as for :class:`Part`.
         first_order: trailing columns that are first-order weights.
         scale: who has a magnitude of its own.
         init_std: rows as they are served start with this standard deviation.
@@ -41,25 +40,22 @@ class BinaryTable(PartlyWhole):
     def __init__(
         self,
         schema: Schema,
+        fields: Sequence[int],
         width: int,
-        whole: Sequence[int],
         *,
         first_order: int,
         scale: Scale,
         init_std: float,
         rise: int | None = None,
-        sparse: bool = False,
     ) -> None:
-        fields = range(schema.num_fields)
-        rows = torch.empty(count_rows(schema, whole), width).normal_(std=init_std)
-        super().__init__(schema, width, fields, whole, rows, sparse=sparse)
+        super().__init__(schema, fields, width)
         self.dimension, self.first_order, self.scale, self.rise = width - first_order, first_order, scale, rise
-        latent = torch.empty(count_rows(schema, self.coded), width).normal_(std=init_std)
+        latent = torch.empty(self.num_rows, width).normal_(std=init_std)
         if scale == "row":
             # The mean magnitude of a normal number is sqrt(2 / pi) of its deviation.
             latent[:, : self.dimension] *= sqrt(pi / 2)
         self.latent = nn.Parameter(latent)
-        log_scale = torch.full((len(self.coded),), init_std).log()
+        log_scale = torch.full((len(self.fields),), init_std).log()
         self.log_scale = nn.Parameter(log_scale) if scale == "field" else None
         self.steps = 0
 
@@ -72,17 +68,19 @@ class BinaryTable(PartlyWhole):
         self.steps += 1
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        rows = [p for p in (self.full, self.latent) if p is not None]
-        groups: list[dict[str, Any]] = [{"params": rows}]
+        groups: list[dict[str, Any]] = [{"params": [self.latent]}]
         if self.log_scale is not None:
             # Zero is no special value of a logarithm: nothing is decayed towards it.
             groups.append({"params": [self.log_scale], "l2": 0.0, "lr_factor": 10.0})
         return groups
 
-    def generate(self, rows: Tensor) -> Tensor:
-        latent = F.embedding(rows, self.latent, sparse=self.sparse)
+    def row_tables(self) -> list[nn.Parameter]:
+        return [self.latent]
+
+    def forward(self, slots: Slots) -> Tensor:
+        latent = lookup(self.latent, slots.rows, sparse=self.sparse)
         body, tail = latent.split([self.dimension, self.first_order], -1)
-        scale = self._scales(body)
+        scale = self._scales(body, slots.owner)
         if self.slope is not None:
             signs = torch.tanh(self.slope * body / scale.detach().clamp(min=1e-8))
             coded = signs * scale
@@ -95,31 +93,30 @@ class BinaryTable(PartlyWhole):
             return coded
         return torch.cat([coded, tail + (tail.half().float() - tail).detach()], -1)
 
-    def _scales(self, body: Tensor) -> Tensor:
+    def _scales(self, body: Tensor, owner: Tensor) -> Tensor:
         """``[B, C, 1]``, as they are stored."""
         if self.log_scale is not None:
-            return self.log_scale.exp()[self.coded_places][:, None]
+            return self.log_scale.exp()[owner][:, None]
         # The codec stores the distance of the two values.
         return (2 * body.abs().mean(-1, keepdim=True)).half().float() / 2
 
-    def pack_coded(self) -> Format:
+    def pack(self) -> list[Format]:
         latent = self.latent.detach()
         if not self.dimension:
-            return Dense.pack(self.schema, self.coded, latent.clone(), "fp16")
+            return [Dense.pack(self.schema, self.fields, latent.clone(), "fp16")]
         if self.log_scale is None:
             codec = RowCodec(dtype="int1", symmetric=True, tail=self.first_order)
-            return IntRows.pack(self.schema, self.coded, latent.clone(), codec)
+            return [IntRows.pack(self.schema, self.fields, latent.clone(), codec)]
         scale = self.log_scale.detach().exp()
         signs = Codebooks.pack(
             self.schema,
-            self.coded,
+            self.fields,
             (latent[:, : self.dimension] > 0).long(),
             [torch.stack([-scale, scale], 1).view(-1, 1)],
             shared=True,
             per_field=True,
         )
         if not self.first_order:
-            return signs
-        return SideBySide.pack(
-            [signs, Dense.pack(self.schema, self.coded, latent[:, self.dimension :].clone(), "fp16")]
-        )
+            return [signs]
+        tail = Dense.pack(self.schema, self.fields, latent[:, self.dimension :].clone(), "fp16")
+        return [SideBySide.pack([signs, tail])]

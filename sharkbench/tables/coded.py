@@ -13,48 +13,38 @@ from sharkbench.formats.base import Format
 from sharkbench.formats.codebooks import Codebooks
 from sharkbench.formats.tier_index import index_nbytes
 from sharkbench.tables.composed import part_widths
-from sharkbench.tables.partly_whole import PartlyWhole
+from sharkbench.tables.parts import Part, Slots
 
 
-class CodedTable(PartlyWhole):
+class CodedRows(Part):
     """``e_i = C_1[c_i1] ++ C_2[c_i2] ++ ...``: the codes stay as they are, the codewords train.
 
     Args:
-        schema, width, fields, whole, rows, sparse: as for :class:`PartlyWhole`.
-        codes: ``[R, parts]`` of the rows of coded fields.
-        books: one per part, ``[K, width of the part]``, or ``[coded fields * K, ...]`` with ``per_field``.
-        per_field: each coded field has codewords of its own.
+        schema, fields: as for :class:`Part`.
+        codes: ``[R, parts]``.
+        books: one per part, ``[K, width of the part]``, or ``[fields * K, ...]`` with ``per_field``.
+        per_field: each field has codewords of its own.
     """
 
     def __init__(
-        self,
-        schema: Schema,
-        width: int,
-        fields: Sequence[int],
-        whole: Sequence[int],
-        rows: Tensor,
-        codes: Tensor,
-        books: Sequence[Tensor],
-        *,
-        per_field: bool,
-        sparse: bool = False,
+        self, schema: Schema, fields: Sequence[int], codes: Tensor, books: Sequence[Tensor], *, per_field: bool
     ) -> None:
-        super().__init__(schema, width, fields, whole, rows, sparse=sparse)
+        super().__init__(schema, fields, sum(book.shape[1] for book in books))
         self.per_field = per_field
         self.register_buffer("codes", codes.to(torch.int32))
         self.codes: Tensor
         self.books = nn.ParameterList(books)
 
-    def generate(self, rows: Tensor) -> Tensor:
-        codes = self.codes[rows].to(torch.int64)
+    def forward(self, slots: Slots) -> Tensor:
+        codes = self.codes[slots.rows].to(torch.int64)
         if self.per_field:
-            codewords = len(self.books[0]) // len(self.coded)
-            codes = codes + (self.coded_places * codewords)[:, None]
+            codewords = len(self.books[0]) // len(self.fields)
+            codes = codes + (slots.owner * codewords)[:, None]
         return torch.cat([F.embedding(codes[..., j], book) for j, book in enumerate(self.books)], -1)
 
-    def pack_coded(self) -> Format:
+    def pack(self) -> list[Format]:
         books = [book.detach().clone() for book in self.books]
-        return Codebooks.pack(self.schema, self.coded, self.codes, books, per_field=self.per_field)
+        return [Codebooks.pack(self.schema, self.fields, self.codes, books, per_field=self.per_field)]
 
 
 def widths_of_parts(dimension: int, first_order: int, parts: int) -> list[int]:

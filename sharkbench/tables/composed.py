@@ -12,24 +12,26 @@ from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
 from sharkbench.errors import InputError
+from sharkbench.formats.base import Format
 from sharkbench.formats.composed import Composed, Operation
 from sharkbench.formats.index import Digit, Hash
 from sharkbench.formats.tier_index import TierIndex
+from sharkbench.tables.parts import Part, Slots
+from sharkbench.tables.rows import Rows
 from sharkbench.tables.sharded import lookup
-from sharkbench.tables.whole_fields import WithWholeFields
 
 FieldFunctions = Sequence[Digit | Hash]
-"""The index functions of one field, one per small table; none where the field keeps its full table."""
+"""The index functions of one field, one per small table."""
 
 
 @dataclass(frozen=True)
-class Part:
+class SmallTable:
     """One small table of a composition.
 
     Attributes:
         width: numbers per row; one of them is broadcast by add and mult.
         std: entries start from N(0, std).
-        operation: how its rows join what the parts before it made; of no meaning for the first.
+        operation: how its rows join what the tables before it made; of no meaning for the first.
         lr_factor: times the embedding learning rate.
     """
 
@@ -39,94 +41,79 @@ class Part:
     lr_factor: float = 1.0
 
 
-class ComposedTable(WithWholeFields):
+class ComposedRows(Part):
     """``e_i = T_0[h_0(i)] op T_1[h_1(i)] op ...`` with ``i`` the local id and ``op`` one of add, mult and concat.
 
-    Every composed field has ``k`` small tables; those of all fields lie in one merged parameter per ``j < k``. A field
-    without index functions keeps a row per id. Entries of the small tables start normal, such that entries of the
-    *generated* rows have the standard deviation ``init_std`` of a full table's: ``init_std / sqrt(k)`` for add,
-    ``init_std`` for concat.
+    Every field has ``k`` small tables; those of all fields lie in one merged parameter per ``j < k``. Entries of the
+    small tables start normal, such that entries of the *generated* rows have the standard deviation ``init_std`` of a
+    full table's: ``init_std / sqrt(k)`` for add, ``init_std`` for concat.
 
     With mult, the factors after the first are kept as ``1 + table``, tables starting from N(0, 1/4). A product of
     factors around zero has a saddle there that weight decay drives all rows into; around one, decay only makes them
     share more, and is weaker by :data:`FACTOR_DECAY`. This is this project's own form; the packed factors are the
     products' plain ones.
 
-    With ``own``, chosen rows of composed fields are not composed: they follow those of ``tables.0``, and the other
-    tables end in a row of zeros that is never trained, which add and the factor ``1 + 0`` leave them alone by.
+    With ``own``, chosen rows are not composed: they follow those of ``tables.0``, and the other tables end in a row of
+    zeros that is never trained, which add and the factor ``1 + 0`` leave them alone by.
 
     Args:
         schema: of the data set.
-        width: numbers per row; concat divides them among the parts.
-        functions: per field of the schema, its ``k`` index functions, or none.
-        combine: the operation (of no meaning with ``k = 1``) for parts alike, or the ``k`` parts one by one.
+        fields: of this part, ascending.
+        width: weights per row; concat divides them among the small tables.
+        functions: of each field, its ``k`` index functions.
+        combine: the operation (of no meaning with ``k = 1``) for small tables alike, or the ``k`` of them one by one.
         init_std: of the rows of a full table.
-        sparse: gradients hold the batch's rows only.
-        own: ``[num_rows]`` bool, who has a row of its own among the rows of composed fields; add and mult only.
+        own: ``[R]`` bool, which rows are rows of their own; add and mult only.
 
-    Shapes: parameters ``tables.{j}`` ``[sum of moduli of part j, width of part j]``, ``full`` ``[rows of full fields,
-    width]``.
+    Shapes: ``tables.{j}`` ``[sum of the moduli of small table j, its width]``.
     """
 
     def __init__(
         self,
         schema: Schema,
+        fields: Sequence[int],
         width: int,
         functions: Sequence[FieldFunctions],
-        combine: Operation | Sequence[Part],
+        combine: Operation | Sequence[SmallTable],
         init_std: float,
         *,
-        sparse: bool = False,
         own: Tensor | None = None,
     ) -> None:
-        if len(functions) != schema.num_fields:
-            raise ValueError(f"{len(functions)} lists of index functions for {schema.num_fields} fields")
-        super().__init__(schema, width, [f for f, made_of in enumerate(functions) if made_of], sparse=sparse)
-        # [parts][composed fields]
-        self.functions = [list(part) for part in zip(*(functions[f] for f in self.made), strict=True)]
+        super().__init__(schema, fields, width)
+        # [small tables][fields]
+        self.functions = [list(part) for part in zip(*functions, strict=True)]
         if isinstance(combine, str):
-            combine = equal_parts(width, len(self.functions), combine, init_std)
-        self.parts = tuple(combine) if self.made else ()
-        self.sizes = [sum(f.modulus for f in part) for part in self.functions]
-        tables = [torch.empty(n, p.width).normal_(std=p.std) for n, p in zip(self.sizes, self.parts, strict=True)]
+            combine = equal_tables(width, len(self.functions), combine, init_std)
+        self.small = tuple(combine) if self.functions else ()
+        self.moduli = [sum(f.modulus for f in part) for part in self.functions]
+        tables = [torch.empty(n, s.width).normal_(std=s.std) for n, s in zip(self.moduli, self.small, strict=True)]
         self.chosen: nn.Module | None = None
-        if own is not None and self.made:
-            mask = torch.cat([own[schema.offsets[f] : schema.offsets[f + 1]] for f in self.made])
-            self.chosen = TierIndex.of(mask, 2)
-            tables[0] = torch.cat([tables[0], torch.empty(int(mask.sum()), width).normal_(std=init_std)])
+        if own is not None and self.functions:
+            self.chosen = TierIndex.of(own, 2)
+            tables[0] = torch.cat([tables[0], torch.empty(int(own.sum()), width).normal_(std=init_std)])
             tables[1:] = [torch.cat([table, table.new_zeros(1, table.shape[1])]) for table in tables[1:]]
         self.tables = nn.ParameterList(tables)
-        self.keep_whole(init_std)
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        """Where the rows of each column's field begin, in the id space, in each part's table, and among the composed"""
-        place = {f: i for i, f in enumerate(self.made)}
-        self._places = [place[f] for f in self.made_fields]
-        bases = [np.cumsum([0, *(f.modulus for f in part)])[self._places] for part in self.functions]
-        rows = np.cumsum([0, *(self.schema.fields[f].cardinality for f in self.made)])
+        bases = [np.cumsum([0, *(f.modulus for f in part)])[:-1] for part in self.functions]
         self.register_buffer("bases", torch.from_numpy(np.array(bases, dtype=np.int64)), persistent=False)
         self.bases: Tensor
-        self.register_buffer("firsts", torch.from_numpy(rows[self._places].astype(np.int64)), persistent=False)
-        self.firsts: Tensor
+        """``[small tables, fields]``: where each field's rows begin."""
 
-    def make(self, ids: Tensor) -> Tensor:
-        local = ids - self.slot_starts.index_select(0, self.made_columns)
-        rows = [self._rows(j, local) for j in range(len(self.tables))]
+    def forward(self, slots: Slots) -> Tensor:
+        rows = [self._rows(j, slots) for j in range(len(self.tables))]
         spare: list[int | None] = [None] * len(rows)
         if isinstance(self.chosen, TierIndex):
-            chosen, rank = self.chosen.locate(local + self.firsts)
+            chosen, rank = self.chosen.locate(slots.rows.long())
             chosen = chosen.bool()
-            rows[0] = torch.where(chosen, self.sizes[0] + rank, rows[0])
+            rows[0] = torch.where(chosen, self.moduli[0] + rank, rows[0])
             for j in range(1, len(rows)):
-                spare[j] = self.sizes[j]
-                rows[j] = rows[j].masked_fill(chosen, self.sizes[j])
+                spare[j] = self.moduli[j]
+                rows[j] = rows[j].masked_fill(chosen, self.moduli[j])
         parts = [
             lookup(table, at, padding_idx=end, sparse=self.sparse)
             for at, table, end in zip(rows, self.tables, spare, strict=True)
         ]
         result = parts[0]
-        for part, said in zip(parts[1:], self.parts[1:], strict=True):
+        for part, said in zip(parts[1:], self.small[1:], strict=True):
             match said.operation:
                 case "concat":
                     result = torch.cat([result, part], -1)
@@ -136,41 +123,62 @@ class ComposedTable(WithWholeFields):
                     result = result * (1 + part)
         return result
 
-    def _rows(self, j: int, local: Tensor) -> Tensor:
-        functions = [self.functions[j][place] for place in self._places]
-        rows = torch.stack([f(column) for f, column in zip(functions, local.unbind(1), strict=True)], 1)
-        return rows + self.bases[j]
+    def _rows(self, j: int, slots: Slots) -> Tensor:
+        """``[B, C]`` rows of small table ``j``."""
+        functions = [self.functions[j][place] for place in slots.places]
+        rows = torch.stack([f(column) for f, column in zip(functions, slots.local.unbind(1), strict=True)], 1)
+        return rows + self.bases[j][slots.owner]
 
     def row_tables(self) -> list[nn.Parameter]:
-        return [*self.tables, *super().row_tables()]
+        return list(self.tables)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         groups: list[dict[str, Any]] = [
             {"params": [table], "lr_factor": part.lr_factor, "l2_factor": FACTOR_DECAY if multiplies else 1.0}
-            for j, (part, table) in enumerate(zip(self.parts, self.tables, strict=True))
+            for j, (part, table) in enumerate(zip(self.small, self.tables, strict=True))
             if (multiplies := j > 0 and part.operation == "mult") or part.lr_factor != 1
         ]
         apart = {id(group["params"][0]) for group in groups}
         return [{"params": [p for p in self.parameters() if id(p) not in apart]}, *groups]
 
-    def pack_made(self) -> Composed:
-        stored = [table.detach()[:n] for n, table in zip(self.sizes, self.tables, strict=True)]
+    def pack(self) -> list[Format]:
+        stored = [table.detach()[:n] for n, table in zip(self.moduli, self.tables, strict=True)]
         tables = [
             1 + t if p.operation == "mult" and j else t.clone()
-            for j, (p, t) in enumerate(zip(self.parts, stored, strict=True))
+            for j, (p, t) in enumerate(zip(self.small, stored, strict=True))
         ]
         head = None
         if isinstance(self.chosen, TierIndex):
-            rows = sum(self.schema.fields[f].cardinality for f in self.made)
-            head = (self.chosen.tiers(rows).bool(), self.tables[0].detach()[self.sizes[0] :].clone())
-        operations = [part.operation for part in self.parts[1:]]
-        return Composed.pack(self.schema, self.made, self.functions, tables, operations, head=head)
+            head = (self.chosen.tiers(self.num_rows).bool(), self.tables[0].detach()[self.moduli[0] :].clone())
+        operations = [part.operation for part in self.small[1:]]
+        return [Composed.pack(self.schema, self.fields, self.functions, tables, operations, head=head)]
 
 
-def equal_parts(width: int, parts: int, combine: Operation, init_std: float) -> list[Part]:
-    """Parts of one kind, such that entries of the composed rows start with ``init_std``."""
+def composed_parts(
+    schema: Schema,
+    fields: Sequence[int],
+    width: int,
+    functions: Sequence[FieldFunctions],
+    combine: Operation | Sequence[SmallTable],
+    init_std: float,
+    *,
+    own: Tensor | None = None,
+) -> list[Part]:
+    """:class:`ComposedRows` of the fields that have index functions, a row per id in the others.
+
+    Args:
+        functions: of each of ``fields``, none where it keeps a row per id.
+    """
+    given = dict(zip(fields, functions, strict=True))
+    made = [f for f in fields if given[f]]
+    composed = ComposedRows(schema, made, width, [given[f] for f in made], combine, init_std, own=own)
+    return [composed, Rows.initial(schema, [f for f in fields if not given[f]], width, init_std)]
+
+
+def equal_tables(width: int, parts: int, combine: Operation, init_std: float) -> list[SmallTable]:
+    """Small tables of one kind, such that entries of the composed rows start with ``init_std``."""
     widths, stds = part_widths(width, parts, combine), factor_stds(init_std, parts, combine)
-    return [Part(w, std, combine) for w, std in zip(widths, stds, strict=True)]
+    return [SmallTable(w, std, combine) for w, std in zip(widths, stds, strict=True)]
 
 
 def part_widths(width: int, parts: int, combine: Operation) -> list[int]:
@@ -206,7 +214,7 @@ def factor_stds(init_std: float, parts: int, combine: Operation) -> list[float]:
 
 
 def composed_nbytes(schema: Schema, width: int, functions: Sequence[FieldFunctions], combine: Operation) -> int:
-    """Bytes of the packed layer that a :class:`ComposedTable` of digits becomes, in closed form."""
+    """Bytes of the packed layer that a table of :class:`ComposedRows` of digits becomes, in closed form."""
     total = 0
     for field, made_of in zip(schema.fields, functions, strict=True):
         widths = part_widths(width, len(made_of), combine)

@@ -12,11 +12,8 @@ class Finished(EmbeddingLayer):
     """Wraps a packed layer: what post-training methods return. It has no parameters; the backbone could still train."""
 
     def __init__(self, layer: PackedLayer) -> None:
-        super().__init__(layer.schema, layer.width)
-        self.fields, self.layer = layer.fields, layer
-
-    def lookup(self, ids: Tensor) -> Tensor:
-        return self.layer.lookup(ids)
+        super().__init__(layer.schema, layer.width, layer.fields)
+        self.layer = layer
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.layer(ids)

@@ -11,54 +11,51 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharkbench.data.schema import Schema
+from sharkbench.formats.base import Format
 from sharkbench.formats.generated import Generated, Transform, encode
-from sharkbench.tables.whole_fields import WithWholeFields
+from sharkbench.tables.parts import Part, Slots
 
 CALIBRATION_IDS = 4096
 """Ids that the network's scales are set on at the start."""
 
 
-class GeneratedTable(WithWholeFields):
-    """``e_i = W_L mish(... mish(W_1 h(i)) ...) + b_L``, ``h(i)`` being hashes of the global id; some fields stay whole.
+class GeneratedRows(Part):
+    """``e_i = W_L mish(... mish(W_1 h(i)) ...) + b_L``, ``h(i)`` being hashes of the global id.
 
-    One network serves all made fields: ids are global, so equal values of two fields have other hashes. It runs once
-    per different id of a batch, and batch norm (before each activation) counts each of these ids once.
+    One network serves all fields of the part: ids are global, so equal values of two fields have other hashes. It runs
+    once per different id of a batch, and batch norm (before each activation) counts each of these ids once.
 
-    The start is set on a sample of ids: every layer's outputs have a standard deviation of one, the rows have mean
-    zero and ``init_std``, and batch norm's running statistics are those of the sample.
+    :meth:`start` sets the weights on a sample of ids: every layer's outputs have a standard deviation of one, the rows
+    have mean zero and ``init_std``, and batch norm's running statistics are those of the sample.
 
     Args:
         schema: of the data set.
-        width: numbers per row.
-        made: the fields that the network makes; the others keep a row per id.
+        fields: of this part.
+        width: weights per row.
         seeds: ``[k]`` int64, of the hash functions.
         transform: of the hashes.
         hidden: widths of the hidden layers.
         batch_norm: normalise the hidden layers' outputs.
-        init_std: of the rows of a full table.
         lr_factor: learning rate of the network, times that of embeddings.
         l2: strength of the network's weight decay; its biases and norms have none.
-        sparse: gradients of the whole rows hold the batch's rows only.
 
-    Shapes: ``linears.{l}.weight`` ``[out, in]``, ``full`` ``[rows of whole fields, width]``.
+    Shapes: ``linears.{l}.weight`` ``[out, in]``.
     """
 
     def __init__(
         self,
         schema: Schema,
+        fields: Sequence[int],
         width: int,
-        made: Sequence[int],
         seeds: Tensor,
         transform: Transform,
         hidden: Sequence[int],
-        init_std: float,
         *,
         batch_norm: bool = True,
         lr_factor: float = 1.0,
         l2: float = 0.0,
-        sparse: bool = False,
     ) -> None:
-        super().__init__(schema, width, made, sparse=sparse)
+        super().__init__(schema, fields, width)
         self.transform: Transform = transform
         self.lr_factor, self.l2 = lr_factor, l2
         self.register_buffer("seeds", seeds)
@@ -66,13 +63,13 @@ class GeneratedTable(WithWholeFields):
         sizes = [len(seeds), *hidden, width]
         self.linears = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes))
         self.norms = nn.ModuleList(nn.BatchNorm1d(n) for n in hidden) if batch_norm else None
-        self.keep_whole(init_std)
-        if self.made:
-            self._set_scales(init_std)
 
     @torch.no_grad()
-    def _set_scales(self, init_std: float) -> None:
-        ids = torch.cat([torch.arange(self.schema.offsets[f], self.schema.offsets[f + 1]) for f in self.made])
+    def start(self, init_std: float) -> None:
+        """Draw the weights, and scale each layer on a sample of ids so that rows start with ``init_std``."""
+        if not self.fields:
+            return
+        ids = torch.cat([torch.arange(self.schema.offsets[f], self.schema.offsets[f + 1]) for f in self.fields])
         x = encode(ids[:: -(-len(ids) // CALIBRATION_IDS)], self.seeds, self.transform)
         last = len(self.linears) - 1
         for k, linear in enumerate(self.linears):
@@ -96,8 +93,8 @@ class GeneratedTable(WithWholeFields):
             else:
                 x = F.mish(y)
 
-    def make(self, ids: Tensor) -> Tensor:
-        different, places = torch.unique(ids.to(torch.int64), return_inverse=True)
+    def forward(self, slots: Slots) -> Tensor:
+        different, places = torch.unique(slots.ids.to(torch.int64), return_inverse=True)
         x = encode(different, self.seeds, self.transform)
         for k, linear in enumerate(self.linears):
             x = linear(x)
@@ -114,13 +111,12 @@ class GeneratedTable(WithWholeFields):
     def parameter_groups(self) -> list[dict[str, Any]]:
         network = [*self.linears.parameters(), *(self.norms.parameters() if self.norms is not None else ())]
         return [
-            {"params": [] if self.full is None else [self.full]},
             {"params": [p for p in network if p.ndim > 1], "lr_factor": self.lr_factor, "l2": self.l2},
             {"params": [p for p in network if p.ndim <= 1], "lr_factor": self.lr_factor, "l2": 0.0},
         ]
 
     @torch.no_grad()
-    def pack_made(self) -> Generated:
+    def pack(self) -> list[Format]:
         weights, biases = [], []
         for k, linear in enumerate(self.linears):
             assert isinstance(linear, nn.Linear)
@@ -134,7 +130,7 @@ class GeneratedTable(WithWholeFields):
                 weight, bias = weight * factor[:, None], (bias - norm.running_mean) * factor + norm.bias
             weights.append(weight)
             biases.append(bias)
-        return Generated.pack(self.schema, self.made, self.seeds, weights, biases, "mish", self.transform)
+        return [Generated.pack(self.schema, self.fields, self.seeds, weights, biases, "mish", self.transform)]
 
 
 def _normalised(norm: nn.BatchNorm1d, x: Tensor, *, training: bool) -> Tensor:

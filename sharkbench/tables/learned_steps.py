@@ -54,7 +54,7 @@ class LearnSteps(Callback):
             return
         with torch.enable_grad(), trainer.precision_plugin.train_step_context():
             loss = pl_module.task.loss(pl_module(batch.ids, batch.dense), batch.labels, batch.weight)
-            (gradient,) = torch.autograd.grad(loss, [pl_module.model.embedding.rows])
+            (gradient,) = torch.autograd.grad(loss, [pl_module.model.embedding.members[0].rows])
         with torch.no_grad():
             self.steps.grad = self._gradient(rows, values, gradient.coalesce(), len(batch.labels))
             start, of_embedding = self.rates

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
 
 import torch
@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format
-from sharkbench.formats.layer import PackedLayer
-from sharkbench.tables.base import EmbeddingLayer
+from sharkbench.tables.parts import Part, Slots
 from sharkbench.tables.row_store import StoredRows
 from sharkbench.tables.sharded import stored_rows
 
@@ -31,12 +30,16 @@ class PackedStore(Protocol):
     def packed(self, schema: Schema, fields: tuple[int, ...]) -> Format: ...
 
 
-class LowPrecisionTable(EmbeddingLayer):
-    """``e_i = decode(store[i])``, one row per id, all fields in one merged table.
+class LowPrecisionRows(Part):
+    """``e_i = decode(store[i])``, one row per id.
 
     The batch's rows are decoded once each; their gradient is sparse whatever the optimizer, which changes them in
     float32 and hands them back to be coded (:mod:`sharkbench.tables.row_store`). What evaluation reads is what is
     packed, to the bit.
+
+    Args:
+        schema, fields: as for :class:`Part`.
+        store: of as many rows as the fields have.
 
     Attributes:
         rows: what the optimizer gets; it has no memory and is no part of ``state_dict``.
@@ -44,13 +47,15 @@ class LowPrecisionTable(EmbeddingLayer):
 
     rows: StoredRows
 
-    def __init__(self, schema: Schema, store: PackedStore) -> None:
-        super().__init__(schema, store.width)
+    def __init__(self, schema: Schema, fields: Sequence[int], store: PackedStore) -> None:
+        super().__init__(schema, fields, store.width)
         self.store = store
+        self.register_buffer("here", torch.empty(0), persistent=False)
+        self.here: Tensor
         self.__dict__["rows"] = StoredRows(store, len(store), store.width)
 
-    def lookup(self, ids: Tensor) -> Tensor:
-        rows, places = torch.unique(ids, return_inverse=True)
+    def forward(self, slots: Slots) -> Tensor:
+        rows, places = torch.unique(slots.rows, return_inverse=True)
         return F.embedding(places, stored_rows(self.rows, rows.long()))
 
     def row_tables(self) -> list[nn.Parameter]:
@@ -61,8 +66,8 @@ class LowPrecisionTable(EmbeddingLayer):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         moved = super()._apply(fn, recurse)
-        self.rows.follow(self.slot_starts.device)
+        self.rows.follow(self.here.device)
         return moved
 
-    def pack(self) -> PackedLayer:
-        return PackedLayer(self.schema, self.width, [self.store.packed(self.schema, self.fields)])
+    def pack(self) -> list[Format]:
+        return [self.store.packed(self.schema, self.fields)]

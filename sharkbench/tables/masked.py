@@ -1,4 +1,4 @@
-"""A table most of whose numbers are pruned, whichever those are, and how many of them a byte budget lets stay."""
+"""Rows most of whose weights are pruned, whichever those are, and how many of them a byte budget lets stay."""
 
 from __future__ import annotations
 
@@ -10,55 +10,44 @@ from torch import Tensor
 
 from sharkbench.data.schema import Schema
 from sharkbench.errors import Infeasible
+from sharkbench.formats.base import Format
 from sharkbench.formats.codec import FLOATS, FloatName
-from sharkbench.formats.layer import PackedLayer
 from sharkbench.formats.sparse import Sparse, sparse_bytes
-from sharkbench.tables.pruned import FieldTable, keep_fields
+from sharkbench.tables.parts import Part, Slots
+from sharkbench.tables.rows import Rows
 
 
-class MaskedTable(FieldTable):
-    """``e_i = (W * M)[i]``: numbers outside the mask are zero and stay so, the others train.
+class MaskedRows(Rows):
+    """``e_i = (W * M)[i]``: weights outside the mask are zero and stay so, the others train.
 
-    Served as :class:`~sharkbench.formats.sparse.Sparse` rows; in evaluation numbers are rounded to what those hold.
+    Served as :class:`~sharkbench.formats.sparse.Sparse` rows; in evaluation weights are rounded to what those hold.
 
     Args:
-        schema, fields, sparse: as for :class:`FieldTable`.
+        schema, fields: as for :class:`Part`.
         weight: ``[R, width]`` rows to start from; becomes the parameter.
-        mask: ``[R, width]`` bool, the numbers that are kept.
-        values: what a kept number is stored as.
+        mask: ``[R, width]`` bool, the weights that are kept.
+        values: what a kept weight is stored as.
     """
 
     def __init__(
-        self,
-        schema: Schema,
-        fields: Sequence[int],
-        weight: Tensor,
-        mask: Tensor,
-        *,
-        values: FloatName = "fp32",
-        sparse: bool = False,
+        self, schema: Schema, fields: Sequence[int], weight: Tensor, mask: Tensor, *, values: FloatName = "fp32"
     ) -> None:
-        super().__init__(schema, fields, torch.where(mask, weight, 0), sparse=sparse)
+        super().__init__(schema, fields, torch.where(mask, weight, 0))
         self.values: FloatName = values
         self.register_buffer("mask", mask)
         self.mask: Tensor
 
-    def lookup(self, ids: Tensor) -> Tensor:
-        # Pruned numbers are zero from the start; the product keeps them so, for it leaves them without a gradient.
-        found = super().lookup(ids) * self.mask[self.rows(ids)]
+    def forward(self, slots: Slots) -> Tensor:
+        # Pruned weights are zero from the start; the product keeps them so, for it leaves them without a gradient.
+        found = super().forward(slots) * self.mask[slots.rows]
         return found if self.training else found.to(FLOATS[self.values]).float()
 
-    def pack(self) -> PackedLayer:
-        table = Sparse.pack(self.schema, self.fields, self.weight, self.values, self.mask)
-        return PackedLayer(self.schema, self.width, [table])
+    def keep(self, fields: Sequence[int]) -> Part | None:
+        weight, mask = (self.chosen(whole, fields) for whole in (self.weight.detach(), self.mask))
+        return MaskedRows(self.schema, fields, weight, mask, values=self.values)
 
-
-@keep_fields.register
-def _(layer: MaskedTable, fields: Sequence[int]) -> MaskedTable:
-    sizes = [layer.schema.fields[f].cardinality for f in layer.fields]
-    chosen = [layer.fields.index(f) for f in sorted(fields)]
-    weight, mask = (torch.cat([whole.split(sizes)[i] for i in chosen]) for whole in (layer.weight.detach(), layer.mask))
-    return MaskedTable(layer.schema, fields, weight, mask, values=layer.values, sparse=layer.sparse)
+    def pack(self) -> list[Format]:
+        return [Sparse.pack(self.schema, self.fields, self.weight, self.values, self.mask)]
 
 
 def kept_within(budget: int, rows: int, width: int, values: FloatName = "fp32") -> int:

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.tables.base import EmbeddingLayer
 from sharkbench.tables.dimensions import fewest, field_bytes, spend, whole_if_no_larger
-from sharkbench.tables.table import FullTable
 
 EPSILON = 1e-12
 """Added to variances: far below those of a table as it starts."""
@@ -37,8 +36,8 @@ class MixedDimensions(EmbeddingLayer):
         init_std: where the common scale starts.
     """
 
-    def __init__(self, inner: FullTable, candidates: Sequence[int], init_std: float) -> None:
-        super().__init__(inner.schema, inner.width)
+    def __init__(self, inner: EmbeddingLayer, candidates: Sequence[int], init_std: float) -> None:
+        super().__init__(inner.schema, inner.width, inner.fields)
         self.inner, self.candidates, self.temperature = inner, tuple(candidates), 1.0
         fields, width, count = len(inner.fields), inner.width, len(self.candidates)
         self.matrices = nn.ParameterList(torch.empty(fields, d, width).normal_(std=d**-0.5) for d in self.candidates)
@@ -57,9 +56,6 @@ class MixedDimensions(EmbeddingLayer):
         noise = -torch.empty_like(logits).exponential_().log()
         return ((logits.log_softmax(1) + noise) / self.temperature).softmax(1)
 
-    def lookup(self, ids: Tensor) -> Tensor:
-        return self.inner.lookup(ids)
-
     def forward(self, ids: Tensor) -> Tensor:
         return self._mix(self.inner(ids), self.logits, self.mean, self.variance)
 
@@ -76,6 +72,9 @@ class MixedDimensions(EmbeddingLayer):
             normed = _normalised(lifted.flatten(1), *own, by_batch=self.training or mean is None)
             total = total + shares[:, k, None] * normed.view_as(lifted)
         return total * self.scale
+
+    def row_tables(self) -> list[nn.Parameter]:
+        return self.inner.row_tables()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"params": list(self.inner.parameters())}, {"params": [*self.matrices, self.scale], "l2": 0.0}]

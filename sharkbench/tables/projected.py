@@ -7,18 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from sharkbench.data.schema import PADDING, Schema
+from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format
 from sharkbench.formats.dense import Dense
-from sharkbench.formats.layer import PackedLayer
-from sharkbench.formats.pooling import pool_slots
 from sharkbench.formats.projected import Projected
-from sharkbench.tables.base import EmbeddingLayer
+from sharkbench.tables.parts import Part, Slots
+from sharkbench.tables.sharded import lookup
 
 
-class ProjectedTable(EmbeddingLayer):
+class ProjectedRows(Part):
     """``e_i = r_i P_f + b_f``: row ``r_i`` of its field's own dimension ``d_f``, times the field's matrix.
 
     First-order weights are columns of the generated row like the others. A field whose ``d_f`` is the width has whole
@@ -28,12 +26,11 @@ class ProjectedTable(EmbeddingLayer):
 
     Args:
         schema: of the data set.
-        width: numbers per row.
-        dimensions: per field of ``fields``.
+        fields: of this part, ascending.
+        width: weights per row.
+        dimensions: of each field.
         init_std: of the rows of a full table.
-        fields: the fields that are kept, ascending; all of them unless given.
         bias: fields with a matrix have a bias as well.
-        sparse: gradients of rows hold the batch's rows only.
 
     Shapes: a group ``g`` of all fields of one dimension ``d``: ``rows.{g}`` ``[rows of the group, d]``, one field
     after the other; ``matrices.{g}`` ``[fields of the group, d, width]``; ``biases.{g}`` ``[fields of the group,
@@ -43,19 +40,17 @@ class ProjectedTable(EmbeddingLayer):
     def __init__(
         self,
         schema: Schema,
+        fields: Sequence[int],
         width: int,
         dimensions: Sequence[int],
         init_std: float,
         *,
-        fields: Sequence[int] | None = None,
         bias: bool = False,
-        sparse: bool = False,
     ) -> None:
-        super().__init__(schema, width)
-        self.fields = tuple(range(schema.num_fields)) if fields is None else tuple(sorted(fields))
+        super().__init__(schema, fields, width)
         if len(dimensions) != len(self.fields) or not all(1 <= d <= width for d in dimensions):
             raise ValueError(f"{len(self.fields)} fields need as many dimensions from 1 to {width}; got {dimensions}")
-        self.dimensions, self.sparse = tuple(dimensions), sparse
+        self.dimensions = tuple(dimensions)
         self._depths = sorted(set(dimensions))
         self.groups = [[f for f, d in zip(self.fields, dimensions, strict=True) if d == own] for own in self._depths]
         self.rows = nn.ParameterList(
@@ -65,60 +60,48 @@ class ProjectedTable(EmbeddingLayer):
         short = [(d, members) for d, members in zip(self._depths, self.groups, strict=True) if d < width]
         self.matrices = nn.ParameterList(torch.stack([_orthogonal(d, width) for _ in members]) for d, members in short)
         self.biases = nn.ParameterList(torch.zeros(len(members), width) for _, members in short if bias)
-        self._lay_out()
+        self._layouts: dict[Any, tuple[list[tuple[Tensor, Tensor, Tensor]], list[tuple[int, int]]]] = {}
 
     def _sizes(self, members: Sequence[int]) -> list[int]:
         return [self.schema.fields[f].cardinality for f in members]
 
-    def _lay_out(self) -> None:
-        """Which kept columns each group serves, where their rows begin, and which field of the group they belong to."""
-        columns = self.schema.slot_columns(self.fields)
-        self._takes_all = len(columns) == self.schema.num_slots
-        self._multivalued = any(self.schema.fields[f].slots > 1 for f in self.fields)
-        self._buffer("columns", columns)
-        self._buffer("starts", self.schema.offsets[:-1][self.schema.slot_fields[columns]])
-        self.columns: Tensor
-        self.starts: Tensor
-        owners = self.schema.slot_fields[columns].tolist()
-        places: dict[int, tuple[int, int]] = {}
-        for g, members in enumerate(self.groups):
-            mine = [c for c, f in enumerate(owners) if f in members]
-            firsts = [sum(self._sizes(members[: members.index(owners[c])])) for c in mine]
-            self._buffer(f"columns{g}", mine)
-            self._buffer(
-                f"shifts{g}", [int(self.schema.offsets[owners[c]]) - at for c, at in zip(mine, firsts, strict=True)]
-            )
-            self._buffer(f"members{g}", [members.index(owners[c]) for c in mine])
-            places |= {c: (g, i) for i, c in enumerate(mine)}
-        self._places = [places[c] for c in range(len(owners))]
-
-    def _buffer(self, name: str, values: Any) -> None:
-        self.register_buffer(name, torch.as_tensor(values, dtype=torch.int64), persistent=False)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        kept = ids if self._takes_all else ids.index_select(1, self.columns)
-        if not self._multivalued:
-            return self.lookup(kept)
-        vectors = self.lookup(torch.where(kept == PADDING, self.starts.to(kept), kept))
-        return pool_slots(vectors, kept, self.schema, self.fields)
-
-    def lookup(self, ids: Tensor) -> Tensor:
-        """``[B, S']`` ids of kept slots, none of them padding, to ``[B, S', width]``."""
+    def forward(self, slots: Slots) -> Tensor:
+        groups, places = self._divided(slots)
         # Columns as a list of views: their backward is one stack per group.
-        by_group = [self._look_up_group(g, ids).unbind(0) for g in range(len(self.groups))]
-        return torch.stack([by_group[g][i] for g, i in self._places], 1)
+        by_group = [self._look_up(g, slots.local, *own).unbind(0) for g, own in enumerate(groups)]
+        return torch.stack([by_group[g][i] for g, i in places], 1)
 
-    def _look_up_group(self, g: int, ids: Tensor) -> Tensor:
-        """``[C, B, width]``, ``C`` the group's columns."""
-        own = ids.index_select(1, getattr(self, f"columns{g}")) - getattr(self, f"shifts{g}")
-        vectors = F.embedding(own.T, self.rows[g], sparse=self.sparse)
+    def _look_up(self, g: int, local: Tensor, columns: Tensor, firsts: Tensor, members: Tensor) -> Tensor:
+        """``[C, B, width]``, ``C`` the ``columns`` of the group; where their rows begin, and whose they are."""
+        own = local.index_select(1, columns) + firsts
+        vectors = lookup(self.rows[g], own.T, sparse=self.sparse)
         if g >= len(self.matrices):
             return vectors
-        members = getattr(self, f"members{g}")
         matrices = self.matrices[g].index_select(0, members)
         if not self.biases:
             return torch.bmm(vectors, matrices)
         return torch.baddbmm(self.biases[g].index_select(0, members)[:, None], vectors, matrices)
+
+    def _divided(self, slots: Slots) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[tuple[int, int]]]:
+        """Per group what :meth:`_look_up` wants of the slots, and for each slot its group and its place there."""
+        known = self._layouts.get(key := (tuple(slots.places), slots.ids.device))
+        if known is None:
+            group_of = {f: g for g, members in enumerate(self.groups) for f in members}
+            owners = [self.fields[place] for place in slots.places]
+            columns = [[c for c, f in enumerate(owners) if group_of[f] == g] for g in range(len(self.groups))]
+            groups = []
+            for members, own in zip(self.groups, columns, strict=True):
+                at = [members.index(owners[c]) for c in own]
+                firsts = [sum(self._sizes(members[:place])) for place in at]
+                with torch.inference_mode(False):  # validation may be first, and training reads them as well
+                    made = [torch.tensor(n, dtype=torch.int64, device=key[1]) for n in (own, firsts, at)]
+                groups.append((made[0], made[1], made[2]))
+            places = [(g := group_of[f], columns[g].index(c)) for c, f in enumerate(owners)]
+            known = self._layouts[key] = (groups, places)
+        return known
+
+    def row_tables(self) -> list[nn.Parameter]:
+        return list(self.rows)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"params": list(self.rows)}, {"params": [*self.matrices, *self.biases], "l2": 0.0}]
@@ -134,7 +117,7 @@ class ProjectedTable(EmbeddingLayer):
         if bias is not None:
             self.biases[g][own].copy_(bias)
 
-    def pack(self) -> PackedLayer:
+    def pack(self) -> list[Format]:
         fields: list[int] = []
         rows: list[Tensor] = []
         matrices: list[Tensor] = []
@@ -152,7 +135,7 @@ class ProjectedTable(EmbeddingLayer):
         if fields:
             rows = [row.contiguous() for row in rows]
             parts.append(Projected.pack(self.schema, fields, rows, matrices, biases=biases, width=self.width))
-        return PackedLayer(self.schema, self.width, parts)
+        return parts
 
 
 def _orthogonal(dimension: int, width: int) -> Tensor:

@@ -13,7 +13,7 @@ from sharkbench.formats.layer import PackedLayer
 from sharkbench.model.model import Model
 from sharkbench.tables.base import EmbeddingLayer
 from sharkbench.tables.finished import Finished
-from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.kept import rows_of
 
 Range = Callable[[Tensor], tuple[Tensor, Tensor]]
 """``[R, n]`` rows to the range ``([R], [R])`` that the codes of each row span."""

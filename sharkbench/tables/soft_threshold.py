@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
@@ -13,9 +12,10 @@ from torch.nn import functional as F
 
 from sharkbench.data.dataset import Batch
 from sharkbench.data.schema import Schema
-from sharkbench.formats.layer import PackedLayer
-from sharkbench.tables.masked import MaskedTable, largest
-from sharkbench.tables.pruned import FieldTable
+from sharkbench.formats.base import Format
+from sharkbench.tables.masked import MaskedRows, largest
+from sharkbench.tables.parts import Slots
+from sharkbench.tables.rows import Rows
 
 Granularity = Literal["global", "dimension", "feature", "field", "feature_dimension", "field_dimension"]
 
@@ -25,7 +25,7 @@ def soft_threshold(weight: Tensor, logit: Tensor) -> Tensor:
     return weight.sign() * (weight.abs() - logit.sigmoid()).relu()
 
 
-class SoftThresholdTable(FieldTable):
+class SoftThresholdRows(Rows):
     """``e_i = sign(W_i) * relu(|W_i| - sigmoid(s))``, with ``s`` as many thresholds as ``granularity`` says.
 
     Shapes of ``s``: ``[1, 1]`` global, ``[1, width]`` dimension, ``[R, 1]`` feature, ``[F, 1]`` field, ``[R, width]``
@@ -36,7 +36,7 @@ class SoftThresholdTable(FieldTable):
     of a training, and the last ones stay.
 
     Args:
-        schema, fields, weight, sparse: as for :class:`FieldTable`.
+        schema, fields, weight: as for :class:`Rows`.
         start: of every ``s``.
         lr_factor: learning rate of ``s``, times that of the embeddings.
         l2: of ``s``; the recipe's for the table.
@@ -52,29 +52,28 @@ class SoftThresholdTable(FieldTable):
         start: float,
         lr_factor: float,
         l2: float,
-        sparse: bool = False,
     ) -> None:
-        super().__init__(schema, fields, weight, sparse=sparse)
+        super().__init__(schema, fields, weight)
         self.granularity, self.lr_factor, self.l2 = granularity, lr_factor, l2
         rows, width = weight.shape
         across = {"global": 1, "dimension": 1, "field": len(self.fields), "field_dimension": len(self.fields)}
         along = width if granularity.endswith("dimension") else 1
         self.threshold = nn.Parameter(torch.full((across.get(granularity, rows), along), start))
-        slots = [schema.fields[f].slots for f in self.fields]
-        sizes = [schema.fields[f].cardinality for f in self.fields]
-        self.register_buffer("slot_owner", torch.from_numpy(np.arange(len(slots)).repeat(slots)), persistent=False)
-        self.register_buffer("row_owner", torch.from_numpy(np.arange(len(sizes)).repeat(sizes)), persistent=False)
-        self.slot_owner: Tensor
+        self.register_buffer(
+            "row_owner", torch.arange(len(self.sizes)).repeat_interleave(torch.tensor(self.sizes)), persistent=False
+        )
         self.row_owner: Tensor
 
-    def lookup(self, ids: Tensor) -> Tensor:
-        rows = self.rows(ids)
+    def forward(self, slots: Slots) -> Tensor:
         logit: Tensor = self.threshold
         if self.granularity in ("feature", "feature_dimension"):
-            logit = F.embedding(rows, logit)
+            logit = F.embedding(slots.rows, logit)
         elif self.granularity in ("field", "field_dimension"):
-            logit = logit[self.slot_owner]
-        return soft_threshold(F.embedding(rows, self.weight, sparse=self.sparse), logit)
+            logit = logit[slots.owner]
+        return soft_threshold(super().forward(slots), logit)
+
+    def row_tables(self) -> list[nn.Parameter]:
+        return []  # the search counts the weights of the whole table
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"params": [self.weight]}, {"params": [self.threshold], "lr_factor": self.lr_factor, "l2": self.l2}]
@@ -97,33 +96,33 @@ class SoftThresholdTable(FieldTable):
         """``[R, width]`` bool: the ``count`` numbers that are the furthest above their threshold."""
         return largest(self.margins(), count)
 
-    def pack(self) -> PackedLayer:
-        mask = self.margins() > 0
-        return MaskedTable(self.schema, self.fields, self.table(), mask).pack()
+    def pack(self) -> list[Format]:
+        return MaskedRows(self.schema, self.fields, self.table(), self.margins() > 0).pack()
 
 
 class PruneToCount(Callback):
-    """Ends the training of a :class:`SoftThresholdTable` once at most ``kept`` numbers are left.
+    """Ends the training of a :class:`SoftThresholdRows` once at most ``kept`` numbers are left.
 
     Thresholds that many numbers share come to rest where the loss outweighs their L2. From half of the training on,
     the L2 therefore doubles at each look that finds more numbers left than a straight line allows, which reaches
     ``kept`` when nine tenths are over.
 
     Args:
-        kept: numbers.
+        rows: whose thresholds are learned.
+        kept: weights.
         every: steps between two looks.
         steps: of the whole training.
     """
 
-    def __init__(self, kept: int, *, every: int, steps: int) -> None:
-        self.kept, self.every, self.half = kept, every, steps / 2
+    def __init__(self, rows: SoftThresholdRows, kept: int, *, every: int, steps: int) -> None:
+        self.rows, self.kept, self.every, self.half = rows, kept, every, steps / 2
         self.path: list[dict[str, float]] = []
         self._left_at_half: int | None = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        step, layer = trainer.global_step, pl_module.model.embedding
+        step, layer = trainer.global_step, self.rows
         if step % self.every:
             return
         left = int((layer.margins() > 0).sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import groupby
 from math import prod
 from typing import Any
 
@@ -13,11 +14,9 @@ from torch.nn import functional as F
 
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format
-from sharkbench.formats.dense import Dense
-from sharkbench.formats.layer import PackedLayer
 from sharkbench.formats.side_by_side import SideBySide
 from sharkbench.formats.tensor_train import TensorTrain
-from sharkbench.tables.base import EmbeddingLayer
+from sharkbench.tables.parts import Part, Slots
 from sharkbench.tables.train_shapes import TrainShape
 
 TAIL = 2.0
@@ -28,8 +27,8 @@ PADDED_ROWS = 4
 """Up to so many places per row, rows are laid out by digit."""
 
 
-class TensorTrainTable(EmbeddingLayer):
-    """``e_i = G_1[i_1] G_2[i_2] ... G_K[i_K]`` per field, ``i_k`` the digits of the row; other fields keep whole rows.
+class TensorTrainRows(Part):
+    """``e_i = G_1[i_1] G_2[i_2] ... G_K[i_K]`` per field, ``i_k`` the digits of the row.
 
     Cores start such that the generated rows have the standard deviation ``init_std`` of a full table's: entries are
     normal numbers conditioned on a magnitude of at least 2 (the sampled Gaussian of TT-Rec, Yin et al., MLSys 2021),
@@ -37,76 +36,55 @@ class TensorTrainTable(EmbeddingLayer):
 
     Args:
         schema: of the data set.
-        width: numbers per row.
-        trains: per field of the schema, the trains whose columns stand side by side; none where it keeps whole rows.
+        fields: of this part, ascending.
+        width: weights per row.
+        trains: of each field, the trains whose columns stand side by side.
         init_std: of the rows of a full table.
         lr_factor: learning rate of the cores relative to that of a table.
-        sparse: gradients of whole rows hold the batch's rows only; those of cores are dense, they are small.
 
-    Shapes: ``cores.{j}`` ``[n, r, d, r']``, those of one train after the other; ``whole`` ``[rows of whole fields,
-    width]``.
+    Shapes: ``cores.{j}`` ``[n, r, d, r']``, those of one train after the other. Their gradients are dense: they are
+    small.
     """
 
     def __init__(
         self,
         schema: Schema,
+        fields: Sequence[int],
         width: int,
         trains: Sequence[Sequence[TrainShape]],
         init_std: float,
         *,
         lr_factor: float = 1.0,
-        sparse: bool = False,
     ) -> None:
-        super().__init__(schema, width)
-        if len(trains) != schema.num_fields:
-            raise ValueError(f"{len(trains)} lists of trains for {schema.num_fields} fields")
-        self.trains, self.lr_factor, self.sparse = [tuple(own) for own in trains], lr_factor, sparse
-        self.whole_fields = [f for f, own in enumerate(self.trains) if not own]
+        super().__init__(schema, fields, width)
+        if len(trains) != len(self.fields):
+            raise ValueError(f"{len(trains)} lists of trains for {len(self.fields)} fields")
+        self.trains, self.lr_factor = [tuple(own) for own in trains], lr_factor
         self.cores = nn.ParameterList(core for own in self.trains for train in own for core in sampled(train, init_std))
-        sizes = [schema.fields[f].cardinality for f in self.whole_fields]
-        self.whole = nn.Parameter(torch.empty(sum(sizes), width).normal_(std=init_std)) if sizes else None
-        owners = schema.slot_fields.tolist()
-        # Runs of neighbouring columns of one field, or of whole fields: looked up together.
-        self._runs: list[tuple[int | None, int]] = []
-        for owner in (f if self.trains[f] else None for f in owners):
-            if self._runs and self._runs[-1][0] == owner:
-                self._runs[-1] = (owner, self._runs[-1][1] + 1)
-            else:
-                self._runs.append((owner, 1))
-        firsts = {f: sum(sizes[:i]) for i, f in enumerate(self.whole_fields)}
-        shifts = [int(schema.offsets[f]) - firsts.get(f, 0) for f in owners]
-        self.register_buffer("shifts", torch.tensor(shifts, dtype=torch.int64), persistent=False)
-        self.shifts: Tensor
 
-    def _own_cores(self) -> dict[int, list[list[nn.Parameter]]]:
-        """Per field with trains, the cores of each of them."""
+    def _own_cores(self) -> list[list[list[nn.Parameter]]]:
+        """Per field, the cores of each of its trains."""
         flow = iter(self.cores)
-        return {f: [[next(flow) for _ in train.rows] for train in own] for f, own in enumerate(self.trains) if own}
+        return [[[next(flow) for _ in train.rows] for train in own] for own in self.trains]
 
-    def lookup(self, ids: Tensor) -> Tensor:
-        local, cores = ids - self.shifts, self._own_cores()
-        vectors = []
-        for (field, _), rows in zip(self._runs, local.split([length for _, length in self._runs], 1), strict=True):
-            if field is None:
-                assert self.whole is not None
-                vectors.append(F.embedding(rows, self.whole, sparse=self.sparse))
-            else:
-                parts = [train_rows(rows.flatten(), own) for own in cores[field]]
-                vectors.append((parts[0] if len(parts) == 1 else torch.cat(parts, 1)).unflatten(0, rows.shape))
+    def forward(self, slots: Slots) -> Tensor:
+        # Neighbouring columns of one field are looked up together.
+        runs = [(place, len(list(run))) for place, run in groupby(slots.places)]
+        cores, vectors = self._own_cores(), []
+        for (place, _), rows in zip(runs, slots.local.split([length for _, length in runs], 1), strict=True):
+            parts = [train_rows(rows.flatten(), own) for own in cores[place]]
+            vectors.append((parts[0] if len(parts) == 1 else torch.cat(parts, 1)).unflatten(0, rows.shape))
         return torch.cat(vectors, 1)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        groups: list[dict[str, Any]] = [{"params": list(self.cores), "lr_factor": self.lr_factor, "l2": 0.0}]
-        return groups + ([{"params": [self.whole]}] if self.whole is not None else [])
+        return [{"params": list(self.cores), "lr_factor": self.lr_factor, "l2": 0.0}]
 
-    def pack(self) -> PackedLayer:
+    def pack(self) -> list[Format]:
         parts: list[Format] = []
-        for field, own in self._own_cores().items():
+        for field, own in zip(self.fields, self._own_cores(), strict=True):
             packed = [TensorTrain.pack(self.schema, [field], [core.clone() for core in cores]) for cores in own]
             parts.append(packed[0] if len(packed) == 1 else SideBySide.pack(packed))
-        if self.whole is not None:
-            parts.append(Dense.pack(self.schema, self.whole_fields, self.whole.detach().clone()))
-        return PackedLayer(self.schema, self.width, parts)
+        return parts
 
 
 def sampled(train: TrainShape, init_std: float) -> list[Tensor]:

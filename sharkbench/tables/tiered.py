@@ -8,17 +8,17 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from sharkbench.data.dataset import Batch
-from sharkbench.data.schema import PADDING, Schema
+from sharkbench.data.schema import Schema
+from sharkbench.formats.base import Format
 from sharkbench.formats.codec import CHUNK
-from sharkbench.formats.layer import PackedLayer
 from sharkbench.formats.tiered import Tiered
 from sharkbench.seeds import derive
+from sharkbench.tables.parts import Slots, Table
 from sharkbench.tables.priorities import RowPriorities
-from sharkbench.tables.pruned import FieldTable
+from sharkbench.tables.rows import Rows
 from sharkbench.tables.stochastic import round_nearest, round_stochastic
 from sharkbench.tables.tiers import TierName, codec_of
 
@@ -26,7 +26,7 @@ Choose = Callable[[Tensor], Tensor]
 """Priorities ``[R]`` to tiers ``[R]`` uint8."""
 
 
-class TieredTable(FieldTable):
+class TieredRows(Rows):
     """One float row per id, rounded after each step to what the tier of the row can hold.
 
     The rows that the step touched are rounded by chance or to the nearest; on the way into evaluation all rows are
@@ -34,7 +34,7 @@ class TieredTable(FieldTable):
     serving keeps codes and a tier per row.
 
     Args:
-        schema, fields, weight, sparse: as for :class:`FieldTable`.
+        schema, fields, weight: as for :class:`Rows`.
         tiers: what each tier stores; ``tier`` holds indices into it.
         tail: trailing columns that are first-order weights.
         priorities: one per row.
@@ -55,9 +55,8 @@ class TieredTable(FieldTable):
         choose: Choose,
         rounding: Literal["stochastic", "nearest"],
         seed: int,
-        sparse: bool = False,
     ) -> None:
-        super().__init__(schema, fields, weight, sparse=sparse)
+        super().__init__(schema, fields, weight)
         self.tiers, self.tail, self.priorities = tuple(tiers), tail, priorities
         self.codecs = [codec_of(tier, tail) for tier in tiers]
         self.choose, self.rounding, self.seed = choose, rounding, seed
@@ -68,19 +67,27 @@ class TieredTable(FieldTable):
         self._on_grid = False
         self.register_load_state_dict_post_hook(lambda *_: self._moved())
 
-    def lookup(self, ids: Tensor) -> Tensor:
-        rows = self.rows(ids)
+    def forward(self, slots: Slots) -> Tensor:
         if self.training and torch.is_grad_enabled():
-            self._read.append(rows.detach().flatten())
-        return F.embedding(rows, self.weight, sparse=self.sparse)
+            self._read.append(slots.rows.detach().flatten())
+        return super().forward(slots)
+
+    def row_tables(self) -> list[nn.Parameter]:
+        return []  # tiers are decided, and rows rounded, by what all processes have read
 
     @torch.no_grad()
-    def observe(self, batch: Batch) -> None:
-        """Count a batch of samples into the priorities: one step of theirs."""
-        kept = self.kept(batch.ids)
-        present = kept != PADDING
-        samples = torch.arange(len(kept), device=kept.device)[:, None].expand_as(kept)
-        self.priorities.update(self.rows(kept)[present], samples[present], batch.labels, batch.weight)
+    def observe(self, slots: Slots, labels: Tensor, weight: Tensor | None) -> None:
+        """Count a batch of samples into the priorities: one step of theirs.
+
+        Args:
+            slots: what the batch asks of this part.
+            labels: ``[B, T]``.
+            weight: ``[B]``, as how many samples each counts; one if not given.
+        """
+        rows = slots.rows
+        samples = torch.arange(len(rows), device=rows.device)[:, None].expand_as(rows)
+        present = torch.ones_like(rows, dtype=torch.bool) if slots.present is None else slots.present
+        self.priorities.update(rows[present], samples[present], labels, weight)
 
     @torch.no_grad()
     def decide(self) -> None:
@@ -153,21 +160,24 @@ class TieredTable(FieldTable):
                 )
         return table
 
-    def pack(self) -> PackedLayer:
-        rows = Tiered.pack(self.schema, self.fields, self.weight.detach(), self.tier, self.codecs)
-        return PackedLayer(self.schema, self.width, [rows])
+    def pack(self) -> list[Format]:
+        return [Tiered.pack(self.schema, self.fields, self.weight.detach(), self.tier, self.codecs)]
 
 
 class TrackPriorities(Callback):
-    """Counts training batches into the priorities of a :class:`TieredTable`, and decides tiers anew now and then."""
+    """Counts training batches into the priorities of a table's rows, and decides tiers anew now and then."""
 
-    def __init__(self, every: int) -> None:
-        self.every = every
+    def __init__(self, table: Table, rows: TieredRows, every: int) -> None:
+        self.table, self.rows, self.every = table, rows, every
+
+    def observe(self, batch: Batch) -> None:
+        """Count a batch of samples."""
+        (slots,) = self.table.slots(batch.ids)
+        self.rows.observe(slots, batch.labels, batch.weight)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        layer: TieredTable = pl_module.model.embedding
-        layer.observe(batch)
+        self.observe(batch)
         if trainer.global_step % self.every == 0:
-            layer.decide()
+            self.rows.decide()

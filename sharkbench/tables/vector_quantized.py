@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharkbench.data.schema import PADDING, Schema
+from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format
 from sharkbench.formats.codebooks import Codebooks
 from sharkbench.tables.kmeans import nearest
-from sharkbench.tables.partly_whole import PartlyWhole, count_rows
+from sharkbench.tables.parts import Part, Slots
+from sharkbench.tables.sharded import lookup
 
 
-class VectorQuantizedTable(PartlyWhole):
+class VectorQuantizedRows(Part):
     """``e_i = C_1[c_i1] ++ C_2[c_i2] ++ ...``, ``c_ij`` naming the codeword nearest to part ``j`` of the row's query.
 
     Forward gives codewords; backward hands the gradient of a row to its query as it is, and codewords follow the
@@ -24,12 +25,11 @@ class VectorQuantizedTable(PartlyWhole):
     tiers, and a tier of ``b`` bits chooses among the first ``2^b`` codewords.
 
     Args:
-        schema, width, sparse: as for :class:`PartlyWhole`.
-        whole: fields that keep a row of floats per id.
-        widths: of the parts.
-        tiers: ``[R]`` int64, the tier of each row of the coded fields.
+        schema, fields: as for :class:`Part`.
+        widths: of the parts of a row.
+        tiers: ``[R]`` int64, the tier of each row.
         bits: of a code in each tier; there are ``2^b`` codewords for the largest.
-        per_field: each coded field has codewords of its own.
+        per_field: each field has codewords of its own.
         init_std: rows as they are served start with this standard deviation.
         pull: weight of the extra loss.
         codeword_rate: times the learning rate of rows.
@@ -38,8 +38,7 @@ class VectorQuantizedTable(PartlyWhole):
     def __init__(
         self,
         schema: Schema,
-        width: int,
-        whole: Sequence[int],
+        fields: Sequence[int],
         *,
         widths: Sequence[int],
         tiers: Tensor,
@@ -48,27 +47,23 @@ class VectorQuantizedTable(PartlyWhole):
         init_std: float,
         pull: float,
         codeword_rate: float,
-        sparse: bool = False,
     ) -> None:
-        rows = torch.empty(count_rows(schema, whole), width).normal_(std=init_std)
-        super().__init__(schema, width, range(schema.num_fields), whole, rows, sparse=sparse)
+        super().__init__(schema, fields, sum(widths))
         self.widths, self.bits, self.per_field = tuple(widths), tuple(bits), per_field
         self.pull, self.codeword_rate = pull, codeword_rate
         self.register_buffer("tiers", tiers, persistent=False)
         self.tiers: Tensor
-        sizes = torch.tensor([schema.fields[f].cardinality for f in self.coded], dtype=torch.int64)
-        owners = torch.repeat_interleave(torch.arange(len(self.coded)), sizes)
+        owners = torch.arange(len(self.fields)).repeat_interleave(torch.tensor(self.sizes, dtype=torch.int64))
         self.register_buffer("owners", owners if per_field else torch.zeros_like(owners), persistent=False)
         self.owners: Tensor
         """``[R]``: which set of codewords a row chooses from."""
         self.codewords = 1 << max(bits)
-        groups = len(self.coded) if per_field else 1
-        self.queries = nn.Parameter(torch.empty(count_rows(schema, self.coded), width).normal_(std=init_std))
+        groups = len(self.fields) if per_field else 1
+        self.queries = nn.Parameter(torch.empty(self.num_rows, self.width).normal_(std=init_std))
         self.books = nn.ParameterList(torch.empty(groups * self.codewords, w).normal_(std=init_std) for w in widths)
-        if self.coded:
+        if self.fields:
             self._scale_to(init_std)
         self._distance: Tensor | None = None
-        self._read: Tensor | None = None
 
     @torch.no_grad()
     def _scale_to(self, std: float) -> None:
@@ -79,22 +74,19 @@ class VectorQuantizedTable(PartlyWhole):
             parameter.mul_(factor)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        rows = [p for p in (self.full, self.queries) if p is not None]
         # A codeword that is chosen goes where its rows are, and they decay already.
-        return [{"params": rows}, {"params": list(self.books), "l2": 0.0, "lr_factor": self.codeword_rate}]
+        return [{"params": [self.queries]}, {"params": list(self.books), "l2": 0.0, "lr_factor": self.codeword_rate}]
 
-    def forward(self, ids: Tensor) -> Tensor:
-        if self._multivalued:
-            self._read = (ids.index_select(1, self.columns) != PADDING).index_select(1, self.coded_columns)
-        return super().forward(ids)
+    def row_tables(self) -> list[nn.Parameter]:
+        return [self.queries]
 
-    def generate(self, rows: Tensor) -> Tensor:
-        distinct, places, counts = rows.unique(return_inverse=True, return_counts=True)
-        if (read := self._read) is not None:
+    def forward(self, slots: Slots) -> Tensor:
+        distinct, places, counts = slots.rows.long().unique(return_inverse=True, return_counts=True)
+        if slots.present is not None:
             # Padding stands for the first row of its field, which pulls at no codeword for that.
-            counts = torch.zeros_like(counts).index_add_(0, places[read], counts.new_ones(int(read.sum())))
-            self._read = None
-        queries = F.embedding(distinct, self.queries, sparse=self.sparse)
+            read = places[slots.present]
+            counts = torch.zeros_like(counts).index_add_(0, read, counts.new_ones(len(read)))
+        queries = lookup(self.queries, distinct, sparse=self.sparse)
         chosen = self._codewords_of(distinct, queries.detach())
         if self.training:
             distances = (chosen - queries.detach()).square().mean(1)
@@ -131,7 +123,7 @@ class VectorQuantizedTable(PartlyWhole):
             owner, tier = divmod(kind, len(self.bits))
             yield (kinds == kind).nonzero().flatten(), owner * self.codewords, 1 << self.bits[tier]
 
-    def pack_coded(self) -> Format:
+    def pack(self) -> list[Format]:
         was_training = self.training
         self.eval()
         every = torch.arange(len(self.queries), device=self.queries.device)
@@ -139,4 +131,4 @@ class VectorQuantizedTable(PartlyWhole):
         self.train(was_training)
         books = [book.detach().clone() for book in self.books]
         tiers = (self.tiers, self.bits)
-        return Codebooks.pack(self.schema, self.coded, codes, books, per_field=self.per_field, tiers=tiers)
+        return [Codebooks.pack(self.schema, self.fields, codes, books, per_field=self.per_field, tiers=tiers)]

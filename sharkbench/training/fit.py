@@ -108,6 +108,7 @@ def fit(
     started = time.perf_counter()
     # What is drawn for a sample is another process's own; what all must draw alike has generators of its own.
     chance = "training" if group.first else f"training {group.rank}"
+    model.embedding.use_sparse_gradients(recipe.sparse)
     tables = model.embedding.row_tables() if recipe.shard_tables and group.size > 1 else []
     with (
         divided(tables, group.rank, group.size, group.gather),

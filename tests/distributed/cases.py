@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import TypeAdapter
+from sharkbench.tables.table import FullTable
 
 from sharkbench.backbones.config import BackboneConfig
 from sharkbench.contract import registry
@@ -16,7 +17,6 @@ from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import SharkbenchError
-from sharkbench.tables.table import FullTable
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.recipe import Recipe
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
+from sharkbench.tables.table import FullTable
 
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.config import DeepFM
@@ -21,7 +22,6 @@ from sharkbench.contract.check import tiny_dataset
 from sharkbench.files.digests import MadeAgain
 from sharkbench.model.model import Model
 from sharkbench.seeds import seeded
-from sharkbench.tables.table import FullTable
 from sharkbench.tasks.config import Ctr
 from sharkbench.training import checkpoint
 from sharkbench.training.fit import FitReport, fit

@@ -9,8 +9,8 @@ from sharkbench.contract import registry
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
 from sharkbench.tables.binary import BinaryTable
-from sharkbench.tables.partly_whole import divide
-from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.kept import rows_of
+from sharkbench.tables.small_fields import divide
 from tests.methods.made_up import schema_of
 
 SMALL = schema_of((300, 40, 5))

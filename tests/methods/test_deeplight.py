@@ -10,7 +10,7 @@ import torch
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_dataset
-from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.kept import rows_of
 from sharkbench.tables.regrowing import PruneGradually, RegrowingTable
 
 from .planted import bench_on, planted

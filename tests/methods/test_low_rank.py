@@ -11,9 +11,9 @@ from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.tables.dimensions import projected_bytes
+from sharkbench.tables.kept import rows_of
 from sharkbench.tables.low_rank import Axes, ranks_by_energy
 from sharkbench.tables.projected import ProjectedTable
-from sharkbench.tables.pruned import rows_of
 from tests.methods.bare_tables import SIZES, shape_of
 
 

@@ -10,7 +10,7 @@ import torch
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
 from sharkbench.contract.pipeline import Pipeline
-from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.kept import rows_of
 
 from .planted import bench_on, planted
 

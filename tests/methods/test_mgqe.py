@@ -12,8 +12,8 @@ from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
 from sharkbench.tables.coded import most_read, widths_of_parts
-from sharkbench.tables.partly_whole import count_rows, divide
-from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.kept import rows_of
+from sharkbench.tables.small_fields import count_rows, divide
 from sharkbench.tables.vector_quantized import VectorQuantizedTable
 from tests.methods.made_up import schema_of
 

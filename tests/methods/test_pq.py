@@ -8,8 +8,8 @@ import torch
 from sharkbench.contract import registry
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
-from sharkbench.tables.partly_whole import divide
-from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.kept import rows_of
+from sharkbench.tables.small_fields import divide
 from tests.methods.made_up import made_up, schema_of, sized
 
 

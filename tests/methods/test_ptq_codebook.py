@@ -12,7 +12,7 @@ from sharkbench.contract import registry
 from sharkbench.contract.pipeline import with_fields
 from sharkbench.formats.shape import TableShape
 from sharkbench.tables.coded import most_read
-from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.kept import rows_of
 from tests.methods.made_up import SIZES, made_up, schema_of, sized
 
 
@@ -71,7 +71,7 @@ def test_a_large_budget_keeps_the_fields_whole_that_fit() -> None:
 
 
 def test_works_on_the_fields_that_are_left() -> None:
-    from sharkbench.tables.pruned import keep_fields
+    from sharkbench.tables.kept import keep_fields
 
     bench = made_up("dcn", 0.3)
     assert bench.start is not None

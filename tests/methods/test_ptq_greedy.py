@@ -11,7 +11,7 @@ from sharkbench.contract import registry
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
 from sharkbench.tables.greedy_range import greedy_range, squared_error
-from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.kept import rows_of
 from tests.methods.made_up import made_up, sized
 
 

@@ -10,7 +10,7 @@ import torch
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
 from sharkbench.contract.workbench import Workbench
-from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.kept import rows_of
 
 
 def trained(backbone: str) -> Workbench:

@@ -16,7 +16,7 @@ from sharkbench.contract.check import tiny_bench
 from sharkbench.data.dataset import Split
 from sharkbench.field_selection.columns import column_saliency, columns_within
 from sharkbench.tables.dimensions import field_bytes, whole_if_no_larger
-from sharkbench.tables.pruned import rows_of
+from sharkbench.tables.kept import rows_of
 
 from .planted import NOISE, bench_on, planted
 

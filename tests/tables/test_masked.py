@@ -12,8 +12,8 @@ from sharkbench.data.schema import Field, Schema
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import FloatName
 from sharkbench.formats.sparse import sparse_bytes
+from sharkbench.tables.kept import keep_fields, rows_of
 from sharkbench.tables.masked import MaskedTable, kept_within, largest
-from sharkbench.tables.pruned import keep_fields, rows_of
 
 VALUES = st.sampled_from(["fp32", "fp16"])
 

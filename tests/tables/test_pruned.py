@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sharkbench.tables.table import FullTable
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench, tiny_dataset
 from sharkbench.data.schema import PADDING
 from sharkbench.errors import InputError
 from sharkbench.tables.base import EmbeddingLayer
-from sharkbench.tables.pruned import FieldTable, KeptFields, keep_fields, rows_of
-from sharkbench.tables.table import FullTable
+from sharkbench.tables.kept import FieldTable, KeptFields, keep_fields, rows_of
 
 DATA = tiny_dataset()
 IDS = DATA.splits["valid"].ids

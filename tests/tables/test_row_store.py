@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from sharkbench.tables.table import FullTable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +19,6 @@ from sharkbench.tables.base import EmbeddingLayer
 from sharkbench.tables.coded_rows import Chance, CodedRows
 from sharkbench.tables.low_precision import LowPrecisionTable
 from sharkbench.tables.row_store import StoredRows, lookup_rows
-from sharkbench.tables.table import FullTable
 from sharkbench.training.gradients import clip, regularize, sum_rows
 from sharkbench.training.optimizers import build_optimizer
 from sharkbench.training.recipe import Recipe

@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharkbench.tables.table import FullTable
 
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.formats.composed import Operation
 from sharkbench.formats.index import Hash, quotient, remainder
 from sharkbench.tables.composed import ComposedTable, FieldFunctions, composed_nbytes
-from sharkbench.tables.table import FullTable
 
 OPERATIONS: tuple[Operation, ...] = ("add", "mult", "concat")
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from sharkbench.tables.table import FullTable
 
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.config import DeepFM
@@ -17,7 +18,6 @@ from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model
 from sharkbench.results.records import Epoch
 from sharkbench.seeds import seeded
-from sharkbench.tables.table import FullTable
 from sharkbench.tasks.config import Ctr
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.optimizers import build_optimizer
