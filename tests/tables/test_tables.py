@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharkbench.data.schema import PADDING, Field, Schema
-from sharkbench.formats.composed import Operation
+from sharkbench.formats.composed_parts import Operation
 from sharkbench.formats.index import Hash, quotient, remainder
 from sharkbench.tables.composed import ComposedTable, FieldFunctions, composed_nbytes
 from sharkbench.tables.table import FullTable
