@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -136,9 +135,10 @@ class DHE(Method):
 
 
 def _nbytes(hashes: int, hidden: Sequence[int], width: int) -> int:
-    """Bytes of the packed network: seeds, weights and biases; batch norm is part of these."""
-    sizes = [hashes, *hidden, width]
-    return 8 * hashes + 4 * sum((n + 1) * m for n, m in pairwise(sizes))
+    """Bytes of the packed network; batch norm is part of its weights and biases."""
+    from sharkbench.formats.generated import Generated
+
+    return Generated.bytes_of(hashes, hidden, width)
 
 
 def _widest(hashes: int, layers: int, width: int, budget: int) -> tuple[int, ...] | None:

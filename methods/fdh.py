@@ -129,8 +129,11 @@ class _ByFrequency:
 
     def nbytes(self, width: int, owned: int, moduli: list[int]) -> int:
         """Bytes of the packed layer, in closed form: rows, two hash functions per field, and who is frequent."""
-        from sharkbench.formats.tier_index import index_nbytes
+        from sharkbench.formats.composed import Composed
+        from sharkbench.formats.dense import Dense
 
-        rows = self.num_rows - len(self.order) + owned + 2 * sum(moduli)
-        index = index_nbytes(len(self.order), 2)
-        return 4 * width * rows + 32 * len(moduli) + (index if moduli else 0)
+        whole = Dense.bytes_of(self.num_rows - len(self.order), width)
+        if not moduli:
+            return whole
+        head = (len(self.order), owned)
+        return whole + Composed.bytes_of([sum(moduli)] * 2, [width] * 2, hashes=2 * len(moduli), head=head)

@@ -139,7 +139,12 @@ class TTRec(Method):
 
 def field_bytes(rows: int, shape: TableShape, trains: Sequence[TrainShape]) -> int:
     """Packed bytes of a field: of its trains, or of whole rows where it has none."""
-    return 4 * (sum(train.numbers for train in trains) if trains else rows * shape.width)
+    from sharkbench.formats.dense import Dense
+    from sharkbench.formats.tensor_train import TensorTrain
+
+    if not trains:
+        return Dense.bytes_of(rows, shape.width)
+    return sum(TensorTrain.bytes_of(train.rows, train.columns, train.ranks) for train in trains)
 
 
 def _raised(trains: list[list[TrainShape]], shape: TableShape, left: int) -> list[list[TrainShape]]:

@@ -109,6 +109,14 @@ class Format(Stored):
         """Bytes of everything that is kept to serve: exactly the tensor bytes of the saved artifact."""
         return sum(t.nbytes for t in self.state_dict().values())
 
+    @classmethod
+    @abstractmethod
+    def bytes_of(cls, *sizes: Any, **named: Any) -> int:
+        """:attr:`nbytes` of a table of these sizes, in closed form: what a method asks before there is a table.
+
+        Every format has arguments of its own: whatever decides its size, and nothing else.
+        """
+
     @abstractmethod
     def nbytes_by_field(self) -> dict[str, int]:
         """Bytes per field name; what fields share stands under ``"(shared)"``. The values add up to ``nbytes``."""

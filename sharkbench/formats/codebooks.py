@@ -127,6 +127,34 @@ class Codebooks(InTiers):
         index = TierIndex.of(tier, len(bits)) if len(bits) > 1 else None
         return cls(schema, fields, settings, packed, [codec.encode(book) for book in codebooks], index)
 
+    @classmethod
+    def bytes_of(
+        cls,
+        rows: Sequence[int],
+        widths: Sequence[int],
+        codewords: int,
+        bits: Sequence[int] | None = None,
+        *,
+        shared: bool = False,
+        fields: int = 1,
+        codec: RowCodec | None = None,
+    ) -> int:
+        """Bytes of the codes of so many rows in each tier, of the index that tells tiers apart, and of the codebooks.
+
+        Args:
+            widths: numbers of a codeword of each part; those of a row where parts are added.
+            codewords: of a part.
+            bits: of a code in each tier; just enough for ``codewords`` where not given.
+            shared: all parts use one codebook.
+            fields: how many have codebooks of their own; 1 where all fields use the same.
+            codec: how codewords are stored; fp32 where not given.
+        """
+        codec = codec or RowCodec()
+        bits = bits or [max(1, (codewords - 1).bit_length())]
+        codes = sum(n * -(-len(widths) * b // 8) for n, b in zip(rows, bits, strict=True))
+        books = codewords * fields * sum(codec.row_bytes(w) for w in (widths[:1] if shared else widths))
+        return codes + TierIndex.bytes_of(sum(rows), len(bits)) + books
+
     def lookup(self, ids: Tensor) -> Tensor:
         codes = self._codes((ids.to(torch.int64) - self.starts + self.firsts).flatten())
         if self.settings.per_field:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import SHARED, Format, replicated
 from sharkbench.formats.codec import RowCodec
+from sharkbench.formats.composed_parts import ComposedSettings, DigitPart, Operation, composed_width, fits, hashed
 from sharkbench.formats.gpu import composition
 from sharkbench.formats.gpu.launch import Launch
 from sharkbench.formats.index import MAX_ROWS, Digit, Hash
@@ -21,35 +20,8 @@ from sharkbench.formats.kernels import COMPOSED, Columns, Program
 from sharkbench.formats.restoring import only, read_settings, require, take, take_exact
 from sharkbench.formats.tier_index import TierIndex
 
-Operation = Literal["add", "mult", "concat"]
 OPERATIONS: dict[str, int] = {"add": 0, "mult": 1, "concat": 2}
 Functions = Sequence[Sequence[Digit | Hash]]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DigitPart(_Strict):
-    divisor: int = Field(ge=1, lt=MAX_ROWS)
-    modulus: int = Field(ge=1, lt=MAX_ROWS)
-
-
-class HashPart(_Strict):
-    hash_modulus: int = Field(ge=1, lt=MAX_ROWS)
-
-
-class PartSettings(_Strict):
-    width: int = Field(ge=1, le=1 << 16)
-    shared: bool
-    functions: tuple[DigitPart | HashPart, ...]
-
-
-class ComposedSettings(_Strict):
-    codec: RowCodec
-    parts: tuple[PartSettings, ...] = Field(min_length=1, max_length=64)
-    operations: tuple[Operation, ...]
-    head: bool
 
 
 class Composed(Format):
@@ -150,6 +122,33 @@ class Composed(Format):
             [shared] * len(tables) if isinstance(shared, bool) else shared,
             *(() if head is None else (codec.encode(head[1]), TierIndex.of(head[0], 2))),
         )
+
+    @classmethod
+    def bytes_of(
+        cls,
+        rows: Sequence[int],
+        widths: Sequence[int],
+        combine: Operation | Sequence[Operation] = "add",
+        codec: RowCodec | None = None,
+        *,
+        hashes: int = 0,
+        head: tuple[int, int] | None = None,
+    ) -> int:
+        """Bytes of the small tables, of what hash functions are drawn, and of the head.
+
+        Args:
+            rows: of the table of each part: its moduli over all fields, or the one modulus of a shared table.
+            widths: numbers per row of each part.
+            combine, codec: as for :meth:`pack`.
+            hashes: index functions that are a :class:`Hash`, over all parts and fields.
+            head: ``(R, H)``: of the ``R`` rows of the fields ``H`` have a row of their own.
+        """
+        codec = codec or RowCodec()
+        total = sum(n * codec.row_bytes(w) for n, w in zip(rows, widths, strict=True)) + 16 * hashes
+        if head is None:
+            return total
+        operations = [combine] * (len(widths) - 1) if isinstance(combine, str) else combine
+        return total + head[1] * codec.row_bytes(composed_width(widths, operations)) + TierIndex.bytes_of(head[0], 2)
 
     def lookup(self, ids: Tensor) -> Tensor:
         local = ids.to(torch.int64) - self.starts
@@ -273,9 +272,9 @@ class Composed(Format):
         require(all(len(p.functions) == len(fields) for p in said.parts), kind, "index functions do not fit the fields")
         require(max(cardinalities) <= MAX_ROWS, kind, "a field has more rows than an index function takes")
         widths = [p.width for p in said.parts]
-        require(_fits(widths, said.operations, width), kind, "widths of the parts do not combine to the row's")
+        require(fits(widths, said.operations, width), kind, "widths of the parts do not combine to the row's")
         drawn = iter(cls._hashes(said, tensors))
-        functions, names, tables = [], {"hashes"} if any(_hashed(p) for p in said.parts) else set(), []
+        functions, names, tables = [], {"hashes"} if any(hashed(p) for p in said.parts) else set(), []
         for j, part in enumerate(said.parts):
             made = [
                 Digit(divisor=f.divisor, modulus=f.modulus)
@@ -301,7 +300,7 @@ class Composed(Format):
 
     @staticmethod
     def _hashes(said: ComposedSettings, tensors: Mapping[str, Tensor]) -> list[list[int]]:
-        count = sum(_hashed(p) for p in said.parts)
+        count = sum(hashed(p) for p in said.parts)
         if not count:
             return []
         drawn = take_exact(tensors, "hashes", Composed.kind, torch.int64, (count, 2))
@@ -309,27 +308,6 @@ class Composed(Format):
             bool((drawn >= 0).all() and (drawn[:, 0] > 0).all()), Composed.kind, "a hash function has no multiplier"
         )
         return drawn.tolist()
-
-
-def composed_width(widths: Sequence[int], operations: Sequence[Operation]) -> int:
-    """Columns that parts of these widths combine to."""
-    return reduce(
-        lambda w, step: w + step[1] if step[0] == "concat" else w, zip(operations, widths[1:], strict=True), widths[0]
-    )
-
-
-def _fits(widths: Sequence[int], operations: Sequence[Operation], width: int) -> bool:
-    reached = widths[0]
-    for operation, part in zip(operations, widths[1:], strict=True):
-        if operation == "concat":
-            reached += part
-        elif part not in (1, reached):
-            return False
-    return reached == width
-
-
-def _hashed(part: PartSettings) -> int:
-    return sum(isinstance(f, HashPart) for f in part.functions)
 
 
 def _kinds(part: Sequence[Digit | Hash]) -> int:

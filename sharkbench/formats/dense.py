@@ -23,3 +23,8 @@ class Dense(RowTable):
         """``table`` ``[R, width]``: the rows of ``fields``, one field after the other."""
         codec = RowCodec(dtype=dtype)
         return cls(schema, fields, table.shape[1], codec, codec.encode(table))
+
+    @classmethod
+    def bytes_of(cls, rows: int, width: int, dtype: FloatName = "fp32") -> int:
+        """Bytes of so many rows of ``width`` numbers."""
+        return rows * RowCodec(dtype=dtype).row_bytes(width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import tau
 from typing import Any, Literal, Self
 
@@ -75,6 +76,12 @@ class Generated(Format):
         """A trained network over :func:`encode` of the same ``seeds`` ``[k]`` and ``transform``."""
         w, b = ([t.detach().float().contiguous() for t in part] for part in (weights, biases))
         return cls(schema, fields, seeds.detach().clone(), w, b, activation, transform)
+
+    @classmethod
+    def bytes_of(cls, hashes: int, hidden: Sequence[int], width: int) -> int:
+        """Bytes of a network with hidden layers of these widths, and of the seeds; rows cost nothing."""
+        sizes = [hashes, *hidden, width]
+        return 8 * hashes + 4 * sum((before + 1) * after for before, after in pairwise(sizes))
 
     @property
     def layers(self) -> list[tuple[Tensor, Tensor]]:

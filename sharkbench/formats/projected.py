@@ -115,6 +115,33 @@ class Projected(Format):
             [None if b is None else b.detach().float().contiguous() for b in biases or [None] * len(rows)],
         )
 
+    @classmethod
+    def bytes_of(
+        cls,
+        rows: Sequence[int],
+        dimensions: Sequence[int],
+        width: int,
+        codec: RowCodec | None = None,
+        *,
+        matrices: Sequence[bool] | None = None,
+        biases: Sequence[bool] | None = None,
+    ) -> int:
+        """Bytes of groups with so many rows of these dimensions, and of their matrices and biases.
+
+        Args:
+            width: numbers of a row as it is served.
+            codec: how the short rows are stored; fp32 where not given.
+            matrices: groups that have one; those with fewer dimensions than ``width`` where not given.
+            biases: groups that have one; none where not given.
+        """
+        codec = codec or RowCodec()
+        projected = [d < width for d in dimensions] if matrices is None else matrices
+        shifted = [False] * len(rows) if biases is None else biases
+        return sum(
+            n * codec.row_bytes(d) + 4 * width * (d * has_matrix + has_bias)
+            for n, d, has_matrix, has_bias in zip(rows, dimensions, projected, shifted, strict=True)
+        )
+
     def lookup(self, ids: Tensor) -> Tensor:
         local = ids.to(torch.int64) - self.starts
         firsts = torch.from_numpy(self.group_first_rows[self.column_fields]).to(ids.device)

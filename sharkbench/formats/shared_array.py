@@ -62,6 +62,11 @@ class SharedArray(Format):
         stored = array.detach().to(FLOATS[dtype]).contiguous()
         return cls(schema, fields, width, stored, block, torch.tensor([seed], dtype=torch.int64), signed)
 
+    @classmethod
+    def bytes_of(cls, numbers: int, dtype: FloatName = "fp32") -> int:
+        """Bytes of an array of so many numbers, and of the seed."""
+        return numbers * FLOATS[dtype].itemsize + 8
+
     def lookup(self, ids: Tensor) -> Tensor:
         at, sign = places(ids.to(torch.int64), self.width, self.block, self.seed, len(self.array))
         vectors = self.array[at].float()

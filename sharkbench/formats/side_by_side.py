@@ -55,6 +55,11 @@ class SideBySide(Format):
             raise ValueError("parts side by side serve different fields")
         return cls(first.schema, first.fields, parts)
 
+    @classmethod
+    def bytes_of(cls, *parts: int) -> int:
+        """Bytes of parts that take so many each: nothing is kept besides."""
+        return sum(parts)
+
     def lookup(self, ids: Tensor) -> Tensor:
         return torch.cat([part.lookup(ids) for part in self.formats], -1)
 

@@ -76,10 +76,21 @@ class Sparse(Format):
         rows, width = kept.shape
         values = table.detach().cpu()[kept].to(FLOATS[dtype])
         chosen: Form = (
-            form if form is not None else min(_NAMES, key=lambda f: sparse_bytes(rows, width, len(values), dtype, f))
+            form if form is not None else min(_NAMES, key=lambda f: cls.bytes_of(rows, width, len(values), dtype, f))
         )
         made = _csr(kept) if chosen == "csr" else _bitmap(kept)
         return cls(schema, fields, width, chosen, {**made, "values": values})
+
+    @classmethod
+    def bytes_of(cls, rows: int, width: int, kept: int, dtype: FloatName = "fp32", form: Form | None = None) -> int:
+        """Bytes of ``rows`` rows with ``kept`` numbers altogether, in ``form`` or in the smaller one."""
+        if form is None:
+            return min(cls.bytes_of(rows, width, kept, dtype, f) for f in _NAMES)
+        values = kept * FLOATS[dtype].itemsize
+        if form == "csr":
+            return values + kept * _column_dtype(width).itemsize + rows * _count_dtype(kept, smallest=True).itemsize
+        words = -(-rows * width // 64)
+        return values + 8 * words + -(-words // GROUP) * _count_dtype(kept).itemsize
 
     def lookup(self, ids: Tensor) -> Tensor:
         rows = (ids.to(torch.int64) - self.starts + self.firsts).flatten()
@@ -198,17 +209,6 @@ class Sparse(Format):
 
 
 _NAMES: dict[Form, tuple[str, ...]] = {"csr": ("values", "ends", "columns"), "bitmap": ("values", "mask", "ranks")}
-
-
-def sparse_bytes(rows: int, width: int, kept: int, dtype: FloatName = "fp32", form: Form | None = None) -> int:
-    """Bytes of ``rows`` rows with ``kept`` numbers altogether, in ``form`` or in the smaller one."""
-    if form is None:
-        return min(sparse_bytes(rows, width, kept, dtype, f) for f in _NAMES)
-    values = kept * FLOATS[dtype].itemsize
-    if form == "csr":
-        return values + kept * _column_dtype(width).itemsize + rows * _count_dtype(kept, smallest=True).itemsize
-    words = -(-rows * width // 64)
-    return values + 8 * words + -(-words // GROUP) * _count_dtype(kept).itemsize
 
 
 def _column_dtype(width: int) -> torch.dtype:

@@ -61,6 +61,14 @@ class TensorTrain(Format):
         """``cores[k]`` ``[n_k, r_{k-1}, d_k, r_k]``."""
         return cls(schema, fields, [core.detach().to(FLOATS[dtype]).contiguous() for core in cores])
 
+    @classmethod
+    def bytes_of(
+        cls, rows: Sequence[int], columns: Sequence[int], ranks: Sequence[int], dtype: FloatName = "fp32"
+    ) -> int:
+        """Bytes of the cores with these factors of rows and columns, ``ranks`` being those between the cores."""
+        cores = zip(rows, (1, *ranks), columns, (*ranks, 1), strict=True)
+        return sum(prod(core) for core in cores) * FLOATS[dtype].itemsize
+
     def lookup(self, ids: Tensor) -> Tensor:
         rows = (ids.to(torch.int64) - self.starts + self.firsts).flatten()
         return tensor_train_rows(rows, self.cores).view(*ids.shape, self.width)

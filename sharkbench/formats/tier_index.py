@@ -53,6 +53,13 @@ class TierIndex(Stored):
         ranks = before - firsts.repeat_interleave(SPAN // BLOCK, 0)[: len(before)]
         return cls(torch.stack(words, 1), torch.where(ranks < 1 << 15, ranks, ranks - SPAN).to(torch.int16), firsts)
 
+    @classmethod
+    def bytes_of(cls, rows: int, tiers: int) -> int:
+        """Bytes of the index of so many rows, whichever tiers they are in; a single tier needs none."""
+        if tiers == 1:
+            return 0
+        return -(-rows // BLOCK) * (8 * num_planes(tiers) + 2 * tiers) + -(-rows // SPAN) * 8 * tiers
+
     @property
     def count(self) -> int:
         """Tiers."""
@@ -111,13 +118,6 @@ class TierIndex(Stored):
 def num_planes(tiers: int) -> int:
     """Bits that tell ``tiers`` tiers apart (at least one)."""
     return max(1, (tiers - 1).bit_length())
-
-
-def index_nbytes(rows: int, tiers: int) -> int:
-    """Bytes of the index of so many rows, in closed form; a single tier needs none."""
-    if tiers == 1:
-        return 0
-    return -(-rows // BLOCK) * (8 * num_planes(tiers) + 2 * tiers) + -(-rows // SPAN) * 8 * tiers
 
 
 def popcount(words: Tensor) -> Tensor:

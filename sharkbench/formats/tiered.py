@@ -89,16 +89,30 @@ class Tiered(InTiers):
             codecs: at most 8; ``None`` drops the row.
             dimensions: leading numbers that each tier keeps, all of them where not given.
         """
-        kept = dimensions or [table.shape[1]] * len(codecs)
-        tiers = [
-            TierSettings(codec=c or RowCodec(), dimension=d if c else 0) for c, d in zip(codecs, kept, strict=True)
-        ]
+        tiers = _tiers(codecs, dimensions or [table.shape[1]] * len(codecs))
         rows: list[Tensor | None] = []
         for t, said in enumerate(tiers):
             members = (tier == t).nonzero().flatten().to(table.device)
             rows.append(said.codec.encode(table[members, : said.dimension]).cpu() if said.dimension else None)
         index = TierIndex.of(tier.cpu(), len(tiers)) if len(tiers) > 1 else None
         return cls(schema, fields, table.shape[1], tiers, rows, index)
+
+    @classmethod
+    def bytes_of(
+        cls,
+        rows: Sequence[int],
+        width: int,
+        codecs: Sequence[RowCodec | None],
+        dimensions: Sequence[int] | None = None,
+    ) -> int:
+        """Bytes of so many rows in each tier, and of the index that tells tiers apart.
+
+        Args:
+            width: numbers per row.
+            codecs, dimensions: of each tier, as for :meth:`pack`.
+        """
+        sizes = tier_sizes(_tiers(codecs, dimensions or [width] * len(codecs)))
+        return sum(n * size for n, size in zip(rows, sizes, strict=True)) + TierIndex.bytes_of(sum(rows), len(sizes))
 
     def lookup(self, ids: Tensor) -> Tensor:
         asked = (ids.to(torch.int64) - self.shifts).flatten()
@@ -171,6 +185,12 @@ class Tiered(InTiers):
                 names.add(f"rows{t}")
         only(tensors, names, kind)
         return cls(schema, fields, width, said.tiers, rows, index)
+
+
+def _tiers(codecs: Sequence[RowCodec | None], dimensions: Sequence[int]) -> list[TierSettings]:
+    return [
+        TierSettings(codec=c or RowCodec(), dimension=d if c else 0) for c, d in zip(codecs, dimensions, strict=True)
+    ]
 
 
 def tier_sizes(tiers: Sequence[TierSettings]) -> list[int]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
-from sharkbench.formats.tier_index import index_nbytes
+from sharkbench.formats.tier_index import TierIndex
 
 
 class CodedSize(NamedTuple):
@@ -20,7 +20,7 @@ class CodedSize(NamedTuple):
 def coded_bytes(shape: TableShape, size: CodedSize, hot: int) -> int:
     """Packed bytes with ``hot`` rows in fp32 and the others coded."""
     stored = (shape.rows - hot) * size.row + hot * 4 * shape.width
-    return stored + (index_nbytes(shape.rows, 2) if hot else 0) + size.fixed
+    return stored + (TierIndex.bytes_of(shape.rows, 2) if hot else 0) + size.fixed
 
 
 def fit_bits(
@@ -44,7 +44,7 @@ def fit_bits(
         if rest < 0:
             continue
         if cache is None:
-            room, more = rest - index_nbytes(shape.rows, 2), 4 * shape.width - sizes[bits].row
+            room, more = rest - TierIndex.bytes_of(shape.rows, 2), 4 * shape.width - sizes[bits].row
             # Coded rows of one number may be larger than fp32.
             hot = min(room // more, shape.rows) if room > 0 and more > 0 else 0
         return bits, hot

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from sharkbench.data.schema import Schema
 from sharkbench.errors import InputError
 from sharkbench.formats.base import Format
-from sharkbench.formats.composed import Composed, Operation
+from sharkbench.formats.composed import Composed
+from sharkbench.formats.composed_parts import Operation
+from sharkbench.formats.dense import Dense
 from sharkbench.formats.index import Digit, Hash
 from sharkbench.formats.tier_index import TierIndex
 from sharkbench.tables.parts import Part, Slots
@@ -217,9 +219,9 @@ def composed_nbytes(schema: Schema, width: int, functions: Sequence[FieldFunctio
     """Bytes of the packed layer that a table of :class:`ComposedRows` of digits becomes, in closed form."""
     total = 0
     for field, made_of in zip(schema.fields, functions, strict=True):
-        widths = part_widths(width, len(made_of), combine)
-        rows = (
-            sum(f.modulus * w for f, w in zip(made_of, widths, strict=True)) if made_of else field.cardinality * width
-        )
-        total += 4 * rows
+        if made_of:
+            widths = part_widths(width, len(made_of), combine)
+            total += Composed.bytes_of([f.modulus for f in made_of], widths, combine)
+        else:
+            total += Dense.bytes_of(field.cardinality, width)
     return total

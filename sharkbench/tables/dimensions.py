@@ -7,6 +7,7 @@ from math import ceil
 from struct import pack, unpack
 
 from sharkbench.errors import Infeasible
+from sharkbench.formats.projected import Projected
 
 Worth = Callable[[int, int, int], float]
 CLOSE = 0.98
@@ -18,7 +19,7 @@ def field_bytes(rows: int, dimension: int, width: int, bias: bool = False) -> in
 
     Rows of the whole ``width`` need neither.
     """
-    return 4 * (rows * width if dimension >= width else (rows + width) * dimension + width * bias)
+    return Projected.bytes_of([rows], [dimension], width, biases=[bias and dimension < width])
 
 
 def projected_bytes(rows: Sequence[int], dimensions: Sequence[int], width: int, bias: bool = False) -> int:

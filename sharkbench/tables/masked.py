@@ -12,7 +12,7 @@ from sharkbench.data.schema import Schema
 from sharkbench.errors import Infeasible
 from sharkbench.formats.base import Format
 from sharkbench.formats.codec import FLOATS, FloatName
-from sharkbench.formats.sparse import Sparse, sparse_bytes
+from sharkbench.formats.sparse import Sparse
 from sharkbench.tables.parts import Part, Slots
 from sharkbench.tables.rows import Rows
 
@@ -56,7 +56,7 @@ def kept_within(budget: int, rows: int, width: int, values: FloatName = "fp32") 
     Raises:
         Infeasible: not even one.
     """
-    least = sparse_bytes(rows, width, 1, values)
+    least = Sparse.bytes_of(rows, width, 1, values)
     if least > budget:
         raise Infeasible(
             f"telling which of {width} numbers are kept takes {least:,} bytes for {rows:,} rows, the budget is "
@@ -65,7 +65,7 @@ def kept_within(budget: int, rows: int, width: int, values: FloatName = "fp32") 
     low, high = 1, rows * width + 1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if sparse_bytes(rows, width, middle, values) <= budget else (low, middle)
+        low, high = (middle, high) if Sparse.bytes_of(rows, width, middle, values) <= budget else (low, middle)
     return low
 
 

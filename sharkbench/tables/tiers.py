@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
-from sharkbench.formats.tier_index import index_nbytes
+from sharkbench.formats.tier_index import TierIndex
 
 TierName = Literal["dropped", "int2", "int4", "int8", "bf16", "fp16", "fp32"]
 
@@ -44,13 +44,13 @@ def row_bytes(tiers: Sequence[TierName], width: int, tail: int) -> list[int]:
 
 def smallest_bytes(tiers: Sequence[TierName], rows: int, width: int, tail: int = 0) -> int:
     """Packed bytes of ``rows`` rows that are all in the smallest tier."""
-    return rows * min(row_bytes(tiers, width, tail)) + index_nbytes(rows, len(tiers))
+    return rows * min(row_bytes(tiers, width, tail)) + TierIndex.bytes_of(rows, len(tiers))
 
 
 def within_budget(priorities: Tensor, tiers: Sequence[TierName], width: int, tail: int, budget: int) -> Tensor:
     """:func:`within_bytes` with what the index leaves of ``budget`` bytes for the whole packed layer."""
     sizes = row_bytes(tiers, width, tail)
-    room = budget - index_nbytes(len(priorities), len(tiers))
+    room = budget - TierIndex.bytes_of(len(priorities), len(tiers))
     return within_bytes(priorities, sizes, [ERRORS[tier] for tier in tiers], room)
 
 

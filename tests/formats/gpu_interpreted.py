@@ -22,7 +22,8 @@ from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.formats import gpu
 from sharkbench.formats.base import Format
 from sharkbench.formats.codec import RowCodec
-from sharkbench.formats.composed import Composed, Operation, composed_width
+from sharkbench.formats.composed import Composed
+from sharkbench.formats.composed_parts import Operation, composed_width
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.generated import Generated
 from sharkbench.formats.gpu.launch import Launch

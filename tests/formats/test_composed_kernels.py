@@ -9,7 +9,8 @@ import torch
 
 from sharkbench.data.schema import Field, Schema
 from sharkbench.formats import kernels
-from sharkbench.formats.composed import Composed, Operation
+from sharkbench.formats.composed import Composed
+from sharkbench.formats.composed_parts import Operation
 from sharkbench.formats.index import Digit, Hash, identity, remainder
 from sharkbench.formats.layer import PackedLayer
 

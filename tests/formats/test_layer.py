@@ -17,8 +17,8 @@ from sharkbench.formats.generated import Generated
 from sharkbench.formats.index import Digit, Hash
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.layer import PackedLayer
-from sharkbench.formats.sparse import Sparse, sparse_bytes
-from sharkbench.formats.tier_index import SPAN, TierIndex, index_nbytes, popcount
+from sharkbench.formats.sparse import Sparse
+from sharkbench.formats.tier_index import SPAN, TierIndex, popcount
 
 
 @settings(max_examples=25, deadline=None)
@@ -133,7 +133,7 @@ def test_ranks_count_the_rows_of_a_tier(tiers: int, rows: int, seed: int) -> Non
     assert found.tolist() == tier.tolist()
     assert rank.tolist() == [int((tier[:i] == t).sum()) for i, t in enumerate(tier)]
     assert index.counts(rows) == np.bincount(tier, minlength=tiers).tolist()
-    assert sum(part.nbytes for part in index.arrays) == index_nbytes(rows, tiers)
+    assert sum(part.nbytes for part in index.arrays) == TierIndex.bytes_of(rows, tiers)
 
 
 @pytest.mark.parametrize("tier", [0, 1, 2])
@@ -192,8 +192,8 @@ def test_the_smaller_sparse_form_is_taken() -> None:
         table = torch.randn(1000, 64) * (torch.rand(1000, 64) < density)
         packed = Sparse.pack(schema, [0], table)
         kept = int((table != 0).sum())
-        assert packed.nbytes == sparse_bytes(1000, 64, kept)
-        assert packed.nbytes == min(sparse_bytes(1000, 64, kept, "fp32", form) for form in ("csr", "bitmap"))
+        assert packed.nbytes == Sparse.bytes_of(1000, 64, kept)
+        assert packed.nbytes == min(Sparse.bytes_of(1000, 64, kept, "fp32", form) for form in ("csr", "bitmap"))
     assert Sparse.pack(schema, [0], table).form == "bitmap"
 
 

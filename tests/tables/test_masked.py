@@ -11,7 +11,7 @@ from sharkbench.contract.check import tiny_bench, tiny_dataset
 from sharkbench.data.schema import Field, Schema
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import FloatName
-from sharkbench.formats.sparse import sparse_bytes
+from sharkbench.formats.sparse import Sparse
 from sharkbench.tables.kept import keep_fields, rows_of
 from sharkbench.tables.masked import MaskedTable, kept_within, largest
 
@@ -32,11 +32,11 @@ def test_a_budget_is_spent_to_the_last_number(rows: int, width: int, share: floa
     try:
         kept = kept_within(budget, rows, width, values)
     except Infeasible:
-        assert sparse_bytes(rows, width, 1, values) > budget
+        assert Sparse.bytes_of(rows, width, 1, values) > budget
         return
     packed = masked(Schema((Field("f", rows),), ("click",)), width, kept, values).pack()
     assert packed.nbytes <= budget
-    assert kept == rows * width or sparse_bytes(rows, width, kept + 1, values) > budget
+    assert kept == rows * width or Sparse.bytes_of(rows, width, kept + 1, values) > budget
 
 
 @pytest.mark.parametrize("values", ["fp32", "fp16"])
@@ -73,7 +73,7 @@ def test_what_is_pruned_stays_zero_and_what_is_kept_trains(optimizer: str, value
     assert (layer.weight != before)[mask].float().mean() > 0.3
     ids = tiny_dataset().splits["valid"].ids
     assert torch.equal(layer.eval()(ids), layer.pack()(ids))
-    assert layer.pack().nbytes == sparse_bytes(bench.schema.num_rows, bench.width, 2000, values)
+    assert layer.pack().nbytes == Sparse.bytes_of(bench.schema.num_rows, bench.width, 2000, values)
 
 
 def test_fields_that_stay_keep_their_mask() -> None:

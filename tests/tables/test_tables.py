@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sharkbench.tables.table import FullTable
 
 from sharkbench.data.schema import PADDING, Field, Schema
-from sharkbench.formats.composed import Operation
+from sharkbench.formats.composed_parts import Operation
 from sharkbench.formats.index import Hash, quotient, remainder
 from sharkbench.tables.composed import ComposedTable, FieldFunctions, composed_nbytes
 
