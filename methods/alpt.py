@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
 from sharkbench.contract.method import Family, Method
+from sharkbench.contract.sizing import Size
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
@@ -12,6 +14,13 @@ if TYPE_CHECKING:
     from sharkbench.model.model import Model
 
 Bits = Literal[8, 4, 2]
+
+
+@dataclass(frozen=True)
+class ALPTSize(Size):
+    bits: Bits
+    cache: float
+    """Share of rows in fp32."""
 
 
 class ALPT(Method):
@@ -81,17 +90,17 @@ class ALPT(Method):
             "step_learning_rate": trial.suggest_float("step_learning_rate", 1e-6, 1e-3, log=True),
         }
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> ALPTSize:
         from sharkbench.tables.bit_budget import fit_bits
         from sharkbench.tables.stepped_rows import FieldSteps, RowSteps
 
         size_of = RowSteps.size if self.step == "row" else FieldSteps.size
         # Rows of first-order weights alone have no numbers to code.
-        choices = [8, 4, 2] if shape.dimension else []
+        choices: tuple[Bits, ...] = (8, 4, 2) if shape.dimension else ()
         sizes = {b: size_of(b, shape) for b in choices if self.bits in (None, b)}
         cache = self.cache if self.step == "row" else 0.0
         bits, hot = fit_bits(budget, shape, sizes, cache, what=self.name)
-        return self.model_copy(update={"bits": bits, "cache": hot / shape.rows})
+        return ALPTSize(bits, hot / shape.rows)
 
     def compress(self, bench: Workbench) -> Model:
         from functools import partial
@@ -106,22 +115,22 @@ class ALPT(Method):
         from sharkbench.tables.stepped_rows import FieldSteps, RowSteps
         from sharkbench.training.optimizers import LazyAdam
 
-        assert self.bits is not None
+        size = self.size(bench.room, bench.shape)
         chance, tail = Chance(bench.seed, "rounding"), bench.first_order
         cold: RowSteps | FieldSteps
         if self.step == "row":
-            cold = RowSteps(bench.shape.rows, bench.width, tail, self.bits, chance)
+            cold = RowSteps(bench.shape.rows, bench.width, tail, size.bits, chance)
         else:
-            cold = FieldSteps(bench.shape.schema, bench.width, tail, self.bits, chance)
-        step = self.initial_step or 2 * bench.init_std * sqrt(2 / pi) / sqrt(2 ** (self.bits - 1))
+            cold = FieldSteps(bench.shape.schema, bench.width, tail, size.bits, chance)
+        step = self.initial_step or 2 * bench.init_std * sqrt(2 / pi) / sqrt(2 ** (size.bits - 1))
         with bench.seeded("table"):
             cold.fill(lambda count: torch.empty(count, bench.width).normal_(std=bench.init_std), step)
         store: PackedStore = cold
         if isinstance(cold, RowSteps):
-            hot = round((self.cache or 0) * len(cold))
+            hot = round(size.cache * len(cold))
             store = with_hot_rows(cold, hot, "frequency", bench.shape.schema.frequencies)
         model = bench.model(bench.table(LowPrecisionRows(bench.schema, bench.fields, store)))
         rate = bench.recipe.embedding_learning_rate or bench.recipe.learning_rate
-        adam = partial(LazyAdam, lr=self.step_learning_rate or rate / 2**self.bits)
+        adam = partial(LazyAdam, lr=self.step_learning_rate or rate / 2**size.bits)
         bench.train(model, callbacks=[LearnSteps(cold, adam)] if self.learned else [])
         return model

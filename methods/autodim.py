@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from sharkbench.contract.method import Family, Method
+from sharkbench.contract.sizing import Size
 from sharkbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,13 +61,13 @@ class AutoDim(Method):
     def budgeted(self) -> bool:
         return self.choose == "budget"
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> Size:
         from sharkbench.tables.dimensions import refuse_below_one
 
         # The dimensions are solved from what the search finds.
         rows = [field.cardinality for field in shape.schema.fields]
         refuse_below_one(rows, shape.width, budget, what="autodim")
-        return self
+        return Size()
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.tables.mixed_dimensions import most_likely
@@ -78,8 +79,7 @@ class AutoDim(Method):
         if self.choose == "likeliest":
             dimensions = [candidates[k] for k in logits.argmax(1).tolist()]
         else:
-            assert bench.budget is not None
-            dimensions = most_likely(logits, candidates, rows, bench.width, bench.budget)
+            dimensions = most_likely(logits, candidates, rows, bench.width, bench.room)
         shares = logits.softmax(1).tolist()
         notes = [
             {

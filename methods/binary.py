@@ -1,16 +1,26 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from sharkbench.contract.method import Family, Method
+from sharkbench.contract.sizing import SmallFieldsSize, spend_on_small_fields
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
+
+
+Scale = Literal["row", "field"]
+
+
+@dataclass(frozen=True)
+class BinarySize(SmallFieldsSize):
+    scale: Scale
 
 
 class Binary(Method):
@@ -34,7 +44,7 @@ class Binary(Method):
     """
 
     name: Literal["binary"] = "binary"
-    scale: Literal["row", "field"] | None = None
+    scale: Scale | None = None
     """Who has a magnitude of its own; rows, or fields where the budget is too small for that, unless given."""
     gradient: Literal["straight-through", "tanh"] = "straight-through"
     """How training gets past the sign."""
@@ -52,43 +62,43 @@ class Binary(Method):
     def budgeted(self) -> bool:
         return self.scale is None or self.threshold is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        smallest = 0
-        for scale in (self.scale,) if self.scale else ("row", "field"):
-            sized = self.model_copy(update={"scale": scale, "threshold": self.threshold or 0})
-            smallest = sized.nbytes(shape)
-            if smallest <= budget:
-                return sized if self.threshold is not None else sized._filled(budget, shape)
-        raise Infeasible(f"binary needs at least {smallest:,} bytes, the budget is {budget:,}")
+    def size(self, budget: int, shape: TableShape) -> BinarySize:
+        scales: tuple[Scale, ...] = ("row", "field") if self.scale is None else (self.scale,)
+        sizes = [BinarySize(self.threshold or 0, scale) for scale in scales]
+        fitting = [size for size in sizes if self.nbytes(size, shape) <= budget]
+        if not fitting:
+            needed = self.nbytes(sizes[-1], shape)
+            raise Infeasible(f"binary needs at least {needed:,} bytes, the budget is {budget:,}")
+        if self.threshold is not None or not self.budgeted:
+            return fitting[0]
+        return spend_on_small_fields(fitting[0], self.nbytes, budget, shape)
 
-    def _filled(self, budget: int, shape: TableShape) -> Self:
-        """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.tables.small_fields import largest_threshold
-
-        def nbytes(threshold: int) -> int:
-            return self.model_copy(update={"threshold": threshold}).nbytes(shape)
-
-        threshold = largest_threshold(shape.schema, nbytes, budget, self.threshold or 0)
-        return self.model_copy(update={"threshold": threshold})
-
-    def nbytes(self, shape: TableShape) -> int:
+    @staticmethod
+    def nbytes(size: BinarySize, shape: TableShape) -> int:
         """Bytes of the packed layer."""
+        from sharkbench.formats.codebooks import Codebooks
+        from sharkbench.formats.codec import RowCodec
+        from sharkbench.formats.dense import Dense
+        from sharkbench.formats.int_rows import IntRows
         from sharkbench.tables.small_fields import count_rows, divide
 
-        whole, coded = divide(shape.schema, self.threshold or 0)
-        per_row = (shape.dimension + 7) // 8 + 2 * shape.first_order + (2 if self.scale == "row" else 0)
-        magnitudes = 2 * 4 * len(coded) if self.scale == "field" else 0
-        return (
-            4 * shape.width * count_rows(shape.schema, whole) + per_row * count_rows(shape.schema, coded) + magnitudes
-        )
+        small, coded = divide(shape.schema, size.threshold)
+        total, rows = Dense.bytes_of(count_rows(shape.schema, small), shape.width), count_rows(shape.schema, coded)
+        if not shape.dimension:
+            return total + Dense.bytes_of(rows, shape.first_order, "fp16")
+        if size.scale == "row":
+            codec = RowCodec(dtype="int1", symmetric=True, tail=shape.first_order)
+            return total + IntRows.bytes_of(rows, shape.width, codec)
+        signs = Codebooks.bytes_of([rows], [1] * shape.dimension, 2, shared=True, fields=len(coded)) if coded else 0
+        return total + signs + Dense.bytes_of(rows, shape.first_order, "fp16")
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.tables.binary import BinaryRows
         from sharkbench.tables.rows import Rows
         from sharkbench.tables.small_fields import divide
 
-        assert self.scale is not None
-        small, coded = divide(bench.schema, self.threshold or 0, bench.fields)
+        size = self.size(bench.room, bench.shape)
+        small, coded = divide(bench.schema, size.threshold, bench.fields)
         with bench.seeded("table"):
             rows = Rows.initial(bench.schema, small, bench.width, bench.init_std)
             signs = BinaryRows(
@@ -96,7 +106,7 @@ class Binary(Method):
                 coded,
                 bench.width,
                 first_order=bench.first_order,
-                scale=self.scale,
+                scale=size.scale,
                 init_std=bench.init_std,
                 rise=self.rise if self.gradient == "tanh" else None,
             )

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from sharkbench.contract.method import Family, Method
+from sharkbench.contract.method import Family, Method, Takes
+from sharkbench.contract.sizing import Size
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
+
+
+@dataclass(frozen=True)
+class DeepLightSize(Size):
+    kept: int
+    """Weights of the table that are kept."""
 
 
 class DeepLight(Method):
@@ -48,16 +56,19 @@ class DeepLight(Method):
     paper: ClassVar[str] = "Deng et al., WSDM 2021, arXiv:2002.06987 (DeepLight)"
     year: ClassVar[int] = 2021
     family: ClassVar[Family] = "pruning"
-    from_model: ClassVar[bool] = True
+
+    @property
+    def takes(self) -> Takes:
+        return "model"
 
     @property
     def budgeted(self) -> bool:
         return self.kept is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> DeepLightSize:
         from sharkbench.tables.masked import kept_within
 
-        return self.model_copy(update={"kept": kept_within(budget, shape.rows, shape.width, self.values)})
+        return DeepLightSize(self.kept or kept_within(budget, shape.rows, shape.width, self.values))
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.model.model import Model
@@ -65,12 +76,12 @@ class DeepLight(Method):
         from sharkbench.tables.masked import MaskedRows, largest
         from sharkbench.tables.regrowing import PruneGradually, RegrowingRows
 
-        assert self.kept is not None
+        kept = self.size(bench.room, bench.shape).kept
         recipe, start = bench.recipe, bench.start_model()
         fields = start.embedding.fields
-        rows = RegrowingRows(bench.schema, fields, rows_of(start.embedding), self.kept)
+        rows = RegrowingRows(bench.schema, fields, rows_of(start.embedding), kept)
         steps = self.epochs * ceil(len(bench.dataset.splits["train"]) / recipe.batch_size)
-        pruning = PruneGradually(rows, self.kept, ramp=max(int(self.ramp * steps), 1), every=self.every)
+        pruning = PruneGradually(rows, kept, ramp=max(int(self.ramp * steps), 1), every=self.every)
         model = Model(bench.table(rows), start.backbone)
         bench.train(
             model,
@@ -83,7 +94,7 @@ class DeepLight(Method):
         )
         bench.note("pruning", pruning.path)
         table = rows.weight.detach()
-        mask = largest(table.abs(), self.kept)
+        mask = largest(table.abs(), kept)
         pruned = MaskedRows(bench.schema, fields, table, mask, values=self.values)
         return Model(bench.table(pruned), model.backbone)
 

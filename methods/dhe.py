@@ -1,21 +1,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from sharkbench.contract.method import Family, Method, small_field_rows
+from sharkbench.contract.method import Family, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
-    from sharkbench.data.schema import Schema
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
 
 
-class DHE(Method):
+@dataclass(frozen=True)
+class DHESize(SmallFieldsSize):
+    hashes: int
+    hidden: tuple[int, ...]
+    """Widths of the hidden layers."""
+
+
+class DHE(WithSmallFields):
     r"""Deep hash embedding (Kang et al., "Learning to Embed Categorical Features without Embedding Tables for
     Recommendation", KDD 2021).
 
@@ -70,18 +78,25 @@ class DHE(Method):
     def budgeted(self) -> bool:
         return self.hidden is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        sized = self.model_copy(update={"threshold": threshold})
-        made = sum(shape.schema.fields[f].cardinality for f in sized._made(shape.schema))
-        fixed = 4 * shape.width * (shape.rows - made)
+    def size(self, budget: int, shape: TableShape) -> DHESize:
+        return self.sparing_small_fields(budget, shape, self._size_with)
+
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> DHESize:
+        from sharkbench.formats.dense import Dense
+        from sharkbench.formats.generated import Generated
+        from sharkbench.tables.small_fields import count_rows, divide
+
+        if self.hashes is not None and self.hidden is not None:
+            return DHESize(threshold, self.hashes, self.hidden)
+        small, made = divide(shape.schema, threshold)
+        fixed = Dense.bytes_of(count_rows(shape.schema, small), shape.width)
         left = budget - fixed
         candidates = [self.hashes] if self.hashes else [1024 >> k for k in range(10)]
         for hashes in candidates:
             hidden = _widest(hashes, self.layers, shape.width, left)
             if hidden and (hashes == candidates[-1] or 2 * 4 * hashes * hidden[0] <= left):
-                return sized.model_copy(update={"hashes": hashes, "hidden": hidden})
-        least = fixed + _nbytes(candidates[-1], [1] * self.layers, shape.width)
+                return DHESize(threshold, hashes, hidden)
+        least = fixed + Generated.bytes_of(candidates[-1], [1] * self.layers, shape.width)
         if made:
             raise Infeasible(
                 f"dhe needs at least {least:,} bytes (whole fields, and the smallest network), the budget is "
@@ -89,7 +104,7 @@ class DHE(Method):
             )
         if left < 0:
             raise Infeasible(f"the whole fields take {fixed:,} bytes, the budget is {budget:,}; lower 'threshold'")
-        return sized.model_copy(update={"hashes": candidates[-1], "hidden": (1,) * self.layers})
+        return DHESize(threshold, candidates[-1], (1,) * self.layers)
 
     def compress(self, bench: Workbench) -> Model:
         import torch
@@ -98,10 +113,9 @@ class DHE(Method):
         from sharkbench.tables.rows import Rows
         from sharkbench.tables.small_fields import divide
 
-        assert self.hidden is not None
-        assert self.hashes is not None
-        small, made = divide(bench.schema, 200 if self.threshold is None else self.threshold, bench.fields)
-        seeds = torch.randint(1 << 62, (self.hashes,), generator=bench.generator("hash functions"))
+        size = self.size(bench.room, bench.shape)
+        small, made = divide(bench.schema, size.threshold, bench.fields)
+        seeds = torch.randint(1 << 62, (size.hashes,), generator=bench.generator("hash functions"))
         with bench.seeded("table"):
             generated = GeneratedRows(
                 bench.schema,
@@ -109,7 +123,7 @@ class DHE(Method):
                 bench.width,
                 seeds,
                 self.transform,
-                self.hidden,
+                size.hidden,
                 batch_norm=self.batch_norm,
                 lr_factor=self.learning_rate_factor,
                 l2=bench.recipe.network_l2,
@@ -119,11 +133,6 @@ class DHE(Method):
         model = bench.model(bench.table(generated, rows))
         bench.train(model)
         return model
-
-    def _made(self, schema: Schema) -> list[int]:
-        """The fields that the network makes."""
-        threshold = 200 if self.threshold is None else self.threshold
-        return [f for f, field in enumerate(schema.fields) if field.cardinality > threshold]
 
     @classmethod
     def search_space(cls, trial: Any) -> dict[str, Any]:

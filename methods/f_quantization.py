@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from sharkbench.contract.method import Family, Method
+from sharkbench.contract.method import Family, Method, Takes
+from sharkbench.contract.sizing import Size
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ class FQuantization(Method):
     paper: ClassVar[str] = "Zhang et al., CIKM 2023, arXiv:2308.09395 (SHARK, F-Quantization)"
     year: ClassVar[int] = 2023
     family: ClassVar[Family] = "quantization"
-    from_model: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:
@@ -80,17 +80,21 @@ class FQuantization(Method):
         return self
 
     @property
+    def takes(self) -> Takes:
+        return "model" if self.start == "trained" else "fields"
+
+    @property
     def budgeted(self) -> bool:
         return self.thresholds is None and len(self.tiers) > 1
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> Size:
         least = self.smallest_bytes(shape)
         if least > budget:
             raise Infeasible(
                 f"{shape.rows:,} rows take at least {least:,} bytes, the budget is {budget:,}; "
                 "list a smaller tier, or 'dropped'"
             )
-        return self
+        return Size()
 
     def smallest_bytes(self, shape: TableShape, rows: int | None = None) -> int:
         """Packed bytes that so many rows (all of them, unless given) of a table take at least."""
@@ -168,8 +172,7 @@ class FQuantization(Method):
             if not self.budgeted:
                 tiers = by_threshold(priorities, self.thresholds or ())
             else:
-                assert bench.budget is not None
-                tiers = within_budget(priorities, self.tiers, bench.width, bench.first_order, bench.budget)
+                tiers = within_budget(priorities, self.tiers, bench.width, bench.first_order, bench.room)
             if places is not None:
                 return tiers[places.to(tiers.device)]
             if self.assign == "inverted":

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
+from sharkbench.contract.method import Family, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize, largest_fraction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +18,12 @@ if TYPE_CHECKING:
     from sharkbench.model.model import Model
 
 
-class FDH(Method):
+@dataclass(frozen=True)
+class FDHSize(SmallFieldsSize):
+    fraction: float
+
+
+class FDH(WithSmallFields):
     r"""Frequency-based double hashing (Zhang et al., "Model Size Reduction Using Frequency Based Double Hashing for
     Recommender Systems", RecSys 2020).
 
@@ -39,9 +46,6 @@ class FDH(Method):
     """Share of the kept rows that frequent ids own (ours)."""
     fraction: float | None = Field(default=None, gt=0, le=1)
     """Kept rows as a share of those of the composed fields; solved from the budget unless given."""
-    threshold: int | None = Field(default=None, ge=0)
-    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
-    given."""
 
     title: ClassVar[str] = "frequent ids own rows, the others sum two hashed ones"
     paper: ClassVar[str] = "Zhang et al., RecSys 2020, arXiv:2007.14523"
@@ -53,23 +57,24 @@ class FDH(Method):
     def budgeted(self) -> bool:
         return self.fraction is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        sized = self.model_copy(update={"threshold": threshold})
-        rows = _ByFrequency(shape.schema, sized._composed(shape.schema))
-        fraction = largest_fraction(
-            lambda r: rows.nbytes(shape.width, *rows.divide(r, self.frequent)), budget, what="fdh"
-        )
-        return sized.model_copy(update={"fraction": fraction})
+    def size(self, budget: int, shape: TableShape) -> FDHSize:
+        return self.sparing_small_fields(budget, shape, self._size_with)
+
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> FDHSize:
+        rows = _ByFrequency(shape.schema, _larger(shape.schema, threshold))
+
+        def nbytes(fraction: float) -> int:
+            return rows.nbytes(shape.width, *rows.divide(fraction, self.frequent))
+
+        return FDHSize(threshold, self.fraction or largest_fraction(nbytes, budget, what="fdh"))
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.formats.index import Hash
         from sharkbench.tables.composed import composed_parts
 
-        assert self.fraction is not None
-        schema, random = bench.shape.schema, bench.generator("hash functions")
-        rows = _ByFrequency(schema, self._composed(schema))
-        owned, moduli = rows.divide(self.fraction, self.frequent)
+        size, schema, random = self.size(bench.room, bench.shape), bench.shape.schema, bench.generator("hash functions")
+        rows = _ByFrequency(schema, _larger(schema, size.threshold))
+        owned, moduli = rows.divide(size.fraction, self.frequent)
         functions: list[list[Hash]] = [[] for _ in schema.fields]
         for f, m in zip(rows.fields, moduli, strict=True):
             functions[f] = [Hash.draw(m, random), Hash.draw(m, random)]
@@ -81,13 +86,14 @@ class FDH(Method):
         bench.train(model)
         return model
 
-    def _composed(self, schema: Schema) -> list[int]:
-        threshold = 200 if self.threshold is None else self.threshold
-        return [f for f, field in enumerate(schema.fields) if field.cardinality > threshold]
-
     @classmethod
     def search_space(cls, trial: Any) -> dict[str, Any]:
         return {"frequent": trial.suggest_float("frequent", 0.1, 0.9)}
+
+
+def _larger(schema: Schema, threshold: int) -> list[int]:
+    """Fields of more than so many rows."""
+    return [f for f, field in enumerate(schema.fields) if field.cardinality > threshold]
 
 
 class _ByFrequency:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
+from sharkbench.contract.method import Family, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize, largest_fraction
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
@@ -14,7 +16,12 @@ if TYPE_CHECKING:
     from sharkbench.model.model import Model
 
 
-class Hash(Method):
+@dataclass(frozen=True)
+class HashSize(SmallFieldsSize):
+    fraction: float
+
+
+class Hash(WithSmallFields):
     r"""The hashing trick (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009).
 
     .. math:: e_f(i) = W_f[i \bmod m_f], \qquad W_f \in \mathbb{R}^{m_f \times D}
@@ -30,9 +37,6 @@ class Hash(Method):
     name: Literal["hash"] = "hash"
     fraction: float | None = Field(default=None, gt=0, le=1)
     """Share of each field's rows that is kept; solved from the budget unless given."""
-    threshold: int | None = Field(default=None, ge=0)
-    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
-    given."""
 
     title: ClassVar[str] = "ids share rows by remainder"
     paper: ClassVar[str] = "Weinberger et al., ICML 2009, arXiv:0902.2206"
@@ -44,22 +48,22 @@ class Hash(Method):
     def budgeted(self) -> bool:
         return self.fraction is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> HashSize:
+        return self.sparing_small_fields(budget, shape, self._size_with)
+
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> HashSize:
         from sharkbench.tables.composed import composed_nbytes
 
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        sized = self.model_copy(update={"threshold": threshold})
-
         def nbytes(fraction: float) -> int:
-            return composed_nbytes(shape.schema, shape.width, sized._functions(shape.schema, fraction), "add")
+            functions = remainders(shape.schema, HashSize(threshold, fraction))
+            return composed_nbytes(shape.schema, shape.width, functions, "add")
 
-        return sized.model_copy(update={"fraction": largest_fraction(nbytes, budget, what="hash")})
+        return HashSize(threshold, self.fraction or largest_fraction(nbytes, budget, what="hash"))
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.tables.composed import composed_parts
 
-        assert self.fraction is not None
-        functions = self._functions(bench.shape.schema, self.fraction)
+        functions = remainders(bench.shape.schema, self.size(bench.room, bench.shape))
         with bench.seeded("table"):
             parts = composed_parts(bench.schema, bench.fields, bench.width, functions, "add", bench.init_std)
         model = bench.model(bench.table(*parts))
@@ -70,12 +74,12 @@ class Hash(Method):
     def search_space(cls, trial: Any) -> dict[str, Any]:
         return {"threshold": trial.suggest_int("threshold", 1, 2000, log=True)}
 
-    def _functions(self, schema: Schema, fraction: float) -> list[list[Digit]]:
-        """The remainder of each field, none where it keeps a row per id."""
-        from sharkbench.formats.index import remainder
 
-        threshold = 200 if self.threshold is None else self.threshold
-        return [
-            [] if n <= threshold else [remainder(max(1, int(fraction * n)))]
-            for n in (field.cardinality for field in schema.fields)
-        ]
+def remainders(schema: Schema, size: HashSize) -> list[list[Digit]]:
+    """The remainder of each field, none where it keeps a row per id."""
+    from sharkbench.formats.index import remainder
+
+    return [
+        [] if n <= size.threshold else [remainder(max(1, int(size.fraction * n)))]
+        for n in (field.cardinality for field in schema.fields)
+    ]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from sharkbench.contract.method import Family, Method
+from sharkbench.contract.method import Family, Method, Takes
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
@@ -25,7 +25,10 @@ class Int4(Method):
     paper: ClassVar[str] = "-"
     year: ClassVar[int] = 0
     family: ClassVar[Family] = "quantization"
-    from_model: ClassVar[bool] = True
+
+    @property
+    def takes(self) -> Takes:
+        return "model"
 
     @property
     def budgeted(self) -> bool:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from sharkbench.contract.method import Family, Method, small_field_rows
+from sharkbench.contract.method import Family, Method, Takes
+from sharkbench.contract.sizing import Size, small_field_rows
 from sharkbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
     from sharkbench.tables.projected import ProjectedRows
+
+
+@dataclass(frozen=True)
+class LowRankSize(Size):
+    ranks: tuple[int, ...] | None
+    """Weights per row of each field; ``None`` where the trained table decides them."""
 
 
 class LowRank(Method):
@@ -50,39 +58,43 @@ class LowRank(Method):
     paper: ClassVar[str] = "Chen et al., NeurIPS 2018, arXiv:1806.06950 (GroupReduce)"
     year: ClassVar[int] = 2018
     family: ClassVar[Family] = "decomposition"
-    from_model: ClassVar[bool] = True
+
+    @property
+    def takes(self) -> Takes:
+        return "model" if self.start == "trained" else "fields"
 
     @property
     def budgeted(self) -> bool:
         return self.ranks is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> LowRankSize:
         from sharkbench.tables.dimensions import refuse_below_one, sized_to_budget
 
         rows = [field.cardinality for field in shape.schema.fields]
+        if self.ranks is not None:
+            return LowRankSize(self.ranks)
         if self.start == "trained":
             # The ranks are solved from the axes of the trained table.
             refuse_below_one(rows, shape.width, budget, what="low_rank", bias=True)
-            return self
+            return LowRankSize(None)
         whole = small_field_rows(shape, budget)
 
         def wanted(t: float) -> list[float]:
             return [shape.width * (1.0 if n <= whole else t) for n in rows]
 
-        ranks = sized_to_budget(wanted, rows, shape.width, budget, what="low_rank", bias=True)
-        return self.model_copy(update={"ranks": ranks})
+        return LowRankSize(sized_to_budget(wanted, rows, shape.width, budget, what="low_rank", bias=True))
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import fine_tune
         from sharkbench.model.model import Model
 
-        if self.start == "scratch":
-            assert self.ranks is not None
-            model = bench.model(bench.table(self._table(bench, bench.fields, self.ranks)))
+        ranks = self.size(bench.room, bench.shape).ranks
+        if self.start == "scratch" and ranks is not None:
+            model = bench.model(bench.table(self._table(bench, bench.fields, ranks)))
             bench.train(model)
         else:
             trained = bench.start_model()
-            model = Model(bench.table(self._decomposed(bench, trained)), trained.backbone)
+            model = Model(bench.table(self._decomposed(bench, trained, ranks)), trained.backbone)
             fine_tune(
                 bench,
                 model,
@@ -103,8 +115,8 @@ class LowRank(Method):
         with bench.seeded("table"):
             return ProjectedRows(bench.schema, fields, bench.width, ranks, bench.init_std, bias=True)
 
-    def _decomposed(self, bench: Workbench, trained: Model) -> ProjectedRows:
-        """The rows of ``trained`` cut to the ranks that the budget, or ``ranks``, allows."""
+    def _decomposed(self, bench: Workbench, trained: Model, ranks: Sequence[int] | None) -> ProjectedRows:
+        """The rows of ``trained`` cut to ``ranks``, or to those that the budget allows."""
         import torch
 
         from sharkbench.tables.kept import rows_of
@@ -121,11 +133,8 @@ class LowRank(Method):
                 weights += torch.from_numpy(read).float()
             axes.append(Axes.of(tables[f], weights))
         sizes = [len(tables[f]) for f in fields]
-        if self.ranks is not None:
-            ranks = list(self.ranks)
-        else:
-            assert bench.budget is not None
-            ranks = ranks_by_energy(axes, sizes, bench.width, bench.budget, what="low_rank")
+        if ranks is None:
+            ranks = ranks_by_energy(axes, sizes, bench.width, bench.room, what="low_rank")
         table, notes = self._table(bench, fields, ranks), []
         for f, own, rank in zip(fields, axes, ranks, strict=True):
             kept = float(own.energy[:rank].sum() / own.energy.sum().clamp(min=1e-30))

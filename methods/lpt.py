@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from sharkbench.contract.method import Family, Method
+from sharkbench.contract.sizing import Size
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
@@ -13,6 +15,13 @@ if TYPE_CHECKING:
     from sharkbench.model.model import Model
 
 Bits = Literal[16, 8, 4, 2]
+
+
+@dataclass(frozen=True)
+class LPTSize(Size):
+    bits: int
+    cache: float
+    """Share of rows in fp32."""
 
 
 class LPT(Method):
@@ -66,7 +75,7 @@ class LPT(Method):
             "cache_by": trial.suggest_categorical("cache_by", ["frequency", "recency"]),
         }
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> LPTSize:
         from sharkbench.tables.bit_budget import CodedSize, fit_bits
 
         # Rows of first-order weights alone have no numbers to code.
@@ -74,7 +83,7 @@ class LPT(Method):
         codecs = {b: _codec(b, shape.first_order) for b in choices if self.bits in (None, b)}
         sizes = {b: CodedSize(codec.row_bytes(shape.width)) for b, codec in codecs.items()}
         bits, hot = fit_bits(budget, shape, sizes, self.cache, what=self.name)
-        return self.model_copy(update={"bits": bits, "cache": hot / shape.rows})
+        return LPTSize(bits, hot / shape.rows)
 
     def compress(self, bench: Workbench) -> Model:
         import torch
@@ -83,13 +92,12 @@ class LPT(Method):
         from sharkbench.tables.hot_rows import with_hot_rows
         from sharkbench.tables.low_precision import LowPrecisionRows
 
-        assert self.bits is not None
-        assert self.cache is not None
-        codec, chance = _codec(self.bits, bench.first_order), Chance(bench.seed, "rounding")
+        size = self.size(bench.room, bench.shape)
+        codec, chance = _codec(size.bits, bench.first_order), Chance(bench.seed, "rounding")
         cold = CodedRows(bench.shape.rows, bench.width, codec, self.rounding, chance)
         with bench.seeded("table"):
             cold.fill(lambda count: torch.empty(count, bench.width).normal_(std=bench.init_std))
-        store = with_hot_rows(cold, round(self.cache * len(cold)), self.cache_by, bench.shape.schema.frequencies)
+        store = with_hot_rows(cold, round(size.cache * len(cold)), self.cache_by, bench.shape.schema.frequencies)
         model = bench.model(bench.table(LowPrecisionRows(bench.schema, bench.fields, store)))
         bench.train(model)
         return model

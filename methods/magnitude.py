@@ -1,15 +1,23 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from sharkbench.contract.method import Family, Method
+from sharkbench.contract.method import Family, Method, Takes
+from sharkbench.contract.sizing import Size
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
+
+
+@dataclass(frozen=True)
+class MagnitudeSize(Size):
+    kept: int
+    """Weights of the table that are kept."""
 
 
 class Magnitude(Method):
@@ -42,30 +50,33 @@ class Magnitude(Method):
     paper: ClassVar[str] = "Han et al., NeurIPS 2015, arXiv:1506.02626"
     year: ClassVar[int] = 2015
     family: ClassVar[Family] = "pruning"
-    from_model: ClassVar[bool] = True
+
+    @property
+    def takes(self) -> Takes:
+        return "model"
 
     @property
     def budgeted(self) -> bool:
         return self.kept is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> MagnitudeSize:
         from sharkbench.tables.masked import kept_within
 
-        return self.model_copy(update={"kept": kept_within(budget, shape.rows, shape.width, self.values)})
+        return MagnitudeSize(self.kept or kept_within(budget, shape.rows, shape.width, self.values))
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import retrain_on_mask
         from sharkbench.tables.kept import rows_of
         from sharkbench.tables.masked import largest
 
-        assert self.kept is not None
+        kept = self.size(bench.room, bench.shape).kept
         model = bench.start_model()
         table = rows_of(model.embedding)
         return retrain_on_mask(
             bench,
             model,
             table,
-            largest(table.abs(), self.kept),
+            largest(table.abs(), kept),
             how=self.retrain,
             epochs=self.epochs,
             learning_rate_factor=self.learning_rate_factor,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, inf, log
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
-from sharkbench.contract.method import Family, Method, small_field_rows
+from sharkbench.contract.method import Family, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize
 from sharkbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +17,13 @@ if TYPE_CHECKING:
     from sharkbench.model.model import Model
 
 
-class MDE(Method):
+@dataclass(frozen=True)
+class MDESize(SmallFieldsSize):
+    dimensions: tuple[int, ...]
+    """Weights per row of each field."""
+
+
+class MDE(WithSmallFields):
     r"""Mixed dimensions (Ginart et al., "Mixed Dimension Embeddings with Application to Memory-Efficient
     Recommendation Systems", ISIT 2021).
 
@@ -38,9 +46,6 @@ class MDE(Method):
     name: Literal["mde"] = "mde"
     temperature: NonNegativeFloat | None = None
     """The exponent of popularity; solved from the budget unless given (DLRM's code takes 0.3)."""
-    threshold: int | None = Field(default=None, ge=0)
-    """Fields of at most so many rows keep whole rows; 200, or fewer where they would take half the budget, unless
-    given."""
     dimensions: tuple[PositiveInt, ...] | None = None
     """Numbers per row of each field; solved from the budget unless given."""
 
@@ -54,10 +59,15 @@ class MDE(Method):
     def budgeted(self) -> bool:
         return self.dimensions is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> MDESize:
+        return self.sparing_small_fields(budget, shape, self._size_with)
+
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> MDESize:
         from sharkbench.tables.dimensions import sized_to_budget
 
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
+        if self.dimensions is not None:
+            self._check(self.dimensions, shape)
+            return MDESize(threshold, self.dimensions)
         rows = [field.cardinality for field in shape.schema.fields]
         logs = [log(p) for p in _popularity(shape)]
         widest = log(shape.width)
@@ -74,26 +84,27 @@ class MDE(Method):
             whole = float(shape.width)
             return [whole if n <= threshold or d >= widest else exp(d) for n, d in zip(rows, powers, strict=True)]
 
-        dimensions = sized_to_budget(wanted, rows, shape.width, budget, what="mde")
-        return self.model_copy(update={"threshold": threshold, "dimensions": dimensions})
+        return MDESize(threshold, sized_to_budget(wanted, rows, shape.width, budget, what="mde"))
+
+    @staticmethod
+    def _check(dimensions: tuple[int, ...], shape: TableShape) -> None:
+        if len(dimensions) != shape.schema.num_fields or max(dimensions) > shape.width:
+            raise InputError(
+                f"mde: 'dimensions' has {len(dimensions)} numbers up to {max(dimensions)}; the table has "
+                f"{shape.schema.num_fields} fields of up to {shape.width}"
+            )
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.tables.projected import ProjectedRows
 
-        assert self.dimensions is not None
-        fields = bench.shape.schema.fields
-        if len(self.dimensions) != len(fields) or max(self.dimensions) > bench.width:
-            raise InputError(
-                f"mde: 'dimensions' has {len(self.dimensions)} numbers up to {max(self.dimensions)}; the table has "
-                f"{len(fields)} fields of up to {bench.width}"
-            )
+        dimensions = self.size(bench.room, bench.shape).dimensions
         with bench.seeded("table"):
-            rows = ProjectedRows(bench.schema, bench.fields, bench.width, self.dimensions, bench.init_std)
+            rows = ProjectedRows(bench.schema, bench.fields, bench.width, dimensions, bench.init_std)
         model = bench.model(bench.table(rows))
         bench.train(model)
         sizes = [
             {"field": f.name, "rows": f.cardinality, "dimension": d}
-            for f, d in zip(fields, self.dimensions, strict=True)
+            for f, d in zip(bench.shape.schema.fields, dimensions, strict=True)
         ]
         bench.note("dimensions", sizes)
         return model

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
+from sharkbench.contract.method import Family, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize, largest_fraction
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
-    from sharkbench.data.schema import Schema
     from sharkbench.formats.index import Digit
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
 
 
-class MEmCom(Method):
+@dataclass(frozen=True)
+class MEmComSize(SmallFieldsSize):
+    fraction: float
+
+
+class MEmCom(WithSmallFields):
     r"""MEmCom: one shared row times a number of the id's own (Pansare et al., "Learning Compressed Embeddings for
     On-Device Inference", MLSys 2022).
 
@@ -39,9 +45,6 @@ class MEmCom(Method):
     """Add a number of the id's own to its row as well."""
     fraction: float | None = Field(default=None, gt=0, le=1)
     """Shared rows as a share of each field's rows; solved from the budget unless given."""
-    threshold: int | None = Field(default=None, ge=0)
-    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
-    given."""
     multiplier_rate: PositiveFloat = 10.0
     """Learning rate of the numbers per id, times that of the rows (ours)."""
 
@@ -55,52 +58,61 @@ class MEmCom(Method):
     def budgeted(self) -> bool:
         return self.fraction is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        sized = self.model_copy(update={"threshold": threshold})
-        fraction = largest_fraction(lambda r: sized._nbytes(shape, r), budget, what="memcom, with its number per id,")
-        return sized.model_copy(update={"fraction": fraction})
+    def size(self, budget: int, shape: TableShape) -> MEmComSize:
+        return self.sparing_small_fields(budget, shape, self._size_with)
+
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> MEmComSize:
+        def nbytes(fraction: float) -> int:
+            return self._nbytes(shape, MEmComSize(threshold, fraction))
+
+        what = "memcom, with its number per id,"
+        return MEmComSize(threshold, self.fraction or largest_fraction(nbytes, budget, what=what))
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.tables.composed import SmallTable, composed_parts
 
-        assert self.fraction is not None
         width, std = bench.width, bench.init_std
         small = [SmallTable(width, std), SmallTable(1, 0.0, "mult", self.multiplier_rate), SmallTable(1, 0.0, "add")]
-        functions = self._functions(bench.shape.schema, width, self.fraction)
+        functions = self._functions(bench.shape, self.size(bench.room, bench.shape))
         with bench.seeded("table"):
             parts = composed_parts(bench.schema, bench.fields, width, functions, small[: 2 + self.bias], std)
         model = bench.model(bench.table(*parts))
         bench.train(model)
         return model
 
-    def _shared_rows(self, rows: int, width: int, fraction: float) -> int | None:
+    def _shared_rows(self, rows: int, width: int, size: MEmComSize) -> int | None:
         """Shared rows of a field of ``rows`` ids; ``None`` where it keeps a row per id."""
-        shared = max(1, int(fraction * rows))
-        whole = rows <= (200 if self.threshold is None else self.threshold)
-        return None if whole or shared * width + self._own_numbers * rows >= rows * width else shared
+        shared = max(1, int(size.fraction * rows))
+        too_many = shared * width + self._own_numbers * rows >= rows * width
+        return None if rows <= size.threshold or too_many else shared
 
     @property
     def _own_numbers(self) -> int:
         return 1 + self.bias
 
-    def _functions(self, schema: Schema, width: int, fraction: float) -> list[list[Digit]]:
+    def _functions(self, shape: TableShape, size: MEmComSize) -> list[list[Digit]]:
         """Shared row and own numbers of each field, none where it keeps a row per id."""
         from sharkbench.formats.index import identity, remainder
 
         functions: list[list[Digit]] = []
-        for n in (field.cardinality for field in schema.fields):
-            m = self._shared_rows(n, width, fraction)
+        for n in (field.cardinality for field in shape.schema.fields):
+            m = self._shared_rows(n, shape.width, size)
             functions.append([] if m is None else [remainder(m), *[identity(n)] * self._own_numbers])
         return functions
 
-    def _nbytes(self, shape: TableShape, fraction: float) -> int:
-        """Bytes of the packed layer, in closed form."""
-        total = 0
+    def _nbytes(self, shape: TableShape, size: MEmComSize) -> int:
+        """Bytes of the packed layer."""
+        from sharkbench.formats.composed import Composed
+        from sharkbench.formats.dense import Dense
+
+        total, own = 0, self._own_numbers
         for n in (field.cardinality for field in shape.schema.fields):
-            m = self._shared_rows(n, shape.width, fraction)
-            total += n * shape.width if m is None else m * shape.width + self._own_numbers * n
-        return 4 * total
+            m = self._shared_rows(n, shape.width, size)
+            if m is None:
+                total += Dense.bytes_of(n, shape.width)
+            else:
+                total += Composed.bytes_of([m, *[n] * own], [shape.width, *[1] * own])
+        return total
 
     @classmethod
     def search_space(cls, trial: Any) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
+from sharkbench.contract.method import Family, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize, largest_fraction
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
@@ -17,7 +19,15 @@ LEAST_SHARE = 0.05
 """Of the rows that may use all codewords, where a budget decides (ours)."""
 
 
-class MGQE(Method):
+@dataclass(frozen=True)
+class MGQESize(SmallFieldsSize):
+    parts: int
+    bits: int
+    share: float
+    """Of rows, the most read ones, that may use all codewords."""
+
+
+class MGQE(WithSmallFields):
     r"""Multi-granular quantized embeddings (Kang et al., "Learning Multi-granular Quantized Embeddings for Large-Vocab
     Categorical Features in Recommender Systems", WWW companion 2020), on the differentiable product quantization of
     Chen, Li and Sun (ICML 2020), the variant with vector quantization.
@@ -68,82 +78,69 @@ class MGQE(Method):
     def budgeted(self) -> bool:
         return None in (self.parts, self.bits, self.share)
 
-    @property
-    def tier_bits(self) -> list[int]:
-        """Of a code of rare rows, and of rows read often."""
-        assert self.bits is not None
-        return [max(self.bits - self.fewer_bits, 1), self.bits]
+    def size(self, budget: int, shape: TableShape) -> MGQESize:
+        if self.parts is not None and self.bits is not None and self.share is not None:
+            return MGQESize(self.threshold or 0, self.parts, self.bits, self.share)
+        return self.sparing_small_fields(budget, shape, self._size_with, self.nbytes)
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> MGQESize:
         sizes = [
-            self.model_copy(update={"parts": parts, "bits": bits, "threshold": threshold})
+            MGQESize(threshold, parts, bits, 0.0)
             for parts in ([self.parts] if self.parts else range(1, max(shape.dimension, 1) + 1))
             for bits in ([self.bits] if self.bits else range(1, 9))
         ]
         fitting, smallest = [], 0
         for share in (LEAST_SHARE, 0.0) if self.share is None else (self.share,):
-            sized = [size.model_copy(update={"share": share}) for size in sizes]
-            smallest = min(one.nbytes(shape) for one in sized)
-            if fitting := [one for one in sized if one.nbytes(shape) <= budget]:
+            sized = [replace(size, share=share) for size in sizes]
+            smallest = min(self.nbytes(size, shape) for size in sized)
+            if fitting := [size for size in sized if self.nbytes(size, shape) <= budget]:
                 break
         if self.share is None and fitting and fitting[0].share:
-            fitting = [one.model_copy(update={"share": one._largest_share(budget, shape)}) for one in fitting]
+            fitting = [self._with_largest_share(size, budget, shape) for size in fitting]
         if not fitting:
             raise Infeasible(
                 f"mgqe needs at least {smallest:,} bytes, the budget is {budget:,}; fewer parts or bits, or a lower "
                 "threshold, would help"
             )
-        enough = 0.95 * max(one.row_bits for one in fitting)
-        best = min((one for one in fitting if one.row_bits >= enough), key=lambda one: (one.parts, -one.row_bits))
-        return best if self.threshold is not None else best._filled(budget, shape)
+        enough = 0.95 * max(self.row_bits(size) for size in fitting)
+        good = (size for size in fitting if self.row_bits(size) >= enough)
+        return min(good, key=lambda size: (size.parts, -self.row_bits(size)))
 
-    @property
-    def row_bits(self) -> float:
-        """What the codes of a vector can tell, in the mean of the rows."""
-        assert self.parts is not None
-        assert self.share is not None
-        rare, often = self.tier_bits
-        return self.parts * (rare + self.share * (often - rare))
-
-    def _largest_share(self, budget: int, shape: TableShape) -> float:
+    def _with_largest_share(self, size: MGQESize, budget: int, shape: TableShape) -> MGQESize:
         def nbytes(half: float) -> int:
-            return self.model_copy(update={"share": half / 2}).nbytes(shape)
+            return self.nbytes(replace(size, share=half / 2), shape)
 
-        return largest_fraction(nbytes, budget, what="mgqe") / 2
+        return replace(size, share=largest_fraction(nbytes, budget, what="mgqe") / 2)
 
-    def _filled(self, budget: int, shape: TableShape) -> Self:
-        """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.tables.small_fields import largest_threshold
+    def _tier_bits(self, size: MGQESize) -> list[int]:
+        """Of a code of rare rows, and of rows read often."""
+        return [max(size.bits - self.fewer_bits, 1), size.bits]
 
-        def nbytes(threshold: int) -> int:
-            return self.model_copy(update={"threshold": threshold}).nbytes(shape)
+    def row_bits(self, size: MGQESize) -> float:
+        """What the codes of a vector can tell, in the mean of the rows."""
+        rare, often = self._tier_bits(size)
+        return size.parts * (rare + size.share * (often - rare))
 
-        threshold = largest_threshold(shape.schema, nbytes, budget, self.threshold or 0)
-        return self.model_copy(update={"threshold": threshold})
-
-    def nbytes(self, shape: TableShape) -> int:
+    def nbytes(self, size: MGQESize, shape: TableShape) -> int:
         """Bytes of the packed layer."""
-        from sharkbench.tables.coded import codes_nbytes
+        from sharkbench.formats.codebooks import Codebooks
+        from sharkbench.formats.dense import Dense
+        from sharkbench.tables.coded import widths_of_parts
         from sharkbench.tables.small_fields import count_rows, divide
 
-        assert self.parts is not None
-        assert self.bits is not None
-        assert self.share is not None
-        whole, coded = divide(shape.schema, self.threshold or 0)
-        kept, rows = 4 * shape.width * count_rows(shape.schema, whole), count_rows(shape.schema, coded)
+        small, coded = divide(shape.schema, size.threshold)
+        kept, rows = Dense.bytes_of(count_rows(shape.schema, small), shape.width), count_rows(shape.schema, coded)
         if not coded:
             return kept
-        parts = (self.parts if shape.dimension else 0) + (shape.first_order > 0)
-        tiers, bits = self._tiers(rows)
+        tiers, bits = self._tiers(size, rows)
+        widths = widths_of_parts(shape.dimension, shape.first_order, size.parts)
         books = len(coded) if self.books == "field" else 1
-        return kept + codes_nbytes(tiers, parts, bits) + 4 * shape.width * 2 ** max(bits) * books
+        return kept + Codebooks.bytes_of(tiers, widths, 2 ** max(bits), bits, fields=books)
 
-    def _tiers(self, rows: int) -> tuple[list[int], list[int]]:
+    def _tiers(self, size: MGQESize, rows: int) -> tuple[list[int], list[int]]:
         """How many of ``rows`` are rare and how many are read often, and the bits of their codes; one group if all
         rows have the same."""
-        assert self.share is not None
-        often, bits = int(self.share * rows), self.tier_bits
+        often, bits = int(size.share * rows), self._tier_bits(size)
         if often in (0, rows) or bits[0] == bits[1]:
             return [rows], [bits[often == rows]]
         return [rows - often, often], bits
@@ -154,17 +151,15 @@ class MGQE(Method):
         from sharkbench.tables.small_fields import count_rows, divide
         from sharkbench.tables.vector_quantized import VectorQuantizedRows
 
-        assert self.parts is not None
-        assert self.share is not None
-        shape = bench.shape
-        whole, coded = divide(bench.schema, self.threshold or 0, bench.fields)
-        tiers, bits = self._tiers(count_rows(bench.schema, coded))
+        shape, size = bench.shape, self.size(bench.room, bench.shape)
+        small, coded = divide(bench.schema, size.threshold, bench.fields)
+        tiers, bits = self._tiers(size, count_rows(bench.schema, coded))
         with bench.seeded("table"):
-            rows = Rows.initial(bench.schema, whole, bench.width, bench.init_std)
+            rows = Rows.initial(bench.schema, small, bench.width, bench.init_std)
             quantized = VectorQuantizedRows(
                 bench.schema,
                 coded,
-                widths=widths_of_parts(shape.dimension, shape.first_order, self.parts),
+                widths=widths_of_parts(shape.dimension, shape.first_order, size.parts),
                 tiers=most_read(bench.schema, coded, tiers[-1] if len(tiers) > 1 else 0).long(),
                 bits=bits,
                 per_field=self.books == "field",

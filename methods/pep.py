@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil, log
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sharkbench.contract.method import Family, Method
+from sharkbench.contract.sizing import Size
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
     from sharkbench.tables.soft_threshold import SoftThresholdRows
+
+
+@dataclass(frozen=True)
+class PEPSize(Size):
+    kept: int
+    """Weights of the table that are kept."""
 
 
 class PEP(Method):
@@ -72,19 +80,19 @@ class PEP(Method):
     def budgeted(self) -> bool:
         return self.kept is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> PEPSize:
         from sharkbench.tables.masked import kept_within
 
-        return self.model_copy(update={"kept": kept_within(budget, shape.rows, shape.width, self.values)})
+        return PEPSize(self.kept or kept_within(budget, shape.rows, shape.width, self.values))
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import retrain_on_mask
         from sharkbench.tables.soft_threshold import PruneToCount
 
-        assert self.kept is not None
+        kept = self.size(bench.room, bench.shape).kept
         rows = self._rows(bench)
         model = bench.model(bench.table(rows))
-        search = PruneToCount(rows, self.kept, every=self.look_every, steps=self._steps(bench))
+        search = PruneToCount(rows, kept, every=self.look_every, steps=self._steps(bench))
         # Validations decide nothing here: only sparsity ends the search.
         bench.train(model, stage="search", callbacks=[search], epochs=self.search_epochs, validations_per_epoch=1)
         bench.note("search", search.path)
@@ -92,7 +100,7 @@ class PEP(Method):
             bench,
             model,
             rows.table(),
-            rows.mask(self.kept),
+            rows.mask(kept),
             how=self.retrain,
             epochs=self.epochs,
             learning_rate_factor=self.learning_rate_factor,

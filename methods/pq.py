@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from math import log2
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from sharkbench.contract.method import Family, Method, small_field_rows
+from sharkbench.contract.method import Family, Takes, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
@@ -18,7 +20,23 @@ if TYPE_CHECKING:
 MOST_CODEWORDS = 256
 
 
-class PQ(Method):
+Books = Literal["field", "shared"]
+BOOKS: tuple[Books, Books] = ("field", "shared")
+
+
+@dataclass(frozen=True)
+class PQSize(SmallFieldsSize):
+    parts: int
+    codewords: int
+    books: Books
+
+    @property
+    def row_bits(self) -> float:
+        """What the codes of a vector can tell."""
+        return self.parts * log2(self.codewords)
+
+
+class PQ(WithSmallFields):
     r"""Product quantization of a trained table (Jegou, Douze and Schmid, "Product Quantization for Nearest Neighbor
     Search", TPAMI 2011).
 
@@ -42,7 +60,7 @@ class PQ(Method):
     """Into so many parts a vector is cut (at most one per number); solved from the budget unless given."""
     codewords: int | None = Field(default=None, ge=2, le=1 << 12)
     """Codewords of a part; up to 256 solved from the budget unless given."""
-    books: Literal["field", "shared"] | None = None
+    books: Books | None = None
     """Codewords for each field, or the same for all; by the bits that they leave to a row unless given."""
     threshold: int | None = Field(default=None, ge=0)
     """Fields of at most so many rows keep a row per id; as the budget allows unless given."""
@@ -57,81 +75,60 @@ class PQ(Method):
     paper: ClassVar[str] = "Jegou et al., TPAMI 2011, doi:10.1109/TPAMI.2010.57"
     year: ClassVar[int] = 2011
     family: ClassVar[Family] = "vector quantization"
-    from_model: ClassVar[bool] = True
+
+    @property
+    def takes(self) -> Takes:
+        return "model"
 
     @property
     def budgeted(self) -> bool:
         return self.parts is None or self.codewords is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
+    def size(self, budget: int, shape: TableShape) -> PQSize:
+        if self.parts is not None and self.codewords is not None:
+            return PQSize(self.threshold or 0, self.parts, self.codewords, self.books or "shared")
+        return self.sparing_small_fields(budget, shape, self._size_with, self.nbytes)
+
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> PQSize:
         own, shared = (
-            self.model_copy(update={"books": books, "threshold": threshold})._with_most_bits(budget, shape)
-            for books in ((self.books, self.books) if self.books else ("field", "shared"))
+            self._with_most_bits(threshold, books, budget, shape)
+            for books in ((self.books, self.books) if self.books else BOOKS)
         )
-        if own is None and shared is None:
-            smallest = self.model_copy(update={"parts": 1, "codewords": 2, "books": "shared", "threshold": 0})
-            raise Infeasible(
-                f"pq needs at least {smallest.nbytes(shape):,} bytes, the budget is {budget:,}; "
-                "give fewer parts or codewords, or a lower threshold, where you have given any"
-            )
-        best = own if own is not None and (shared is None or own.row_bits > 0.9 * shared.row_bits) else shared
-        assert best is not None
-        return best if self.threshold is not None else best._filled(budget, shape)
+        if own is not None and (shared is None or own.row_bits > 0.9 * shared.row_bits):
+            return own
+        if shared is not None:
+            return shared
+        smallest = self.nbytes(PQSize(0, 1, 2, "shared"), shape)
+        raise Infeasible(
+            f"pq needs at least {smallest:,} bytes, the budget is {budget:,}; "
+            "give fewer parts or codewords, or a lower threshold, where you have given any"
+        )
 
-    @property
-    def row_bits(self) -> float:
-        """What the codes of a vector can tell."""
-        assert self.parts is not None
-        assert self.codewords is not None
-        return self.parts * log2(self.codewords)
-
-    def _with_most_bits(self, budget: int, shape: TableShape) -> Self | None:
+    def _with_most_bits(self, threshold: int, books: Books, budget: int, shape: TableShape) -> PQSize | None:
         """Parts and codewords that give a row the most bits within the budget, of several the fewest parts."""
-        best: Self | None = None
+        best: PQSize | None = None
         for parts in [self.parts] if self.parts else range(1, max(shape.dimension, 1) + 1):
             for codewords in [self.codewords] if self.codewords else range(2, MOST_CODEWORDS + 1):
-                sized = self.model_copy(update={"parts": parts, "codewords": codewords})._without_waste(shape)
-                if sized.nbytes(shape) <= budget and (best is None or sized.row_bits > best.row_bits):
-                    best = sized
+                size = _without_waste(PQSize(threshold, parts, codewords, books), shape)
+                if self.nbytes(size, shape) <= budget and (best is None or size.row_bits > best.row_bits):
+                    best = size
         return best
 
-    def nbytes(self, shape: TableShape) -> int:
+    @staticmethod
+    def nbytes(size: PQSize, shape: TableShape) -> int:
         """Bytes of the packed layer."""
-        from sharkbench.tables.coded import codes_nbytes
+        from sharkbench.formats.codebooks import Codebooks
+        from sharkbench.formats.dense import Dense
+        from sharkbench.tables.coded import widths_of_parts
         from sharkbench.tables.small_fields import count_rows, divide
 
-        assert self.parts is not None
-        assert self.codewords is not None
-        whole, coded = divide(shape.schema, self.threshold or 0)
-        kept = 4 * shape.width * count_rows(shape.schema, whole)
+        small, coded = divide(shape.schema, size.threshold)
+        kept = Dense.bytes_of(count_rows(shape.schema, small), shape.width)
         if not coded:
             return kept
-        parts = (self.parts if shape.dimension else 0) + (shape.first_order > 0)
-        codes = codes_nbytes([count_rows(shape.schema, coded)], parts, [_bits(self.codewords)])
-        books = 4 * shape.width * self.codewords * (len(coded) if self.books == "field" else 1)
-        return kept + codes + books
-
-    def _without_waste(self, shape: TableShape) -> Self:
-        """Fields whose codewords take more bytes than they save are kept whole."""
-        assert self.parts is not None
-        assert self.codewords is not None
-        if self.books == "shared":
-            return self
-        parts = (self.parts if shape.dimension else 0) + (shape.first_order > 0)
-        saved = 4 * shape.width - (parts * _bits(self.codewords) + 7) // 8
-        wasteful = 4 * shape.width * self.codewords // saved if saved > 0 else 0
-        return self.model_copy(update={"threshold": max(self.threshold or 0, wasteful)})
-
-    def _filled(self, budget: int, shape: TableShape) -> Self:
-        """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.tables.small_fields import largest_threshold
-
-        def nbytes(threshold: int) -> int:
-            return self.model_copy(update={"threshold": threshold}).nbytes(shape)
-
-        threshold = largest_threshold(shape.schema, nbytes, budget, self.threshold or 0)
-        return self.model_copy(update={"threshold": threshold})
+        widths = widths_of_parts(shape.dimension, shape.first_order, size.parts)
+        books = len(coded) if size.books == "field" else 1
+        return kept + Codebooks.bytes_of([count_rows(shape.schema, coded)], widths, size.codewords, fields=books)
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import counted, fine_tune
@@ -142,12 +139,12 @@ class PQ(Method):
         from sharkbench.tables.rows import Rows
         from sharkbench.tables.small_fields import divide
 
-        start = bench.start_model()
-        whole, coded = divide(bench.schema, self.threshold or 0, start.embedding.fields)
+        start, size = bench.start_model(), self.size(bench.room, bench.shape)
+        whole, coded = divide(bench.schema, size.threshold, start.embedding.fields)
         with counted(bench, 0):
-            codes, books = self._cluster(bench, rows_of(start.embedding, coded), coded)
+            codes, books = self._cluster(bench, size, rows_of(start.embedding, coded), coded)
         table = bench.table(
-            CodedRows(bench.schema, coded, codes, books, per_field=self.books == "field"),
+            CodedRows(bench.schema, coded, codes, books, per_field=size.books == "field"),
             Rows(bench.schema, whole, rows_of(start.embedding, whole)),
         )
         if not self.epochs:
@@ -156,24 +153,24 @@ class PQ(Method):
         fine_tune(bench, model, stage="fine-tune", epochs=self.epochs, learning_rate_factor=self.learning_rate_factor)
         return model
 
-    def _cluster(self, bench: Workbench, rows: Tensor, coded: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+    def _cluster(
+        self, bench: Workbench, size: PQSize, rows: Tensor, coded: tuple[int, ...]
+    ) -> tuple[Tensor, list[Tensor]]:
         """Codes ``[R, parts]`` of ``rows``, and the codewords of each part."""
         import torch
 
         from sharkbench.tables.coded import reads, widths_of_parts
         from sharkbench.tables.kmeans import kmeans
 
-        assert self.parts is not None
-        assert self.codewords is not None
         if not coded:
-            return torch.zeros(0, self.parts, dtype=torch.int64), []
+            return torch.zeros(0, size.parts, dtype=torch.int64), []
         weights = 1 + reads(bench.schema, coded) if self.weigh == "reads" else torch.ones(len(rows))
-        sizes = [bench.schema.fields[f].cardinality for f in coded] if self.books == "field" else [len(rows)]
+        sizes = [bench.schema.fields[f].cardinality for f in coded] if size.books == "field" else [len(rows)]
         shape, generator = bench.shape, bench.generator("k-means")
         codes, books = [], []
-        for part in rows.split(widths_of_parts(shape.dimension, shape.first_order, self.parts), 1):
+        for part in rows.split(widths_of_parts(shape.dimension, shape.first_order, size.parts), 1):
             clusters = [
-                kmeans(own, self.codewords, generator, weights=weight)
+                kmeans(own, size.codewords, generator, weights=weight)
                 for own, weight in zip(part.split(sizes), weights.split(sizes), strict=True)
             ]
             books.append(torch.cat([centres for centres, _ in clusters]))
@@ -188,5 +185,12 @@ class PQ(Method):
         }
 
 
-def _bits(codewords: int) -> int:
-    return max(1, (codewords - 1).bit_length())
+def _without_waste(size: PQSize, shape: TableShape) -> PQSize:
+    """Fields whose codewords take more bytes than they save stay uncompressed."""
+    if size.books == "shared":
+        return size
+    parts = (size.parts if shape.dimension else 0) + (shape.first_order > 0)
+    bits = max(1, (size.codewords - 1).bit_length())
+    saved = 4 * shape.width - (parts * bits + 7) // 8
+    wasteful = 4 * shape.width * size.codewords // saved if saved > 0 else 0
+    return replace(size, threshold=max(size.threshold, wasteful))

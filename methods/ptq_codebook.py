@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
+from sharkbench.contract.method import Family, Takes, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize, largest_fraction, spend_on_small_fields
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
 MOST_BITS = 8
 
 
-class PTQCodebook(Method):
+@dataclass(frozen=True)
+class PTQCodebookSize(SmallFieldsSize):
+    bits: int
+    share: float
+    """Of rows, the most read ones, that have one bit more."""
+
+
+class PTQCodebook(WithSmallFields):
     r"""Post-training codebooks of values (Guan et al., "Post-Training 4-bit Quantization on Embedding Tables", 2019).
 
     .. math:: \hat e_{id} = C_{g(i), c_{id}}, \qquad
@@ -49,66 +58,65 @@ class PTQCodebook(Method):
     paper: ClassVar[str] = "Guan et al., 2019, arXiv:1911.02079"
     year: ClassVar[int] = 2019
     family: ClassVar[Family] = "quantization"
-    from_model: ClassVar[bool] = True
+
+    @property
+    def takes(self) -> Takes:
+        return "model"
 
     @property
     def budgeted(self) -> bool:
         return self.bits is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        smallest, share = 0, self.share if self.bits else 0.0
-        for bits in (self.bits,) if self.bits else range(MOST_BITS, 0, -1):
-            sized = self.model_copy(update={"bits": bits, "threshold": threshold, "share": share})
-            smallest = sized.nbytes(shape)
-            if smallest <= budget:
-                return sized._shared_out(budget, shape) if bits < MOST_BITS else sized._filled(budget, shape)
+    def size(self, budget: int, shape: TableShape) -> PTQCodebookSize:
+        if self.bits is not None:
+            return PTQCodebookSize(self.threshold or 0, self.bits, self.share)
+        return self.sparing_small_fields(budget, shape, self._size_with)
+
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> PTQCodebookSize:
+        sizes = [PTQCodebookSize(threshold, bits, 0.0) for bits in range(MOST_BITS, 0, -1)]
+        for size in sizes:
+            if self.nbytes(size, shape) <= budget:
+                if size.bits < MOST_BITS:
+                    return self._shared_out(size, budget, shape)
+                return spend_on_small_fields(size, self.nbytes, budget, shape)
         raise Infeasible(
-            f"ptq_codebook needs at least {smallest:,} bytes ({bits} bits per number), the budget is {budget:,}; "
-            "pq goes lower, it codes several numbers at a time"
+            f"ptq_codebook needs at least {self.nbytes(sizes[-1], shape):,} bytes (1 bits per number), the budget is "
+            f"{budget:,}; pq goes lower, it codes several numbers at a time"
         )
 
-    def _shared_out(self, budget: int, shape: TableShape) -> Self:
+    def _shared_out(self, size: PTQCodebookSize, budget: int, shape: TableShape) -> PTQCodebookSize:
         """What is left of the budget gives some rows one bit more."""
-        if self.threshold is None or not shape.dimension:
-            return self
+        if not shape.dimension:
+            return size
+
+        def nbytes(share: float) -> int:
+            return self.nbytes(replace(size, share=share), shape)
+
         try:
-            share = largest_fraction(
-                lambda share: self.model_copy(update={"share": share}).nbytes(shape), budget, what="a share of rows"
-            )
+            return replace(size, share=largest_fraction(nbytes, budget, what="a share of rows"))
         except Infeasible:  # their index and codebook alone do not fit
-            return self
-        return self.model_copy(update={"share": share})
+            return size
 
-    def _filled(self, budget: int, shape: TableShape) -> Self:
-        """What is left of the budget keeps further fields whole, the smaller ones first."""
-        from sharkbench.tables.small_fields import largest_threshold
-
-        def nbytes(threshold: int) -> int:
-            return self.model_copy(update={"threshold": threshold}).nbytes(shape)
-
-        threshold = largest_threshold(shape.schema, nbytes, budget, self.threshold or 0)
-        return self.model_copy(update={"threshold": threshold})
-
-    def nbytes(self, shape: TableShape) -> int:
+    def nbytes(self, size: PTQCodebookSize, shape: TableShape) -> int:
         """Bytes of the packed layer."""
-        from sharkbench.tables.coded import codes_nbytes
+        from sharkbench.formats.codebooks import Codebooks
+        from sharkbench.formats.dense import Dense
         from sharkbench.tables.small_fields import count_rows, divide
 
-        assert self.bits is not None
-        whole, coded = divide(shape.schema, self.threshold or 0)
-        total, rows, books = 4 * shape.width * count_rows(shape.schema, whole), count_rows(shape.schema, coded), 1
+        small, coded = divide(shape.schema, size.threshold)
+        total, rows = Dense.bytes_of(count_rows(shape.schema, small), shape.width), count_rows(shape.schema, coded)
         if not coded:
             return total
-        if self.groups == "field":
-            books = len(coded)
-        if shape.dimension:
-            more = int(self.share * rows)
-            tiers, bits = ([rows - more, more], [self.bits, self.bits + 1]) if more else ([rows], [self.bits])
-            total += codes_nbytes(tiers, shape.dimension, bits) + books * 4 * 2 ** max(bits)
+        books = len(coded) if self.groups == "field" else 1
+        more, widths = int(size.share * rows), [1] * shape.dimension
+        if shape.dimension and more:
+            bits = [size.bits, size.bits + 1]
+            total += Codebooks.bytes_of([rows - more, more], widths, 2 ** bits[1], bits, shared=True, fields=books)
+        elif shape.dimension:
+            total += Codebooks.bytes_of([rows], widths, 2**size.bits, [size.bits], shared=True, fields=books)
         if shape.first_order:
-            bits = [_first_order_bits(self.bits)]
-            total += codes_nbytes([rows], shape.first_order, bits) + books * 4 * 2 ** max(bits)
+            few = _first_order_bits(size.bits)
+            total += Codebooks.bytes_of([rows], [1] * shape.first_order, 2**few, [few], shared=True, fields=books)
         return total
 
     def compress(self, bench: Workbench) -> Model:
@@ -120,17 +128,17 @@ class PTQCodebook(Method):
         from sharkbench.tables.kept import rows_of
         from sharkbench.tables.small_fields import divide
 
-        start = bench.start_model()
-        whole, coded = divide(bench.schema, self.threshold or 0, start.embedding.fields)
+        start, size = bench.start_model(), self.size(bench.room, bench.shape)
+        whole, coded = divide(bench.schema, size.threshold, start.embedding.fields)
         parts: list[Format] = []
         if coded:
             with counted(bench, 0):
-                parts.append(self._coded(bench, coded, rows_of(start.embedding, coded)))
+                parts.append(self._coded(bench, size, coded, rows_of(start.embedding, coded)))
         if whole:
             parts.append(Dense.pack(bench.schema, whole, rows_of(start.embedding, whole)))
         return Model(Finished(PackedLayer(bench.schema, bench.width, parts)), start.backbone)
 
-    def _coded(self, bench: Workbench, fields: tuple[int, ...], rows: Tensor) -> Format:
+    def _coded(self, bench: Workbench, size: PTQCodebookSize, fields: tuple[int, ...], rows: Tensor) -> Format:
         """``rows`` ``[R, width]`` of ``fields`` as codes: of the vectors, and beside them of first-order weights."""
         import torch
 
@@ -138,16 +146,15 @@ class PTQCodebook(Method):
         from sharkbench.formats.side_by_side import SideBySide
         from sharkbench.tables.coded import most_read
 
-        assert self.bits is not None
         shape, generator = bench.shape, bench.generator("k-means")
         none = torch.zeros(len(rows), dtype=torch.bool)
-        more = most_read(bench.schema, fields, int(self.share * len(rows))) if shape.dimension else none
-        bits = [self.bits, self.bits + 1] if more.any() else [self.bits]
+        more = most_read(bench.schema, fields, int(size.share * len(rows))) if shape.dimension else none
+        bits = [size.bits, size.bits + 1] if more.any() else [size.bits]
         vectors, first_order = rows.split([shape.dimension, shape.first_order], 1)
         parts: list[Format] = []
         for numbers, mine, widths in (
             (vectors, more, bits),
-            (first_order, none, [_first_order_bits(self.bits)]),
+            (first_order, none, [_first_order_bits(size.bits)]),
         ):
             if not numbers.shape[1]:
                 continue

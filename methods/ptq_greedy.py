@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from sharkbench.contract.method import Family, Method
+from sharkbench.contract.method import Family, Method, Takes
+from sharkbench.contract.sizing import Size
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
     from sharkbench.model.model import Model
 
 RATIOS = {8: 0.16, 4: 0.16, 2: 0.5, 1: 0.8}
+
+
+Bits = Literal[8, 4, 2, 1]
+
+
+@dataclass(frozen=True)
+class PTQGreedySize(Size):
+    bits: Bits
 
 
 class PTQGreedy(Method):
@@ -37,7 +47,7 @@ class PTQGreedy(Method):
     """
 
     name: Literal["ptq_greedy"] = "ptq_greedy"
-    bits: Literal[8, 4, 2, 1] | None = None
+    bits: Bits | None = None
     """Bits per number; the most that the budget allows unless given."""
     bins: int = Field(default=200, ge=2, le=10_000)
     """Into so many steps the range of a row is divided."""
@@ -48,30 +58,35 @@ class PTQGreedy(Method):
     paper: ClassVar[str] = "Guan et al., 2019, arXiv:1911.02079"
     year: ClassVar[int] = 2019
     family: ClassVar[Family] = "quantization"
-    from_model: ClassVar[bool] = True
+
+    @property
+    def takes(self) -> Takes:
+        return "model"
 
     @property
     def budgeted(self) -> bool:
         return self.bits is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        smallest = 0
-        for bits in (self.bits,) if self.bits else (8, 4, 2, 1):
-            smallest = shape.rows * _codec(bits, shape.first_order).row_bytes(shape.width)
-            if smallest <= budget:
-                return self.model_copy(update={"bits": bits})
-        raise Infeasible(
-            f"ptq_greedy needs at least {smallest:,} bytes ({bits} bits per number), the budget is {budget:,}; "
-            "ptq_codebook goes lower, it has no scale per row"
-        )
+    def size(self, budget: int, shape: TableShape) -> PTQGreedySize:
+        from sharkbench.formats.int_rows import IntRows
+
+        choices: tuple[Bits, ...] = (8, 4, 2, 1) if self.bits is None else (self.bits,)
+        sizes = {b: IntRows.bytes_of(shape.rows, shape.width, _codec(b, shape.first_order)) for b in choices}
+        fitting = [bits for bits in choices if sizes[bits] <= budget]
+        if not fitting:
+            raise Infeasible(
+                f"ptq_greedy needs at least {sizes[choices[-1]]:,} bytes ({choices[-1]} bits per number), the budget "
+                f"is {budget:,}; ptq_codebook goes lower, it has no scale per row"
+            )
+        return PTQGreedySize(fitting[0])
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import counted
         from sharkbench.tables.greedy_range import greedy_range
         from sharkbench.tables.rounding import rounded
 
-        assert self.bits is not None
-        codec, ratio = _codec(self.bits, bench.first_order), self.ratio or RATIOS[self.bits]
+        bits = self.size(bench.room, bench.shape).bits
+        codec, ratio = _codec(bits, bench.first_order), self.ratio or RATIOS[bits]
         start = bench.start_model()
         with counted(bench, 0):
             return rounded(start, codec, lambda body: greedy_range(body, codec, self.bins, ratio))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil, isqrt, sqrt
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
+from sharkbench.contract.method import Family, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize, largest_fraction
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
@@ -15,7 +17,12 @@ if TYPE_CHECKING:
     from sharkbench.model.model import Model
 
 
-class QR(Method):
+@dataclass(frozen=True)
+class QRSize(SmallFieldsSize):
+    fraction: float
+
+
+class QR(WithSmallFields):
     r"""Quotient-remainder trick (Shi et al., "Compositional Embeddings Using Complementary Partitions", KDD 2020).
 
     .. math:: e_f(i) = Q_f[\lfloor i / m_f \rfloor] \circ R_f[i \bmod m_f], \qquad
@@ -42,9 +49,6 @@ class QR(Method):
     """How quotient and remainder rows are combined."""
     fraction: float | None = Field(default=None, gt=0, le=1)
     """Share of each field's numbers that is kept; solved from the budget unless given."""
-    threshold: int | None = Field(default=None, ge=0)
-    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
-    given."""
     factor_rate: PositiveFloat = 10.0
     """With ``mult``: learning rate of the quotient's factors, times that of rows (ours); a step that is large for a row
     that starts near zero is small for a factor of one."""
@@ -59,24 +63,24 @@ class QR(Method):
     def budgeted(self) -> bool:
         return self.fraction is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> QRSize:
+        return self.sparing_small_fields(budget, shape, self._size_with)
+
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> QRSize:
         from sharkbench.tables.composed import composed_nbytes
 
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        sized = self.model_copy(update={"threshold": threshold})
-
         def nbytes(fraction: float) -> int:
-            return composed_nbytes(shape.schema, shape.width, sized._functions(shape.schema, fraction), self.operation)
+            functions = self._functions(shape.schema, QRSize(threshold, fraction))
+            return composed_nbytes(shape.schema, shape.width, functions, self.operation)
 
-        return sized.model_copy(update={"fraction": largest_fraction(nbytes, budget, what=f"qr ({self.operation})")})
+        return QRSize(threshold, self.fraction or largest_fraction(nbytes, budget, what=f"qr ({self.operation})"))
 
     def compress(self, bench: Workbench) -> Model:
         from dataclasses import replace
 
         from sharkbench.tables.composed import composed_parts, equal_tables
 
-        assert self.fraction is not None
-        functions = self._functions(bench.shape.schema, self.fraction)
+        functions = self._functions(bench.shape.schema, self.size(bench.room, bench.shape))
         remainders, quotients = equal_tables(bench.width, 2, self.operation, bench.init_std)
         if self.operation == "mult":
             quotients = replace(quotients, lr_factor=self.factor_rate)
@@ -96,22 +100,22 @@ class QR(Method):
             "threshold": trial.suggest_int("threshold", 1, 2000, log=True),
         }
 
-    def _functions(self, schema: Schema, fraction: float) -> list[list[Digit]]:
+    def _functions(self, schema: Schema, size: QRSize) -> list[list[Digit]]:
         """Remainder and quotient of each field, none where it keeps a row per id."""
         from sharkbench.formats.index import quotient, remainder
 
         functions: list[list[Digit]] = []
         for n in (field.cardinality for field in schema.fields):
-            m = self._remainders(n, fraction)
+            m = None if n <= size.threshold else self._remainders(n, size.fraction)
             functions.append([] if m is None else [remainder(m), quotient(m, n)])
         return functions
 
     def _remainders(self, n: int, fraction: float) -> int | None:
-        """Rows of the remainder table of a field of ``n`` rows; ``None`` where it keeps a row per id."""
-        # Concatenated parts are half as wide, so the same numbers make twice as many rows.
+        """Rows of the remainder table of a field of ``n`` rows; ``None`` where a row per id is no more."""
+        # Concatenated parts are half as wide, so the same weights make twice as many rows.
         halves = 2 if self.operation == "concat" else 1
         rows = max(int(fraction * n * halves), _fewest_rows(n))
-        if n <= (200 if self.threshold is None else self.threshold) or rows >= n * halves:
+        if rows >= n * halves:
             return None
         # From the larger root of m + n/m = rows (or where the sum is least) down to where the rounded-up quotient fits.
         m = int((rows + sqrt(max(rows * rows - 4 * n, 0))) / 2) + 1

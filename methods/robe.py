@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from sharkbench.contract.method import Family, Method, small_field_rows
+from sharkbench.contract.method import Family, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
-    from sharkbench.data.schema import Schema
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
 
@@ -17,7 +18,13 @@ MOST_NUMBERS = (1 << 31) - 1
 """Places in the array are 31-bit."""
 
 
-class ROBE(Method):
+@dataclass(frozen=True)
+class ROBESize(SmallFieldsSize):
+    numbers: int
+    """Length of the array."""
+
+
+class ROBE(WithSmallFields):
     r"""Random offset block embedding (Desai, Chou and Shrivastava, "Random Offset Block Embedding (ROBE) for Compressed
     Embedding Tables in Deep Learning Recommendation Systems", MLSys 2022).
 
@@ -54,18 +61,27 @@ class ROBE(Method):
     def budgeted(self) -> bool:
         return self.numbers is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        sized = self.model_copy(update={"threshold": threshold})
-        cut = sum(shape.schema.fields[f].cardinality for f in sized._cut(shape.schema))
-        fixed = 4 * shape.width * (shape.rows - cut) + (8 if cut else 0)
+    def size(self, budget: int, shape: TableShape) -> ROBESize:
+        return self.sparing_small_fields(budget, shape, self._size_with)
+
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> ROBESize:
+        from sharkbench.formats.dense import Dense
+        from sharkbench.formats.shared_array import SharedArray
+        from sharkbench.tables.small_fields import count_rows, divide
+
+        small, large = divide(shape.schema, threshold)
+        cut = count_rows(shape.schema, large)
+        fixed = Dense.bytes_of(count_rows(shape.schema, small), shape.width)
+        fixed += SharedArray.bytes_of(0) if cut else 0
+        if self.numbers is not None:
+            return ROBESize(threshold, self.numbers)
         left, least = (budget - fixed) // 4, self.block if cut else 0
         if left < least:
             raise Infeasible(
                 f"robe needs at least {fixed + 4 * least:,} bytes (whole fields, and one block of the array), the "
                 f"budget is {budget:,}; lower 'threshold' or 'block'"
             )
-        return sized.model_copy(update={"numbers": max(1, min(left, cut * shape.width, MOST_NUMBERS))})
+        return ROBESize(threshold, max(1, min(left, cut * shape.width, MOST_NUMBERS)))
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.seeds import derive
@@ -73,14 +89,14 @@ class ROBE(Method):
         from sharkbench.tables.shared_array import SharedArrayRows
         from sharkbench.tables.small_fields import divide
 
-        assert self.numbers is not None
-        small, cut = divide(bench.schema, 200 if self.threshold is None else self.threshold, bench.fields)
+        size = self.size(bench.room, bench.shape)
+        small, cut = divide(bench.schema, size.threshold, bench.fields)
         with bench.seeded("table"):
             array = SharedArrayRows(
                 bench.schema,
                 cut,
                 bench.width,
-                self.numbers,
+                size.numbers,
                 self.block,
                 derive(bench.seed, "places in the array"),
                 bench.init_std,
@@ -90,11 +106,6 @@ class ROBE(Method):
         model = bench.model(bench.table(array, rows))
         bench.train(model)
         return model
-
-    def _cut(self, schema: Schema) -> list[int]:
-        """The fields that are cut from the array."""
-        threshold = 200 if self.threshold is None else self.threshold
-        return [f for f, field in enumerate(schema.fields) if field.cardinality > threshold]
 
     @classmethod
     def search_space(cls, trial: Any) -> dict[str, Any]:

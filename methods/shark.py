@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from sharkbench.contract.method import Family, Method
+from sharkbench.contract.method import Family, Method, Takes
+from sharkbench.contract.sizing import Size
 from sharkbench.errors import Infeasible
 
 from .f_permutation import FPermutation
@@ -47,7 +48,7 @@ class Shark(Method):
     paper: ClassVar[str] = "Zhang et al., CIKM 2023, arXiv:2308.09395 (SHARK)"
     year: ClassVar[int] = 2023
     family: ClassVar[Family] = "quantization"
-    from_model: ClassVar[bool] = True
+    leaves_fields: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _budget_decides(self) -> Self:
@@ -55,13 +56,17 @@ class Shark(Method):
             raise ValueError("the budget decides the tiers: give f_quantization several tiers and no thresholds")
         return self
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    @property
+    def takes(self) -> Takes:
+        return "model"
+
+    def size(self, budget: int, shape: TableShape) -> Size:
         least = self.f_quantization.smallest_bytes(shape, min(field.cardinality for field in shape.schema.fields))
         if least > budget:
             raise Infeasible(f"the smallest field alone takes {least:,} bytes in tiers, the budget is {budget:,}")
         room = max(self._pruned(share, budget, shape) for share in self._shares)
-        self.f_permutation.config_for(room, shape)
-        return self
+        self.f_permutation.size(room, shape)
+        return Size()
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import mean_auc
@@ -76,8 +81,7 @@ class Shark(Method):
         return models[aucs.index(max(aucs))]
 
     def _split(self, bench: Workbench, start: Model | None, share: float, stage: str = "") -> Model:
-        assert bench.budget is not None
-        room = self._pruned(share, bench.budget, bench.shape)
+        room = self._pruned(share, bench.room, bench.shape)
         pruned = self.f_permutation.compress(bench.for_stage(f"{stage}f_permutation", budget=room, start=start))
         own = bench.for_stage(f"{stage}f_quantization", budget=bench.budget, start=pruned)
         return self.f_quantization.compress(own)

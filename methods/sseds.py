@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from sharkbench.contract.method import Family, Method
+from sharkbench.contract.method import Family, Method, Takes
+from sharkbench.contract.sizing import Size
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
@@ -50,9 +51,13 @@ class SSEDS(Method):
     paper: ClassVar[str] = "Qu et al., SIGIR 2022, arXiv:2204.03281 (SSEDS)"
     year: ClassVar[int] = 2022
     family: ClassVar[Family] = "mixed dimension"
-    from_model: ClassVar[bool] = True
+    leaves_fields: ClassVar[bool] = True
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    @property
+    def takes(self) -> Takes:
+        return "model"
+
+    def size(self, budget: int, shape: TableShape) -> Size:
         from sharkbench.tables.dimensions import field_bytes, whole_if_no_larger
 
         width = shape.width
@@ -60,7 +65,7 @@ class SSEDS(Method):
         least = min(field_bytes(n, whole_if_no_larger(n, 1, width), width) for n in rows)
         if least > budget:
             raise Infeasible(f"one column of the smallest field takes {least:,} bytes, the budget is {budget:,}")
-        return self
+        return Size()
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.backbones.base import Backbone
@@ -69,7 +74,6 @@ class SSEDS(Method):
         from sharkbench.model.model import Model
         from sharkbench.tables.kept import keep_fields, rows_of
 
-        assert bench.budget is not None
         model, valid = bench.start_model(), bench.dataset.splits["valid"]
         fields = model.embedding.fields
         with counted(bench, len(valid)):
@@ -77,7 +81,7 @@ class SSEDS(Method):
             scores = column_saliency(model, valid, bench.task, self.batch_size)
             model.cpu()
         rows = [bench.schema.fields[f].cardinality for f in fields]
-        columns = columns_within(scores, rows, bench.budget, per_byte=self.order == "score_per_byte")
+        columns = columns_within(scores, rows, bench.room, per_byte=self.order == "score_per_byte")
         kept = {f: own for f, own in zip(fields, columns, strict=True) if own}
         bench.note("columns", self._noted(bench, scores, fields, columns))
         assert isinstance(model.backbone, Backbone)

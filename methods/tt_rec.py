@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from sharkbench.contract.method import Family, Method, largest_fraction, small_field_rows
+from sharkbench.contract.method import Family, WithSmallFields
+from sharkbench.contract.sizing import SmallFieldsSize, largest_fraction
 from sharkbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
     from sharkbench.tables.train_shapes import TrainShape
 
 
-class TTRec(Method):
+@dataclass(frozen=True)
+class TTRecSize(SmallFieldsSize):
+    ranks: tuple[tuple[tuple[int, ...], ...], ...]
+    """Per field and train, the ranks between its cores."""
+
+
+class TTRec(WithSmallFields):
     r"""Tensor-train embeddings (Yin et al., "TT-Rec: Tensor Train Compression for Deep Learning Recommendation Models",
     MLSys 2021).
 
@@ -41,9 +48,6 @@ class TTRec(Method):
     """Cores per train."""
     rank: PositiveInt | None = None
     """The rank of all trains; solved field by field from the budget unless given."""
-    threshold: int | None = Field(default=None, ge=0)
-    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
-    given."""
     ranks: tuple[tuple[tuple[PositiveInt, ...], ...], ...] | None = None
     """Per field and train, the ranks between its cores, no train where a field keeps whole rows; solved from ``rank``
     or the budget unless given."""
@@ -60,24 +64,35 @@ class TTRec(Method):
     def budgeted(self) -> bool:
         return self.rank is None and self.ranks is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        threshold = small_field_rows(shape, budget) if self.threshold is None else self.threshold
-        sized = self.model_copy(update={"threshold": threshold})
+    def size(self, budget: int, shape: TableShape) -> TTRecSize:
+        return self.sparing_small_fields(budget, shape, self._size_with)
+
+    def _size_with(self, threshold: int, budget: int, shape: TableShape) -> TTRecSize:
+        rows = [field.cardinality for field in shape.schema.fields]
+        if self.ranks is not None:
+            if len(self.ranks) != len(rows):
+                raise InputError(f"tt_rec: 'ranks' names {len(self.ranks)} fields, the table has {len(rows)}")
+            return TTRecSize(threshold, self.ranks)
+        if self.rank is not None:
+            thin = [[] if n <= threshold else self._thinnest(n, shape) for n in rows]
+            return TTRecSize(threshold, tuple(tuple(t.with_rank(self.rank).ranks for t in own) for own in thin))
 
         def nbytes(share: float) -> int:
-            return sum(field_bytes(n, shape, own) for n, own in zip(rows, sized._trains(shape, share), strict=True))
+            return sum(field_bytes(n, shape, own) for n, own in zip(rows, trains_of(share), strict=True))
 
-        rows = [field.cardinality for field in shape.schema.fields]
+        def trains_of(share: float) -> list[list[TrainShape]]:
+            return self._trains(shape, share, threshold)
+
         share = largest_fraction(nbytes, budget, what="tt_rec with trains of rank 1")
-        trains = _raised(sized._trains(shape, share), shape, budget - nbytes(share))
-        ranks = tuple(tuple(train.ranks for train in own) for own in trains)
-        return sized.model_copy(update={"ranks": ranks})
+        trains = _raised(trains_of(share), shape, budget - nbytes(share))
+        return TTRecSize(threshold, tuple(tuple(train.ranks for train in own) for own in trains))
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.tables.rows import Rows
         from sharkbench.tables.tensor_train import TensorTrainRows
 
-        trains = {f: own for f, own in zip(bench.fields, self._chosen(bench.shape), strict=True) if own}
+        size = self.size(bench.room, bench.shape)
+        trains = {f: self._shaped(f, own, bench) for f, own in zip(bench.fields, size.ranks, strict=True) if own}
         small = [f for f in bench.fields if f not in trains]
         with bench.seeded("table"):
             products = TensorTrainRows(
@@ -100,29 +115,18 @@ class TTRec(Method):
             "learning_rate_factor": trial.suggest_float("learning_rate_factor", 0.1, 10.0, log=True),
         }
 
-    def _chosen(self, shape: TableShape) -> list[list[TrainShape]]:
-        """Per field, its trains as ``ranks`` or ``rank`` say."""
-        if self.ranks is None:
-            return [
-                []
-                if n <= self._whole_below
-                else [train.with_rank(self.rank or 1) for train in self._thinnest(n, shape)]
-                for n in (field.cardinality for field in shape.schema.fields)
-            ]
-        if len(self.ranks) != shape.schema.num_fields:
-            raise InputError(f"tt_rec: 'ranks' names {len(self.ranks)} fields, the table has {shape.schema.num_fields}")
-        return [
-            [replace(train, ranks=own) for train, own in zip(self._thinnest(n, shape), ranks, strict=bool(ranks))]
-            for n, ranks in zip((field.cardinality for field in shape.schema.fields), self.ranks, strict=True)
-        ]
+    def _shaped(self, field: int, ranks: Sequence[Sequence[int]], bench: Workbench) -> list[TrainShape]:
+        """The trains of a field with these ranks."""
+        thinnest = self._thinnest(bench.schema.fields[field].cardinality, bench.shape)
+        return [replace(train, ranks=tuple(own)) for train, own in zip(thinnest, ranks, strict=True)]
 
-    def _trains(self, shape: TableShape, share: float) -> list[list[TrainShape]]:
+    def _trains(self, shape: TableShape, share: float, threshold: int) -> list[list[TrainShape]]:
         """Per field, its trains with the largest rank that takes at most ``share`` of its numbers, and at least 1."""
         trains = []
         for n in (field.cardinality for field in shape.schema.fields):
             thinnest = self._thinnest(n, shape)
             own = [train.within(int(share * n * prod(train.columns))) for train in thinnest]
-            whole = n <= self._whole_below or share == 1 or sum(t.numbers for t in own) >= n * shape.width
+            whole = n <= threshold or share == 1 or sum(t.numbers for t in own) >= n * shape.width
             trains.append([] if whole else own)
         return trains
 
@@ -131,10 +135,6 @@ class TTRec(Method):
         from sharkbench.tables.train_shapes import TrainShape
 
         return [TrainShape.of(rows, c, self.cores) for c in (shape.dimension, shape.first_order) if c]
-
-    @property
-    def _whole_below(self) -> int:
-        return 200 if self.threshold is None else self.threshold
 
 
 def field_bytes(rows: int, shape: TableShape, trains: Sequence[TrainShape]) -> int:

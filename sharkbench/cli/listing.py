@@ -34,7 +34,7 @@ def methods() -> None:
                 method.family,
                 re.sub(r",? *((arXiv|doi):[^ ,]+|\(.*\))", "", method.paper),
                 method.year or "",
-                "model" if method.from_model else "scratch",
+                _start(method),
                 "smaller" if method.saves_training_memory else "",
                 _reach(method, shape),
                 method.title,
@@ -115,6 +115,15 @@ def info(name: MethodName) -> None:
 _FRACTIONS = (0.5, 0.25, 0.1, 0.05, 0.01, 0.001)
 
 
+def _start(method: type[Method]) -> str:
+    """What it starts from, by its defaults."""
+    from sharkbench.contract import registry
+
+    if not registry.has_defaults(method):
+        return "?"
+    return "model" if method(name=method.model_fields["name"].default).takes == "model" else "scratch"
+
+
 def _reach(method: type[Method], shape: TableShape) -> str:
     """The smallest of some budgets that the method's defaults reach."""
     from sharkbench.contract import registry
@@ -128,7 +137,7 @@ def _reach(method: type[Method], shape: TableShape) -> str:
     reached = []
     for fraction in _FRACTIONS:
         with suppress(Infeasible):
-            default.sized_for(int(fraction * shape.fp32_bytes), shape)
+            default.size(int(fraction * shape.fp32_bytes), shape)
             reached.append(fraction)
     return f"to {min(reached):g}" if reached else f"above {max(_FRACTIONS):g}"
 
@@ -147,8 +156,8 @@ def _print_budgets(method: Method) -> None:
     for fraction in _FRACTIONS:
         budget = int(fraction * full)
         try:
-            sized = method.sized_for(budget, shape).model_dump()
-            changes = {k: v for k, v in sized.items() if v != method.model_dump()[k]}
+            settled = method.settled(method.size(budget, shape))
+            changes = {k: v for k, v in settled.items() if v != getattr(method, k)}
             becomes = ", ".join(f"{k}: {v}" for k, v in changes.items()) or "the same settings"
         except Infeasible as reason:
             becomes = f"infeasible: {reason}"

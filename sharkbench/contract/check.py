@@ -89,11 +89,11 @@ def _refuses_the_impossible(method: type[Method]) -> str | None:
         return "takes no budget"
     bench = tiny_bench("dcn", None)
     try:
-        sized = _default(method).sized_for(1, bench.shape)
+        size = _default(method).size(1, bench.shape)
     except Infeasible as infeasible:
         reason = str(infeasible)
     else:
-        raise AssertionError(f"a budget of 1 byte must raise Infeasible with the reason; got {sized!r}")
+        raise AssertionError(f"a budget of 1 byte must raise Infeasible with the reason; got {size!r}")
     assert "byte" in reason, f"the reason names no bytes: {reason}"
     return reason
 
@@ -173,8 +173,6 @@ def _compressed(method: type[Method], backbone: str, budget: float | None) -> tu
     bench = tiny_bench(backbone, budget)
     config = _default(method)
     try:
-        if bench.budget is not None:
-            config = config.sized_for(bench.budget, bench.shape)
         return bench, config.compress(bench)
     except Infeasible as reason:
         return reason

@@ -9,12 +9,12 @@ the methods that they name.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from sharkbench.contract.sizing import Size, SizeT, small_field_rows, spend_on_small_fields
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ Family = Literal[
 ]
 
 
+Takes = Literal["fields", "model"]
+
+
 class Method(BaseModel):
     """Base of all methods. The class docstring states paper, equation, and which parts are this project's own."""
 
@@ -47,43 +50,41 @@ class Method(BaseModel):
     """Authors, venue, year, and where to find it."""
     year: ClassVar[int]
     family: ClassVar[Family]
-    from_model: ClassVar[bool] = False
-    """Whether it starts from a trained model: the full-precision one, or the stage before it in a pipeline."""
+    leaves_fields: ClassVar[bool] = False
+    """Whether the model that it returns may have fewer fields than the one that it got."""
     saves_training_memory: ClassVar[bool] = False
     """Whether the table is smaller than fp32 during training too, not only when served."""
+
+    unsharded: ClassVar[str] = ""
+    """Why the rows of its table cannot be divided among processes while it trains; empty where they can."""
+
+    @property
+    def takes(self) -> Takes:
+        """What it takes over from the stage before it in a pipeline: which ``fields`` are left, or the trained
+        ``model`` (the full-precision one, where it is the first)."""
+        return "fields"
 
     @property
     def budgeted(self) -> bool:
         """Whether a budget decides its size. ``False`` where its settings already do: such a method runs once."""
         return True
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        """The same settings, sized so that the packed layer takes at most ``budget`` bytes, and as nearly as it can.
+    def size(self, budget: int, shape: TableShape) -> Size:
+        """What is decided before training, so that the packed layer takes at most ``budget`` bytes, and as nearly as it
+        can.
 
         Args:
-            budget: bytes.
+            budget: bytes; more than any table takes where the settings decide.
             shape: fields, their rows and how often each is read, and what a row holds.
 
         Raises:
             Infeasible: no setting reaches the budget.
         """
-        return self
+        return Size()
 
-    def sized_for(self, budget: int, shape: TableShape) -> Self:
-        """:meth:`config_for`, and where it finds the budget too small, once more without fields that are kept whole.
-
-        ``threshold`` is what every method calls the size up to which fields keep a row per id. Where it is not given
-        they take up to half of the budget, and the other half may be too little for the rest.
-
-        Raises:
-            Infeasible: no setting reaches the budget.
-        """
-        try:
-            return self.config_for(budget, shape)
-        except Infeasible:
-            if getattr(self, "threshold", 0) is not None:
-                raise
-            return self.model_copy(update={"threshold": 0}).config_for(budget, shape)
+    def settled(self, size: Size) -> dict[str, Any]:
+        """All settings as they were used: stated, or solved from the budget."""
+        return {**dict(self), **{k: v for k, v in vars(size).items() if k in type(self).model_fields}}
 
     @abstractmethod
     def compress(self, bench: Workbench) -> Model:
@@ -95,39 +96,30 @@ class Method(BaseModel):
         return {}
 
 
-def largest_fraction(nbytes: Callable[[float], int], budget: int, *, what: str) -> float:
-    """The largest fraction in (0, 1] whose exact byte count meets the budget, to one part in a million.
+class WithSmallFields(Method):
+    """A method that leaves small fields uncompressed: they say much and cost little."""
 
-    Args:
-        nbytes: exact bytes at a fraction; must not fall as the fraction grows.
-        budget: bytes.
-        what: names the method in the reason.
+    threshold: int | None = Field(default=None, ge=0)
+    """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
+    given."""
 
-    Raises:
-        Infeasible: even the smallest fraction is too large.
-    """
-    if nbytes(1.0) <= budget:
-        return 1.0
-    low, high = 0, 1_000_000
-    if (smallest := nbytes(1 / high)) > budget:
-        raise Infeasible(f"{what} needs at least {smallest:,} bytes, the budget is {budget:,}")
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if nbytes(middle / 1_000_000) <= budget else (low, middle)
-    return max(low, 1) / 1_000_000
+    def sparing_small_fields(
+        self,
+        budget: int,
+        shape: TableShape,
+        size: Callable[[int, int, TableShape], SizeT],
+        nbytes: Callable[[SizeT, TableShape], int] | None = None,
+    ) -> SizeT:
+        """:meth:`size` by ``size(threshold, budget, shape)``, with the stated threshold or one that suits the budget.
 
-
-def small_field_rows(shape: TableShape, budget: int, most: int = 200) -> int:
-    """Fields of at most so many rows are worth keeping whole: they say much and cost little.
-
-    ``most`` (DLRM's default for the quotient-remainder trick), or fewer where the small fields would take more than
-    half of ``budget`` bytes; that half is this project's own choice. Fields of equally many rows are kept together or
-    not at all.
-    """
-    threshold = kept = 0
-    for rows, fields in sorted(Counter(field.cardinality for field in shape.schema.fields).items()):
-        kept += rows * fields * shape.width * 4
-        if rows > most or kept > budget / 2:
-            break
-        threshold = rows
-    return threshold
+        Args:
+            nbytes: of the packed layer; where given, what is left of the budget keeps further fields uncompressed, the
+                smaller ones first.
+        """
+        if self.threshold is not None:
+            return size(self.threshold, budget, shape)
+        try:
+            found = size(small_field_rows(shape, budget), budget, shape)
+        except Infeasible:  # small fields take up to half of the budget, and the other half may be too little
+            return size(0, budget, shape)
+        return found if nbytes is None else spend_on_small_fields(found, nbytes, budget, shape)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, model_validator
 
 from sharkbench.contract.budget import Budget
-from sharkbench.contract.method import Family, Method
+from sharkbench.contract.method import Family, Method, Takes
 
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
@@ -44,12 +45,18 @@ class Pipeline(Method):
                 raise ValueError(
                     f"stage '{stage.method.name}' needs a 'budget' of its own: only the last gets the suite's"
                 )
-        for stage in self.pipeline[1:]:
-            if not stage.method.from_model:
+        for before, stage in pairwise(self.pipeline):
+            if stage.method.takes == "fields" and not before.method.leaves_fields:
                 raise ValueError(
-                    f"'{stage.method.name}' trains from scratch, so it can only be the first of a pipeline"
+                    f"'{stage.method.name}' trains anew and takes over no more than which fields are left, so the work "
+                    f"of '{before.method.name}', which leaves all of them, would be thrown away; remove that stage, or "
+                    "select fields in its place"
                 )
         return self
+
+    @property
+    def takes(self) -> Takes:
+        return self.pipeline[0].method.takes
 
     @property
     def budgeted(self) -> bool:
@@ -59,13 +66,9 @@ class Pipeline(Method):
         model: Model | None = None
         for number, stage in enumerate(self.pipeline):
             last = number == len(self.pipeline) - 1
-            budget = bench.budget if last else stage.budget.nbytes(bench.fp32_bytes) if stage.budget else None
-            own = bench.for_stage(f"{number}:{stage.method.name}", budget=budget, start=model)
-            method = stage.method
-            if method.budgeted and budget is not None:
-                # A stage is sized for the fields that are left when its turn comes.
-                method = method.sized_for(budget, own.shape)
-            model = method.compress(own)
+            stated = stage.budget.nbytes(bench.fp32_bytes) if stage.budget else None
+            budget = (bench.budget if last else stated) if stage.method.budgeted else None
+            model = stage.method.compress(bench.for_stage(f"{number}:{stage.method.name}", budget=budget, start=model))
         assert model is not None
         return model
 

@@ -14,6 +14,7 @@ from filelock import FileLock
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.config import BackboneConfig
 from sharkbench.contract import full_models as shared_models
+from sharkbench.contract.sizing import UNLIMITED
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.schema import Schema, with_fields
 from sharkbench.formats.shape import TableShape
@@ -104,6 +105,11 @@ class Workbench:
         return self.start.embedding.fields if self.start is not None else tuple(range(self.schema.num_fields))
 
     @property
+    def room(self) -> int:
+        """Bytes that the packed layer may take; more than any table takes where the method's settings decide."""
+        return UNLIMITED if self.budget is None else self.budget
+
+    @property
     def shape(self) -> TableShape:
         """Of the full table of :attr:`fields`: its schema has these fields only, in the same order."""
         vector = width(self.backbone, self.dimension, 0)
@@ -113,12 +119,12 @@ class Workbench:
 
     @property
     def width(self) -> int:
-        """Numbers per row: the dimension, and one per label where the backbone has first-order weights."""
+        """Weights per row: the dimension, and one per label where the backbone has first-order weights."""
         return self.shape.width
 
     @property
     def first_order(self) -> int:
-        """How many of a row's last numbers are first-order weights."""
+        """How many of a row's last weights are first-order weights."""
         return self.shape.first_order
 
     @property

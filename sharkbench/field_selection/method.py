@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from sharkbench.contract.method import Family, Method
+from sharkbench.contract.method import Family, Method, Takes
+from sharkbench.contract.sizing import Size
 from sharkbench.errors import Infeasible
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class FieldSelection(Method):
     """Also compute exact permutation importance with so many shuffles, to note how well the scores agree with it."""
 
     family: ClassVar[Family] = "field selection"
-    from_model: ClassVar[bool] = True
+    leaves_fields: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _one_goal(self) -> Self:
@@ -60,14 +61,20 @@ class FieldSelection(Method):
         return self
 
     @property
+    def takes(self) -> Takes:
+        return "model"
+
+    @property
     def budgeted(self) -> bool:
         return self.keep is None and self.tolerance is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
-        smallest = min(field.cardinality for field in shape.schema.fields) * shape.width * 4
+    def size(self, budget: int, shape: TableShape) -> Size:
+        from sharkbench.formats.dense import Dense
+
+        smallest = Dense.bytes_of(min(field.cardinality for field in shape.schema.fields), shape.width)
         if smallest > budget:
             raise Infeasible(f"the smallest field alone takes {smallest:,} bytes, the budget is {budget:,}")
-        return self
+        return Size()
 
     @abstractmethod
     def scores(self, bench: Workbench, model: Model) -> Tensor:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic_core import to_jsonable_python
 
 from sharkbench.contract.method import Method
+from sharkbench.contract.sizing import Size
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, SplitName
 from sharkbench.data.prepare import prepare
@@ -34,10 +36,17 @@ class OverBudget(SharkbenchError):
 
 @dataclass(frozen=True)
 class Made:
-    """A compressed model, and the method that made it with its settings solved from the budget."""
+    """A compressed model, and the settings that made it, stated or solved from the budget."""
 
     model: Model
     method: Method
+    size: Size
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As JSON values."""
+        used = self.method.settled(self.size)
+        return {k: v for k, v in to_jsonable_python(used).items() if k != "name"}
 
 
 def settle(spec: RunSpec) -> None:
@@ -97,9 +106,8 @@ def make(spec: RunSpec, bench: Workbench) -> Made:
         Diverged: training did.
     """
     method: Method = spec.method
-    if method.budgeted and bench.budget is not None:
-        method = method.sized_for(bench.budget, bench.shape)
-    return Made(method.compress(bench), method)
+    size = method.size(bench.room, bench.shape)
+    return Made(method.compress(bench), method, size)
 
 
 def judge(spec: RunSpec, bench: Workbench, made: Made, directory: Path) -> dict[str, Any]:
@@ -115,7 +123,7 @@ def judge(spec: RunSpec, bench: Workbench, made: Made, directory: Path) -> dict[
         fingerprint=dataset.fingerprint,
         backbone=spec.backbone,
         extra={
-            "method": made.method.model_dump(mode="json"),
+            "method": {"name": made.method.name, **made.settings},
             "budget": str(spec.budget) if spec.budget else None,
             "key": spec.key,
         },
@@ -128,7 +136,7 @@ def judge(spec: RunSpec, bench: Workbench, made: Made, directory: Path) -> dict[
     trained, valid = bench.evaluate(made.model), _quality(packed, dataset, "valid", spec)
     judged = _quality(packed, dataset, "test", spec) if spec.judged_on == "test" else {}
     return {
-        "method_config": made.method.model_dump(mode="json", exclude={"name"}),
+        "method_config": made.settings,
         "quality": judged,
         "quality_valid": valid,
         "pack_gap": {label: valid[label].auc - trained[label].auc for label in valid},

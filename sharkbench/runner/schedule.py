@@ -38,7 +38,7 @@ class _Waiting:
     """Of the full-precision model that it may use or train."""
 
     def __post_init__(self) -> None:
-        if self.spec.method.from_model or not self.spec.method.budgeted:
+        if self.spec.method.takes == "model" or not self.spec.method.budgeted:
             self.full_key = self.spec.full_key
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
 from sharkbench.formats.tier_index import TierIndex
+
+Bits = TypeVar("Bits", bound=int)
 
 
 class CodedSize(NamedTuple):
@@ -24,8 +26,8 @@ def coded_bytes(shape: TableShape, size: CodedSize, hot: int) -> int:
 
 
 def fit_bits(
-    budget: int, shape: TableShape, sizes: Mapping[int, CodedSize], cache: float | None, *, what: str
-) -> tuple[int, int]:
+    budget: int, shape: TableShape, sizes: Mapping[Bits, CodedSize], cache: float | None, *, what: str
+) -> tuple[Bits, int]:
     """The most bits that fit ``budget`` bytes, and how many rows may be hot.
 
     Args:

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format
 from sharkbench.formats.codebooks import Codebooks
-from sharkbench.formats.tier_index import TierIndex
 from sharkbench.tables.composed import part_widths
 from sharkbench.tables.parts import Part, Slots
 
@@ -51,12 +50,6 @@ def widths_of_parts(dimension: int, first_order: int, parts: int) -> list[int]:
     """Numbers of each part of a row: the vector in ``parts``, and one part of its own for first-order weights."""
     vector = part_widths(dimension, parts, "concat") if dimension else []
     return [*vector, first_order] if first_order else vector
-
-
-def codes_nbytes(rows: Sequence[int], parts: int, bits: Sequence[int]) -> int:
-    """Bytes of the codes of so many rows in each tier, ``bits`` per code, and of the index that tells tiers apart."""
-    total = sum(n * (-(-parts * b // 8)) for n, b in zip(rows, bits, strict=True))
-    return total + TierIndex.bytes_of(sum(rows), len(bits))
 
 
 def most_read(schema: Schema, fields: Sequence[int], count: int) -> Tensor:

@@ -1,8 +1,8 @@
-"""Small fields stay uncompressed: they say much and cost little. Which ones, and how many a budget allows."""
+"""Small fields stay uncompressed: they say much and cost little. Which ones those are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sharkbench.data.schema import Schema
 
@@ -14,20 +14,6 @@ def divide(
     chosen = range(schema.num_fields) if fields is None else fields
     small = tuple(f for f in chosen if schema.fields[f].cardinality <= threshold)
     return small, tuple(f for f in chosen if schema.fields[f].cardinality > threshold)
-
-
-def largest_threshold(schema: Schema, nbytes: Callable[[int], int], budget: int, least: int) -> int:
-    """The largest threshold of :func:`divide`, ``least`` or the rows of a field, that ``budget`` bytes allow.
-
-    Spends what is left of a budget once all else is decided: further fields stay uncompressed, the smaller ones first.
-    """
-    threshold = least
-    for rows in sorted(field.cardinality for field in schema.fields):
-        if rows > threshold:
-            if nbytes(rows) > budget:
-                break
-            threshold = rows
-    return threshold
 
 
 def count_rows(schema: Schema, fields: Sequence[int]) -> int:
