@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sharkbench.methods.autodim.mixture import MixedDimensions, most_likely
 from sharkbench.tables.table import FullTable
 
 from sharkbench.contract import registry
@@ -16,7 +17,6 @@ from sharkbench.data.schema import Field, Schema
 from sharkbench.errors import InputError
 from sharkbench.field_selection.gates import endless
 from sharkbench.tables.dimensions import field_bytes, projected_bytes
-from sharkbench.tables.mixed_dimensions import MixedDimensions, most_likely
 from tests.methods.bare_tables import SIZES
 from tests.methods.planted import NOISE, bench_on, planted
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sharkbench.methods.binary.rows import BinaryTable
 
 from sharkbench.contract import registry
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
-from sharkbench.tables.binary import BinaryTable
 from sharkbench.tables.kept import rows_of
 from sharkbench.tables.small_fields import divide
 from tests.methods.made_up import schema_of

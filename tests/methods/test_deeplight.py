@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from sharkbench.methods.deeplight.rows import PruneGradually, RegrowingTable
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_dataset
 from sharkbench.tables.kept import rows_of
-from sharkbench.tables.regrowing import PruneGradually, RegrowingTable
 
 from .planted import bench_on, planted
 

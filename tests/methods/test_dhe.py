@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharkbench.methods.dhe.rows import GeneratedTable
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
@@ -16,7 +17,6 @@ from sharkbench.data.schema import Field, Schema
 from sharkbench.errors import Infeasible
 from sharkbench.formats.generated import encode
 from sharkbench.formats.shape import TableShape
-from sharkbench.tables.generated import GeneratedTable
 from sharkbench.training.optimizers import build_optimizer
 
 SEEDS = torch.randint(1 << 62, (32,), generator=torch.Generator().manual_seed(5))

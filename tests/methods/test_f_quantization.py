@@ -9,6 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharkbench.methods.f_quantization.priorities import RowPriorities
+from sharkbench.methods.f_quantization.rows import TieredTable
+from sharkbench.methods.f_quantization.tiers import ERRORS, by_threshold, row_bytes, within_bytes
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_dataset
@@ -17,10 +20,7 @@ from sharkbench.data.dataset import Batch, PreparedDataset
 from sharkbench.data.schema import PADDING
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
-from sharkbench.tables.priorities import RowPriorities
 from sharkbench.tables.stochastic import round_nearest, round_stochastic
-from sharkbench.tables.tiered import TieredTable
-from sharkbench.tables.tiers import ERRORS, by_threshold, row_bytes, within_bytes
 from tests.methods.planted import bench_on, planted
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from sharkbench.methods.low_rank.axes import Axes, ranks_by_energy
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.tables.dimensions import projected_bytes
 from sharkbench.tables.kept import rows_of
-from sharkbench.tables.low_rank import Axes, ranks_by_energy
 from sharkbench.tables.projected import ProjectedTable
 from tests.methods.bare_tables import SIZES, shape_of
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharkbench.methods.mgqe.rows import VectorQuantizedTable
 
 from sharkbench.contract import registry
 from sharkbench.data.schema import PADDING, Field, Schema
@@ -14,7 +15,6 @@ from sharkbench.formats.shape import TableShape
 from sharkbench.tables.coded import most_read, widths_of_parts
 from sharkbench.tables.kept import rows_of
 from sharkbench.tables.small_fields import count_rows, divide
-from sharkbench.tables.vector_quantized import VectorQuantizedTable
 from tests.methods.made_up import schema_of
 
 SMALL = schema_of((300, 40, 5))

@@ -11,13 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharkbench.methods.pep.rows import Granularity, SoftThresholdTable, soft_threshold
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench, tiny_dataset
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.schema import PADDING
 from sharkbench.tables.kept import rows_of
-from sharkbench.tables.soft_threshold import Granularity, SoftThresholdTable, soft_threshold
 from tests.methods.planted import bench_on, planted
 
 GRANULARITIES = get_args(Granularity)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharkbench.methods.ptq_greedy.ranges import greedy_range, squared_error
 
 from sharkbench.contract import registry
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
-from sharkbench.tables.greedy_range import greedy_range, squared_error
 from sharkbench.tables.kept import rows_of
 from tests.methods.made_up import made_up, sized
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharkbench.methods.robe.rows import SharedArrayTable
 
 from sharkbench.contract import registry
 from sharkbench.data.schema import Field, Schema
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
-from sharkbench.tables.shared_array import SharedArrayTable
 
 MASK = 2**64 - 1
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharkbench.methods.sseds.columns import column_saliency, columns_within
 from torch.nn import functional as F
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
 from sharkbench.data.dataset import Split
-from sharkbench.field_selection.columns import column_saliency, columns_within
 from sharkbench.tables.dimensions import field_bytes, whole_if_no_larger
 from sharkbench.tables.kept import rows_of
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharkbench.methods.tt_rec.rows import TensorTrainTable, root_mean_square, sampled, train_rows
+from sharkbench.methods.tt_rec.shapes import TrainShape, column_factors, row_factors
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.formats.tensor_train import tensor_train_rows
-from sharkbench.tables.tensor_train import TensorTrainTable, root_mean_square, sampled, train_rows
-from sharkbench.tables.train_shapes import TrainShape, column_factors, row_factors
 from tests.methods.bare_tables import SIZES, shape_of
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharkbench.methods.sseds.columns import column_saliency
 from torch import Tensor
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
 from sharkbench.data.dataset import PreparedDataset, Split
-from sharkbench.field_selection.columns import column_saliency
 from sharkbench.field_selection.gates import lasso_gates, searched_gates
 from sharkbench.field_selection.scores import gradient_norms, permutation_scores, taylor_scores
 from sharkbench.tasks import ctr

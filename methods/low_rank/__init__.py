@@ -120,7 +120,8 @@ class LowRank(Method):
         import torch
 
         from sharkbench.tables.kept import rows_of
-        from sharkbench.tables.low_rank import Axes, ranks_by_energy
+
+        from .axes import Axes, ranks_by_energy
 
         fields, counts = trained.embedding.fields, bench.schema.frequencies
         tables, axes = {}, []

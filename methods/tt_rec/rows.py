@@ -17,7 +17,8 @@ from sharkbench.formats.base import Format
 from sharkbench.formats.side_by_side import SideBySide
 from sharkbench.formats.tensor_train import TensorTrain
 from sharkbench.tables.parts import Part, Slots
-from sharkbench.tables.train_shapes import TrainShape
+
+from .shapes import TrainShape
 
 TAIL = 2.0
 """Cores start from normal numbers of at least this magnitude: products of them stay away from zero."""

@@ -17,10 +17,11 @@ from sharkbench.formats.codec import CHUNK
 from sharkbench.formats.tiered import Tiered
 from sharkbench.seeds import derive
 from sharkbench.tables.parts import Slots, Table
-from sharkbench.tables.priorities import RowPriorities
 from sharkbench.tables.rows import Rows
 from sharkbench.tables.stochastic import round_nearest, round_stochastic
-from sharkbench.tables.tiers import TierName, codec_of
+
+from .priorities import RowPriorities
+from .tiers import TierName, codec_of
 
 Choose = Callable[[Tensor], Tensor]
 """Priorities ``[R]`` to tiers ``[R]`` uint8."""

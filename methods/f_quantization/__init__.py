@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
-    from sharkbench.tables.tiered import TieredRows
+
+    from .rows import TieredRows
 
 Tier = Literal["dropped", "int2", "int4", "int8", "bf16", "fp16", "fp32"]
 
@@ -32,9 +33,9 @@ class FQuantization(Method):
     fp16 and fp32. The formula above, all constants, and the rest are a reconstruction of ours: a sample with several
     labels is positive to the degree of their mean; priorities start from one pass over the training split; given
     thresholds, or else tiers that lower the priority-weighted rounding error as far as the budget allows
-    (:func:`sharkbench.tables.tiers.within_bytes`); other tiers than those three; rounding by chance in training,
-    and of all rows to the nearest before each validation; tiers that are decided anew now and then; starting from a
-    trained model, and fine-tuning that is undone where no validation gains from it.
+    (:func:`~sharkbench.methods.f_quantization.tiers.within_bytes`); other tiers than those three; rounding by chance in
+    training, and of all rows to the nearest before each validation; tiers that are decided anew now and then; starting
+    from a trained model, and fine-tuning that is undone where no validation gains from it.
     """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -98,7 +99,7 @@ class FQuantization(Method):
 
     def smallest_bytes(self, shape: TableShape, rows: int | None = None) -> int:
         """Packed bytes that so many rows (all of them, unless given) of a table take at least."""
-        from sharkbench.tables.tiers import smallest_bytes
+        from .tiers import smallest_bytes
 
         return smallest_bytes(self.tiers, shape.rows if rows is None else rows, shape.width, shape.first_order)
 
@@ -106,7 +107,8 @@ class FQuantization(Method):
         from sharkbench.contract.passes import counted, fine_tune
         from sharkbench.data.loader import batches
         from sharkbench.model.model import Model
-        from sharkbench.tables.tiered import TrackPriorities
+
+        from .rows import TrackPriorities
 
         rows, backbone = self._rows(bench)
         table = bench.table(rows)
@@ -143,8 +145,9 @@ class FQuantization(Method):
 
     def _rows(self, bench: Workbench) -> tuple[TieredRows, Any]:
         from sharkbench.tables.kept import rows_of
-        from sharkbench.tables.priorities import RowPriorities
-        from sharkbench.tables.tiered import TieredRows
+
+        from .priorities import RowPriorities
+        from .rows import TieredRows
 
         model = bench.model(bench.full_table()) if self.start == "scratch" else bench.start_model()
         rows = rows_of(model.embedding)
@@ -164,7 +167,7 @@ class FQuantization(Method):
     def _chooser(self, bench: Workbench, rows: int) -> Any:
         import torch
 
-        from sharkbench.tables.tiers import by_threshold, within_budget
+        from .tiers import by_threshold, within_budget
 
         places = torch.randperm(rows, generator=bench.generator("random tiers")) if self.assign == "random" else None
 

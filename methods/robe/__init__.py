@@ -86,8 +86,9 @@ class ROBE(WithSmallFields):
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.seeds import derive
         from sharkbench.tables.rows import Rows
-        from sharkbench.tables.shared_array import SharedArrayRows
         from sharkbench.tables.small_fields import divide
+
+        from .rows import SharedArrayRows
 
         size = self.size(bench.room, bench.shape)
         small, cut = divide(bench.schema, size.threshold, bench.fields)

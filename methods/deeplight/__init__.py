@@ -74,7 +74,8 @@ class DeepLight(Method):
         from sharkbench.model.model import Model
         from sharkbench.tables.kept import rows_of
         from sharkbench.tables.masked import MaskedRows, largest
-        from sharkbench.tables.regrowing import PruneGradually, RegrowingRows
+
+        from .rows import PruneGradually, RegrowingRows
 
         kept = self.size(bench.room, bench.shape).kept
         recipe, start = bench.recipe, bench.start_model()

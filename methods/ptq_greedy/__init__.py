@@ -82,8 +82,9 @@ class PTQGreedy(Method):
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import counted
-        from sharkbench.tables.greedy_range import greedy_range
         from sharkbench.tables.rounding import rounded
+
+        from .ranges import greedy_range
 
         bits = self.size(bench.room, bench.shape).bits
         codec, ratio = _codec(bits, bench.first_order), self.ratio or RATIOS[bits]

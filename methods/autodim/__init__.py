@@ -70,8 +70,9 @@ class AutoDim(Method):
         return Size()
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.tables.mixed_dimensions import most_likely
         from sharkbench.tables.projected import ProjectedRows
+
+        from .mixture import most_likely
 
         candidates = self._candidates(bench.width)
         logits = self._searched(bench, candidates)
@@ -112,7 +113,8 @@ class AutoDim(Method):
     def _searched(self, bench: Workbench, candidates: list[int]) -> Tensor:
         """Logits ``[F, K]`` at the end of the search."""
         from sharkbench.field_selection.gates import GateSearch
-        from sharkbench.tables.mixed_dimensions import MixedDimensions
+
+        from .mixture import MixedDimensions
 
         with bench.seeded("search"):
             layer = MixedDimensions(bench.full_table(), candidates, bench.init_std)

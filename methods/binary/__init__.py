@@ -93,9 +93,10 @@ class Binary(Method):
         return total + signs + Dense.bytes_of(rows, shape.first_order, "fp16")
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.tables.binary import BinaryRows
         from sharkbench.tables.rows import Rows
         from sharkbench.tables.small_fields import divide
+
+        from .rows import BinaryRows
 
         size = self.size(bench.room, bench.shape)
         small, coded = divide(bench.schema, size.threshold, bench.fields)

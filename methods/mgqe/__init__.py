@@ -149,7 +149,8 @@ class MGQE(WithSmallFields):
         from sharkbench.tables.coded import most_read, widths_of_parts
         from sharkbench.tables.rows import Rows
         from sharkbench.tables.small_fields import count_rows, divide
-        from sharkbench.tables.vector_quantized import VectorQuantizedRows
+
+        from .rows import VectorQuantizedRows
 
         shape, size = bench.shape, self.size(bench.room, bench.shape)
         small, coded = divide(bench.schema, size.threshold, bench.fields)

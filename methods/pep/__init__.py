@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
-    from sharkbench.tables.soft_threshold import SoftThresholdRows
+
+    from .rows import SoftThresholdRows
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class PEP(Method):
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import retrain_on_mask
-        from sharkbench.tables.soft_threshold import PruneToCount
+
+        from .rows import PruneToCount
 
         kept = self.size(bench.room, bench.shape).kept
         rows = self._rows(bench)
@@ -109,7 +111,8 @@ class PEP(Method):
 
     def _rows(self, bench: Workbench) -> SoftThresholdRows:
         from sharkbench.tables.kept import rows_of
-        from sharkbench.tables.soft_threshold import SoftThresholdRows
+
+        from .rows import SoftThresholdRows
 
         table, recipe = bench.full_table(), bench.recipe
         rate, start = self.threshold_learning_rate, self.threshold_start

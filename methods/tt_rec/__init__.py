@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
-    from sharkbench.tables.train_shapes import TrainShape
+
+    from .shapes import TrainShape
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class TTRec(WithSmallFields):
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.tables.rows import Rows
-        from sharkbench.tables.tensor_train import TensorTrainRows
+
+        from .rows import TensorTrainRows
 
         size = self.size(bench.room, bench.shape)
         trains = {f: self._shaped(f, own, bench) for f, own in zip(bench.fields, size.ranks, strict=True) if own}
@@ -132,7 +134,7 @@ class TTRec(WithSmallFields):
 
     def _thinnest(self, rows: int, shape: TableShape) -> list[TrainShape]:
         """The trains of a field of ``rows`` rows, of rank 1: vectors, then first-order weights."""
-        from sharkbench.tables.train_shapes import TrainShape
+        from .shapes import TrainShape
 
         return [TrainShape.of(rows, c, self.cores) for c in (shape.dimension, shape.first_order) if c]
 

@@ -109,9 +109,10 @@ class DHE(WithSmallFields):
     def compress(self, bench: Workbench) -> Model:
         import torch
 
-        from sharkbench.tables.generated import GeneratedRows
         from sharkbench.tables.rows import Rows
         from sharkbench.tables.small_fields import divide
+
+        from .rows import GeneratedRows
 
         size = self.size(bench.room, bench.shape)
         small, made = divide(bench.schema, size.threshold, bench.fields)

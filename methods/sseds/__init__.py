@@ -70,9 +70,10 @@ class SSEDS(Method):
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.backbones.base import Backbone
         from sharkbench.contract.passes import counted, device_of, fine_tune, mean_auc
-        from sharkbench.field_selection.columns import column_saliency, columns_within
         from sharkbench.model.model import Model
         from sharkbench.tables.kept import keep_fields, rows_of
+
+        from .columns import column_saliency, columns_within
 
         model, valid = bench.start_model(), bench.dataset.splits["valid"]
         fields = model.embedding.fields
