@@ -10,18 +10,26 @@ from sharkbench.errors import InputError
 
 TEMPLATE = '''from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from sharkbench.contract.method import Family, Method, largest_fraction
+from sharkbench.contract.method import Family, Method
+from sharkbench.contract.sizing import Size, largest_fraction
 
 if TYPE_CHECKING:
+    from sharkbench.contract.workbench import Workbench
     from sharkbench.data.schema import Schema
     from sharkbench.formats.index import Digit
-    from sharkbench.model.model import Model
     from sharkbench.formats.shape import TableShape
-    from sharkbench.contract.workbench import Workbench
+    from sharkbench.model.model import Model
+
+
+@dataclass(frozen=True)
+class {cls}Size(Size):
+    # What is decided before training; a field that is called like a setting is what became of it.
+    fraction: float
 
 
 class {cls}(Method):
@@ -46,23 +54,23 @@ class {cls}(Method):
         # A budget decides the size, unless the suite states it.
         return self.fraction is None
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> {cls}Size:
         # The largest setting whose exact byte count meets the budget; Infeasible is raised where there is none.
         from sharkbench.tables.composed import composed_nbytes
 
         def nbytes(fraction: float) -> int:
             return composed_nbytes(shape.schema, shape.width, self._functions(shape.schema, fraction), "add")
 
-        return self.model_copy(update={{"fraction": largest_fraction(nbytes, budget, what="{name}")}})
+        return {cls}Size(self.fraction or largest_fraction(nbytes, budget, what="{name}"))
 
     def compress(self, bench: Workbench) -> Model:
         # The paper's algorithm box. Call bench.train as often as it takes; bench.full_model() is the trained
-        # full-precision model; bench.evaluate(model) judges on validation; nothing here can see the test split.
+        # full-precision model; bench.evaluate(model) looks at validation; nothing here can see the test split.
         from sharkbench.tables.composed import composed_parts
 
-        assert self.fraction is not None
+        size = self.size(bench.room, bench.shape)
+        functions = self._functions(bench.shape.schema, size.fraction)
         with bench.seeded("table"):
-            functions = self._functions(bench.shape.schema, self.fraction)
             parts = composed_parts(bench.schema, bench.fields, bench.width, functions, "add", bench.init_std)
         model = bench.model(bench.table(*parts))
         bench.train(model)

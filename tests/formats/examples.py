@@ -18,6 +18,7 @@ from sharkbench.formats.generated import Generated
 from sharkbench.formats.index import Digit, Hash, quotient, remainder
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.projected import Projected
+from sharkbench.formats.row_groups import RowGroups, schema_of_group
 from sharkbench.formats.shared_array import SharedArray
 from sharkbench.formats.side_by_side import SideBySide
 from sharkbench.formats.sparse import Sparse
@@ -301,6 +302,29 @@ def _side_by_side(case: _Case) -> Iterator[tuple[str, tuple[Format, Reference]]]
         yield "fp16 and fp32", (packed, case.row_of(torch.cat([left.half().float(), right], 1)))
 
 
+def _row_groups(case: _Case) -> Iterator[tuple[str, tuple[Format, Reference]]]:
+    if case.rows < 3:
+        return
+    for count in (2, 3):
+        # Each group has a row; a field may lie in one group altogether.
+        groups = torch.cat([torch.arange(count), case.integers(count, case.rows - count)]).sort().values
+        groups = groups[torch.from_numpy(case.rng.permutation(case.rows))] if count == 2 else groups
+        table = case.numbers(case.rows, case.width)
+        by_field = [torch.bincount(own, minlength=count).tolist() for own in groups.split(case.sizes)]
+        schemas = [schema_of_group(case.schema, case.fields, own) for own in zip(*by_field, strict=True)]
+        fields = [list(range(own.num_fields)) for own in schemas]
+        parts: list[Format] = [
+            Dense.pack(own, mine, table[groups == g], "fp16" if g else "fp32")
+            for g, (own, mine) in enumerate(zip(schemas[:2], fields[:2], strict=True))
+        ]
+        stored = torch.where((groups > 0)[:, None], table.half().float(), table)
+        if count == 3:
+            codec = RowCodec(dtype="int8", scale="fp32")
+            parts.append(IntRows.pack(schemas[2], fields[2], table[groups == 2], codec))
+            stored[groups == 2] = codec.decode(codec.encode(table[groups == 2]), case.width)
+        yield f"{count} groups", (RowGroups.pack(case.schema, case.fields, groups, parts), case.row_of(stored))
+
+
 _BUILDERS: dict[str, Callable[[_Case], Iterator[tuple[str, tuple[Format, Reference]]]]] = {
     "codebooks": _codebooks,
     "composed": _composed,
@@ -308,6 +332,7 @@ _BUILDERS: dict[str, Callable[[_Case], Iterator[tuple[str, tuple[Format, Referen
     "generated": _generated,
     "int_rows": _int_rows,
     "projected": _projected,
+    "row_groups": _row_groups,
     "shared_array": _shared_array,
     "side_by_side": _side_by_side,
     "sparse": _sparse,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sharkbench.data.schema import Field, Schema
@@ -20,6 +20,7 @@ from sharkbench.formats.generated import Generated
 from sharkbench.formats.index import Digit, Hash
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.projected import Projected
+from sharkbench.formats.row_groups import RowGroups, schema_of_group
 from sharkbench.formats.shared_array import SharedArray
 from sharkbench.formats.side_by_side import SideBySide
 from sharkbench.formats.sparse import Sparse
@@ -186,6 +187,22 @@ def side_by_side(data: Draw) -> tuple[Format, int]:
     return SideBySide.pack([codes, floats]), said
 
 
+def row_groups(data: Draw) -> tuple[Format, int]:
+    schema, fields, rows, width = table_of(data)
+    count = data.draw(st.integers(2, 4))
+    assume(rows >= count)
+    groups = torch.cat([torch.arange(count), torch.randint(count, (rows - count,))])[torch.randperm(rows)]
+    by_field = [
+        torch.bincount(g, minlength=count) for g in groups.split([schema.fields[f].cardinality for f in fields])
+    ]
+    parts: list[Format] = []
+    for g, counts in enumerate(zip(*by_field, strict=True)):
+        own = schema_of_group(schema, fields, [int(n) for n in counts])
+        parts.append(Dense.pack(own, range(own.num_fields), torch.randn(int((groups == g).sum()), width)))
+    said = RowGroups.bytes_of(rows, *(Dense.bytes_of(int((groups == g).sum()), width) for g in range(count)))
+    return RowGroups.pack(schema, fields, groups, parts), said
+
+
 TABLES = [
     codebooks,
     composed,
@@ -193,6 +210,7 @@ TABLES = [
     generated,
     int_rows,
     projected,
+    row_groups,
     shared_array,
     side_by_side,
     sparse,

@@ -1,0 +1,144 @@
+"""Groups of rows (the popular and the rare, say), each in a format of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from sharkbench.data.schema import Schema
+from sharkbench.formats.base import Format
+from sharkbench.formats.in_tiers import InTiers
+from sharkbench.formats.registry import format_of_kind
+from sharkbench.formats.restoring import only, read_settings, require
+from sharkbench.formats.tier_index import MAX_TIERS, TierIndex
+
+
+class GroupSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    settings: dict[str, Any]
+
+
+class RowGroupsSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    groups: tuple[GroupSettings, ...] = Field(min_length=2, max_length=MAX_TIERS)
+
+
+def schema_of_group(schema: Schema, fields: Sequence[int], counts: Sequence[int]) -> Schema:
+    """Of the rows of ``fields`` those of one group, ``counts`` of each field: fields without any are left out."""
+    left = [replace(schema.fields[f], cardinality=n) for f, n in zip(fields, counts, strict=True) if n]
+    return replace(schema, fields=tuple(left), frequencies=None)
+
+
+class RowGroups(InTiers):
+    """``e_i = part_g(i)[rank(i)]``: an index tells the group of each row, and which of the group's rows it is.
+
+    A group's format serves a schema of its own (:func:`schema_of_group`): the rows of the group, field after field, in
+    the order of their ids. For methods that decide per group of rows: fewer weights, or fewer codewords, for rows that
+    are seldom read.
+    """
+
+    kind = "row_groups"
+
+    def __init__(self, schema: Schema, fields: Sequence[int], parts: Sequence[Format], index: TierIndex) -> None:
+        super().__init__(schema, fields, parts[0].width, [0] * len(parts), index)
+        self.parts = nn.ModuleList(parts)
+        for group, counts in enumerate(zip(*self.tier_counts(), strict=True)):
+            present = torch.tensor([n > 0 for n in counts])[self.column_fields]
+            # Which columns have rows of the group, and where those of the column's field begin.
+            firsts = torch.tensor([sum(counts[:f]) for f in self.column_fields.tolist()])[present]
+            self.register_buffer(f"columns{group}", present.nonzero().flatten(), persistent=False)
+            self.register_buffer(f"firsts{group}", firsts, persistent=False)
+        firsts = torch.from_numpy(self.first_rows)[self.column_fields]
+        self.register_buffer("shifts", self.starts - firsts, persistent=False)
+        self.shifts: Tensor
+
+    @property
+    def formats(self) -> list[Format]:
+        return list(self.parts)  # type: ignore[arg-type]
+
+    @classmethod
+    def pack(cls, schema: Schema, fields: Sequence[int], groups: Tensor, parts: Sequence[Format]) -> Self:
+        """
+        Args:
+            groups: ``[R]`` integers, the group of each row of ``fields``, one field after the other.
+            parts: of each group, over all fields of :func:`schema_of_group`.
+        """
+        return cls(schema, fields, parts, TierIndex.of(groups, len(parts)))
+
+    @classmethod
+    def bytes_of(cls, rows: int, *parts: int) -> int:
+        """Bytes of groups that take so many each, and of the index of all rows."""
+        return sum(parts) + TierIndex.bytes_of(rows, len(parts))
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        group, rank = self.locate(ids.to(torch.int64) - self.shifts)
+        found = torch.empty(*ids.shape, self.width, dtype=torch.float32, device=ids.device)
+        for g, part in enumerate(self.formats):
+            columns = getattr(self, f"columns{g}")
+            mine = group.index_select(1, columns) == g
+            # Rows of other groups ask for any row of this one, and what they get is not taken.
+            rows = torch.where(mine, rank.index_select(1, columns), getattr(self, f"firsts{g}"))
+            vectors = part.lookup(rows)
+            found[:, columns] = torch.where(mine[..., None], vectors, found[:, columns])
+        return found
+
+    def nbytes_by_field(self) -> dict[str, int]:
+        total: dict[str, int] = {}
+        for part in self.formats:
+            for name, nbytes in part.nbytes_by_field().items():
+                total[name] = total.get(name, 0) + nbytes
+        total = {self.schema.fields[f].name: 0 for f in self.fields} | total
+        own = [total[self.schema.fields[f].name] for f in self.fields]
+        return self.with_shared(own)
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(part.num_parameters for part in self.formats)
+
+    def replicate(self, times: int) -> Self:
+        from sharkbench.formats.base import replicated
+
+        _, index = self.repeated([None] * len(self.parts), times)
+        assert index is not None
+        return type(self)(
+            replicated(self.schema, times), self.fields, [p.replicate(times) for p in self.formats], index
+        )
+
+    def describe(self) -> dict[str, Any]:
+        return {"groups": [{"kind": part.kind, "settings": part.describe()} for part in self.formats]}
+
+    @classmethod
+    def restore(
+        cls,
+        schema: Schema,
+        fields: Sequence[int],
+        width: int,
+        settings: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+    ) -> Self:
+        said, kind = read_settings(RowGroupsSettings, settings, cls.kind), cls.kind
+        require(all(group.kind != kind for group in said.groups), kind, "groups lie within one another")
+        sizes = [schema.fields[f].cardinality for f in fields]
+        index, names = TierIndex.restore(tensors, "index", sum(sizes), len(said.groups), kind)
+        by_field = [
+            torch.bincount(own.long(), minlength=len(said.groups)).tolist()
+            for own in index.tiers(sum(sizes)).split(sizes)
+        ]
+        parts = []
+        for g, (group, counts) in enumerate(zip(said.groups, zip(*by_field, strict=True), strict=True)):
+            require(sum(counts) > 0, kind, "a group has no rows")
+            prefix = f"parts.{g}."
+            mine = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            names |= {f"{prefix}{name}" for name in mine}
+            own = schema_of_group(schema, fields, counts)
+            parts.append(format_of_kind(group.kind).restore(own, range(own.num_fields), width, group.settings, mine))
+        only(tensors, names, kind)
+        return cls(schema, fields, parts, index)
