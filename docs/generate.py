@@ -35,6 +35,11 @@ def methods() -> str:
     return table(("method", "what it is", "family", "paper", "starts from", "small in training too"), rows)
 
 
+def unsharded() -> str:
+    rows = [(f"`{name}`", m.unsharded) for name, m in registry.available().items() if m.unsharded]
+    return table(("method", "why each process holds all of it"), rows)
+
+
 def columns(of: Sequence[Column]) -> Callable[[], str]:  # type: ignore[type-arg]
     return lambda: table(("column", "meaning"), ((f"`{column.name}`", column.meaning) for column in of))
 
@@ -50,6 +55,7 @@ def claims(made: Callable[[], claims_tables.Table]) -> Callable[[], str]:
 
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("methods.md", "methods"): methods,
+    ("scale.md", "unsharded"): unsharded,
     ("leaderboard.md", "leaderboard.csv"): columns(LEADERBOARD),
     ("leaderboard.md", "runs.csv"): columns(RUNS),
     ("claims.md", "fields"): claims(partial(claims_tables.differences, "f_permutation")),

@@ -71,6 +71,7 @@ class ALPT(Method):
     paper: ClassVar[str] = "Li et al., AAAI 2023, arXiv:2212.05735"
     year: ClassVar[int] = 2023
     family: ClassVar[Family] = "quantization"
+    unsharded: ClassVar[str] = "the step sizes learn from a second pass over the batch"
     saves_training_memory: ClassVar[bool] = True
 
     @model_validator(mode="after")

@@ -48,6 +48,7 @@ class Shark(Method):
     paper: ClassVar[str] = "Zhang et al., CIKM 2023, arXiv:2308.09395 (SHARK)"
     year: ClassVar[int] = 2023
     family: ClassVar[Family] = "quantization"
+    unsharded: ClassVar[str] = "as of `f_quantization`"
     leaves_fields: ClassVar[bool] = True
 
     @model_validator(mode="after")

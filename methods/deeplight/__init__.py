@@ -56,6 +56,7 @@ class DeepLight(Method):
     paper: ClassVar[str] = "Deng et al., WSDM 2021, arXiv:2002.06987 (DeepLight)"
     year: ClassVar[int] = 2021
     family: ClassVar[Family] = "pruning"
+    unsharded: ClassVar[str] = "which weights are the largest is decided over the whole table"
 
     @property
     def takes(self) -> Takes:

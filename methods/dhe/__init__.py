@@ -64,6 +64,7 @@ class DHE(WithSmallFields):
     paper: ClassVar[str] = "Kang et al., KDD 2021, arXiv:2010.10784"
     year: ClassVar[int] = 2021
     family: ClassVar[Family] = "hashing"
+    unsharded: ClassVar[str] = "a network makes the rows; it is the same in every process"
     saves_training_memory: ClassVar[bool] = True
 
     @model_validator(mode="after")

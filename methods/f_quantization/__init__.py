@@ -68,6 +68,7 @@ class FQuantization(Method):
     paper: ClassVar[str] = "Zhang et al., CIKM 2023, arXiv:2308.09395 (SHARK, F-Quantization)"
     year: ClassVar[int] = 2023
     family: ClassVar[Family] = "quantization"
+    unsharded: ClassVar[str] = "tiers are decided, and rows rounded, by what all processes have read"
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:

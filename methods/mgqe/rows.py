@@ -81,7 +81,7 @@ class VectorQuantizedRows(Part):
         return [self.queries]
 
     def forward(self, slots: Slots) -> Tensor:
-        distinct, places, counts = slots.rows.long().unique(return_inverse=True, return_counts=True)
+        distinct, places, counts = slots.rows.unique(return_inverse=True, return_counts=True)
         if slots.present is not None:
             # Padding stands for the first row of its field, which pulls at no codeword for that.
             read = places[slots.present]

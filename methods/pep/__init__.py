@@ -76,6 +76,7 @@ class PEP(Method):
     paper: ClassVar[str] = "Liu et al., ICLR 2021, arXiv:2101.07577 (PEP)"
     year: ClassVar[int] = 2021
     family: ClassVar[Family] = "pruning"
+    unsharded: ClassVar[str] = "the search counts the weights of the whole table"
 
     @property
     def budgeted(self) -> bool:

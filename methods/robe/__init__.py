@@ -55,6 +55,7 @@ class ROBE(WithSmallFields):
     paper: ClassVar[str] = "Desai et al., MLSys 2022, arXiv:2108.02191"
     year: ClassVar[int] = 2022
     family: ClassVar[Family] = "hashing"
+    unsharded: ClassVar[str] = "all rows are cut from one array"
     saves_training_memory: ClassVar[bool] = True
 
     @property

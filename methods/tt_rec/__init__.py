@@ -59,6 +59,7 @@ class TTRec(WithSmallFields):
     paper: ClassVar[str] = "Yin et al., MLSys 2021, arXiv:2101.11714"
     year: ClassVar[int] = 2021
     family: ClassVar[Family] = "decomposition"
+    unsharded: ClassVar[str] = "all rows are products of small cores"
     saves_training_memory: ClassVar[bool] = True
 
     @property

@@ -86,6 +86,9 @@ class GatedFields(EmbeddingLayer):
         self.register_buffer("logits", torch.full((len(inner.fields), 2), 0.5))
         self.logits: Tensor
 
+    def row_tables(self) -> list[nn.Parameter]:
+        return self.inner.row_tables()
+
     def gates(self, logits: Tensor) -> Tensor:
         """``[F, 2]`` logits to ``[F, 1]`` gates."""
         if self.training:

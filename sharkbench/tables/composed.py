@@ -104,7 +104,7 @@ class ComposedRows(Part):
         rows = [self._rows(j, slots) for j in range(len(self.tables))]
         spare: list[int | None] = [None] * len(rows)
         if isinstance(self.chosen, TierIndex):
-            chosen, rank = self.chosen.locate(slots.rows.long())
+            chosen, rank = self.chosen.locate(slots.rows)
             chosen = chosen.bool()
             rows[0] = torch.where(chosen, self.moduli[0] + rank, rows[0])
             for j in range(1, len(rows)):

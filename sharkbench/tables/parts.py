@@ -97,9 +97,9 @@ class Slots:
 
     @property
     def rows(self) -> Tensor:
-        """``[B, C]`` ids counted from the first of the part's first field, the part's fields one after the other."""
+        """``[B, C]`` int64 ids counted from the first of the part's first field, its fields one after the other."""
         firsts = self._layout.firsts
-        return self.ids if firsts is None else self.ids - firsts
+        return self.ids.long() if firsts is None else self.ids - firsts
 
 
 class Part(Trainable):

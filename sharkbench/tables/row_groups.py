@@ -49,7 +49,7 @@ class GroupedRows(Composite, Part):
         self._present = [np.array(own) > 0 for own in zip(*counts, strict=True)]
 
     def forward(self, slots: Slots) -> Tensor:
-        group, rank = self.index.locate(slots.rows.long())
+        group, rank = self.index.locate(slots.rows)
         owners, found = np.array(slots.places), torch.zeros(*slots.ids.shape, self.width, device=slots.ids.device)
         for g, part in enumerate(self.members):
             mine = group == g

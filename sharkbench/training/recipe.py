@@ -60,8 +60,8 @@ class Recipe(BaseModel):
     ``device`` on). ``batch_size`` is that of all together; losses, gradients and metrics are those of one process up to
     rounding. What dropout draws is not."""
     shard_tables: bool = False
-    """Divide the rows of the tables among the processes while a model trains, optimizer state included, where the
-    layer can: full and composed tables, and low-precision ones. Otherwise each process holds all of them."""
+    """Divide the rows of the tables among the processes while a model trains, optimizer state included. Where a method
+    cannot, each process holds all of them (a table in docs/scale.md says which, and why)."""
 
     @model_validator(mode="after")
     def _processes_have_rows(self) -> Self:
