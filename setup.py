@@ -11,7 +11,12 @@ DIGEST = hashlib.sha256(b"".join(Path(file).read_bytes() for file in SOURCES)).h
 
 setup(
     # methods/ and suites/ lie at the top of the repository and are installed inside the package.
-    packages=[*find_packages(include=["sharkbench", "sharkbench.*"]), "sharkbench.methods", "sharkbench.suites"],
+    packages=[
+        *find_packages(include=["sharkbench", "sharkbench.*"]),
+        "sharkbench.methods",
+        *(f"sharkbench.methods.{folder}" for folder in find_packages("methods")),
+        "sharkbench.suites",
+    ],
     package_dir={"sharkbench.methods": "methods", "sharkbench.suites": "suites"},
     ext_modules=[
         # Optional: without a compiler the package installs all the same, and serves in plain PyTorch.

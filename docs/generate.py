@@ -28,7 +28,8 @@ def methods() -> str:
         paper = "-" if method.paper == "-" else method.paper
         start = "the full-precision model" if method.from_model else "scratch"
         training = "yes" if method.saves_training_memory else "no"
-        source = f"[`{name}`](../methods/{name}.py)"
+        place = f"{name}.py" if (HERE.parent / "methods" / f"{name}.py").exists() else f"{name}/__init__.py"
+        source = f"[`{name}`](../methods/{place})"
         rows.append((source, method.title, method.family, paper, start, training))
     return table(("method", "what it is", "family", "paper", "starts from", "small in training too"), rows)
 

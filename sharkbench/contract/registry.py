@@ -1,6 +1,7 @@
-"""Finds methods: files under ``methods/``, folders in ``$SHARKBENCH_METHODS``, and the entry points of other packages.
+"""Finds methods: under ``methods/``, in folders of ``$SHARKBENCH_METHODS``, by the entry points of other packages.
 
-Nothing is imported but the method that is asked for: the file is named like the method.
+A method is a file, or a folder with an ``__init__.py``, named like the method. Nothing is imported but the method that
+is asked for.
 """
 
 from __future__ import annotations
@@ -127,9 +128,8 @@ def _sources() -> dict[str, Callable[[], type[Method]]]:
         sources[name] = load
 
     for folder in _folders():
-        for file in sorted(folder.glob("*.py")):
-            if not file.stem.startswith("_"):
-                add(file.stem, lambda file=file: _only_method(_import_file(file)), str(file))  # type: ignore[misc]
+        for name, file in _methods_in(folder):
+            add(name, lambda name=name, file=file: _only_method(_import_file(name, file)), str(file))  # type: ignore[misc]
     for point in _entry_points():
         add(point.name, point.load, f"entry point {point.value}")
     return sources
@@ -157,23 +157,34 @@ def _folders() -> list[Path]:
     return [_built_in(), *extra]
 
 
-def _import_file(file: Path) -> ModuleType:
-    if file.parent == _built_in():
-        return importlib.import_module(f"sharkbench.methods.{file.stem}")
-    package = _package_of(file.parent)
-    name = f"{package}.{file.stem}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, file)
+def _methods_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Name and file of each method in ``folder``; of one that is a folder itself, its ``__init__.py``."""
+    files = {file: file.stem for file in folder.glob("*.py")}
+    packages = {file: file.parent.name for file in folder.glob("*/__init__.py")}
+    for file, name in sorted({**files, **packages}.items(), key=lambda one: one[1]):
+        if not name.startswith(("_", ".")):
+            yield name, file
+
+
+def _import_file(name: str, file: Path) -> ModuleType:
+    is_package = file.name == "__init__.py"
+    folder = file.parent.parent if is_package else file.parent
+    if folder == _built_in():
+        return importlib.import_module(f"sharkbench.methods.{name}")
+    module_name = f"{_package_of(folder)}.{name}"
+    if module_name not in sys.modules:
+        inside = [str(file.parent)] if is_package else None
+        spec = importlib.util.spec_from_file_location(module_name, file, submodule_search_locations=inside)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
+        sys.modules[module_name] = module
         try:
             spec.loader.exec_module(module)
         except BaseException:
-            del sys.modules[name]
+            del sys.modules[module_name]
             raise
-    return sys.modules[name]
+    return sys.modules[module_name]
 
 
 def _package_of(folder: Path) -> str:

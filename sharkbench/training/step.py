@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 class Step:
     """What a step has at hand; :func:`ordinary` is the step that the loop takes unless a method brings its own.
 
-    Over several processes each has a part of the batch: :meth:`backward`, :meth:`gradient` and :meth:`update` make
-    gradients those of the whole batch.
+    Over several processes each has a part of the batch: :meth:`update` makes gradients those of the whole batch.
 
     Attributes:
         batch: on the device of the model.
@@ -97,12 +96,12 @@ class Step:
         self._module.manual_backward(self._of_part(loss))
 
     def gradient(self, loss: Tensor, parameter: nn.Parameter) -> Tensor:
-        """Gradient of ``loss``, a mean over the batch, by one parameter alone; ``grad`` stays as it is."""
+        """Gradient of ``loss``, a mean over the batch, by one parameter alone; its ``grad`` stays as it is.
+
+        Over several processes it is this part's share, which :meth:`update` adds up to the whole batch's. What is made
+        of it before must be linear in it.
+        """
         (found,) = torch.autograd.grad(self._of_part(loss), [parameter])
-        if self._module.group.size > 1:
-            kept, parameter.grad = parameter.grad, found
-            average_gradients([parameter], len(self.batch.labels), self._module.group)
-            found, parameter.grad = parameter.grad, kept
         return found
 
     def update(self, *names: str) -> None:

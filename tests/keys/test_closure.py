@@ -78,7 +78,7 @@ def test_every_python_comes_to_the_same(version: str) -> None:
     pythons = [p for p in known if p and subprocess.run([p, "-c", ""], capture_output=True).returncode == 0]
     if not pythons:
         pytest.skip(f"python{version} is not installed here")
-    files = sorted([*(ROOT / "sharkbench").rglob("*.py"), *(ROOT / "methods").glob("*.py"), Path(__file__)])
+    files = sorted([*(ROOT / "sharkbench").rglob("*.py"), *(ROOT / "methods").rglob("*.py"), Path(__file__)])
     program = """if True:
         import importlib.util, json, sys
         sys.path.insert(0, sys.argv[2])

@@ -83,7 +83,8 @@ class ALPT(Method):
 
     def config_for(self, budget: int, shape: TableShape) -> Self:
         from sharkbench.tables.bit_budget import fit_bits
-        from sharkbench.tables.stepped_rows import FieldSteps, RowSteps
+
+        from .rows import FieldSteps, RowSteps
 
         size_of = RowSteps.size if self.step == "row" else FieldSteps.size
         # Rows of first-order weights alone have no numbers to code.
@@ -101,10 +102,11 @@ class ALPT(Method):
 
         from sharkbench.tables.coded_rows import Chance
         from sharkbench.tables.hot_rows import with_hot_rows
-        from sharkbench.tables.learned_steps import LearnSteps
         from sharkbench.tables.low_precision import LowPrecisionTable, PackedStore
-        from sharkbench.tables.stepped_rows import FieldSteps, RowSteps
         from sharkbench.training.optimizers import LazyAdam
+
+        from .rows import FieldSteps, RowSteps
+        from .steps import LearnedSteps, three_steps
 
         assert self.bits is not None
         chance, tail = Chance(bench.seed, "rounding"), bench.first_order
@@ -120,8 +122,12 @@ class ALPT(Method):
         if isinstance(cold, RowSteps):
             hot = round((self.cache or 0) * len(cold))
             store = with_hot_rows(cold, hot, "frequency", bench.schema.frequencies)
-        model = bench.model(LowPrecisionTable(bench.schema, store))
+        if not self.learned:
+            model = bench.model(LowPrecisionTable(bench.schema, store))
+            bench.train(model)
+            return model
         rate = bench.recipe.embedding_learning_rate or bench.recipe.learning_rate
         adam = partial(LazyAdam, lr=self.step_learning_rate or rate / 2**self.bits)
-        bench.train(model, callbacks=[LearnSteps(cold, adam)] if self.learned else [])
+        model = bench.model(LearnedSteps(bench.schema, store, cold, adam))
+        bench.train(model, step=three_steps)
         return model
