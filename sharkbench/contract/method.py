@@ -2,8 +2,8 @@
 
 A method is one file under ``methods/``, named like the method, with one subclass of :class:`Method`. Its fields are its
 hyperparameters, ``compress(bench)`` is the paper's algorithm box. Keep the top of the file light (no torch at import:
-layers come from ``sharkbench.tables`` or are imported inside ``compress``), because suites are checked by importing
-the methods that they name.
+layers are imported inside ``compress``), because suites are checked by importing the methods that they name. A method
+with a layer or a step of its own is a folder: the subclass in ``__init__.py``, the others beside it.
 """
 
 from __future__ import annotations

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,11 +12,10 @@ from torch import Tensor
 from sharkbench.contract.workbench import Workbench
 from sharkbench.formats.codec import FloatName
 from sharkbench.model.model import Model
-from sharkbench.results.records import Quality, TrainingCost
+from sharkbench.results.records import Quality
 from sharkbench.tables.base import EmbeddingLayer
 from sharkbench.tables.kept import keep_fields, rows_of
 from sharkbench.tables.masked import MaskedRows
-from sharkbench.training.memory import peak_resident_bytes
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -29,30 +27,14 @@ Retrain = Literal["initial", "continue", "none"]
 @contextmanager
 def counted(bench: Workbench, samples: int) -> Iterator[None]:
     """What happens within it over ``samples`` samples is part of the run's training cost; training counts itself."""
-    on_gpu = device_of(bench).type == "cuda"
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats(bench.recipe.device)
-    known, started = len(bench.ledger.costs), time.perf_counter()
-    yield
-    seconds = time.perf_counter() - started - sum(cost.seconds for cost in bench.ledger.costs[known:])
-    bench.ledger.add(
-        [],
-        TrainingCost(
-            seconds=seconds,
-            samples=samples,
-            samples_per_second=samples / max(seconds, 1e-9),
-            peak_memory_bytes=torch.cuda.max_memory_allocated(bench.recipe.device) if on_gpu else peak_resident_bytes(),
-            peak_memory_kind="cuda allocated" if on_gpu else "resident",
-            epochs=0,
-        ),
-    )
+    with bench.loop("pass") as loop:
+        loop.count(samples)
+        yield
 
 
 def device_of(bench: Workbench) -> torch.device:
-    """Where the recipe trains: a GPU if it says so or, left to itself, finds one."""
-    recipe = bench.recipe
-    on_gpu = recipe.accelerator == "gpu" or (recipe.accelerator == "auto" and torch.cuda.is_available())
-    return torch.device("cuda", recipe.device) if on_gpu else torch.device("cpu")
+    """Where the recipe trains."""
+    return bench.device
 
 
 def mean_auc(quality: dict[str, Quality]) -> float:
@@ -84,7 +66,7 @@ def fine_tune(
     if epochs == 0:
         return before
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    changes = {"epochs": epochs, "learning_rate": bench.recipe.learning_rate * learning_rate_factor}
+    changes: dict[str, Any] = {"epochs": epochs, "learning_rate": bench.recipe.learning_rate * learning_rate_factor}
     if bench.recipe.embedding_learning_rate is not None:
         changes["embedding_learning_rate"] = bench.recipe.embedding_learning_rate * learning_rate_factor
     report = bench.train(model, stage=stage, callbacks=callbacks, **changes)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock
+from torch import Tensor
 
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.config import BackboneConfig
 from sharkbench.contract import full_models as shared_models
+from sharkbench.contract.loop import Loop
 from sharkbench.contract.sizing import UNLIMITED
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.schema import Schema, with_fields
@@ -29,7 +31,11 @@ from sharkbench.tables.rows import Rows
 from sharkbench.tasks.config import TaskConfig
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.group import Group
+from sharkbench.training.losses import LossInputs
+from sharkbench.training.optimizers import OwnOptimizer
+from sharkbench.training.overrides import Overrides
 from sharkbench.training.recipe import Recipe
+from sharkbench.training.step import Step, ordinary
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -137,6 +143,12 @@ class Workbench:
         """Standard deviation of the full table's rows at the start; generated rows should start with it too."""
         return self.recipe.init_std
 
+    @property
+    def device(self) -> torch.device:
+        """Where the recipe trains: a GPU if it says so or, left to itself, finds one."""
+        on_gpu = self.recipe.accelerator == "gpu" or (self.recipe.accelerator == "auto" and torch.cuda.is_available())
+        return torch.device("cuda", self.recipe.device) if on_gpu else torch.device("cpu")
+
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers for ``purpose``, the same for every run with this seed."""
         return generator(self.seed, purpose)
@@ -147,11 +159,29 @@ class Workbench:
 
     # What to do ----------------------------------------------------------------------------------------------------
 
-    def model(self, embedding: EmbeddingLayer) -> Model:
-        """``embedding`` with a fresh backbone; its weights depend on the seed alone."""
+    def shape_of(self, dimension: int) -> TableShape:
+        """Of a full table with vectors of another dimension: what a row takes where a method chooses its own."""
+        return replace(self.shape, dimension=width(self.backbone, dimension, 0))
+
+    def model(self, embedding: EmbeddingLayer, *, dimension: int | None = None) -> Model:
+        """``embedding`` with a fresh backbone; its weights depend on the seed alone.
+
+        Args:
+            dimension: numbers of a field vector, the suite's unless given. Budgets stay fractions of the full table of
+                the suite's dimension; the bytes of the packed layer count as they are.
+
+        Raises:
+            ValueError: the layer's rows have another width than the backbone reads.
+        """
+        dimension = self.dimension if dimension is None else dimension
+        if embedding.width != (reads := self.shape_of(dimension).width):
+            raise ValueError(
+                f"the embedding layer has rows of {embedding.width} numbers, a backbone of dimension {dimension} reads "
+                f"{reads}; give bench.model the layer's dimension"
+            )
         shape = BackboneShape(
             num_fields=len(embedding.fields),
-            dimension=self.dimension,
+            dimension=dimension,
             num_dense=len(self.schema.dense),
             num_labels=len(self.schema.labels),
         )
@@ -173,18 +203,36 @@ class Workbench:
         model: Model,
         *,
         stage: str = "train",
+        step: Callable[[Step], Tensor] = ordinary,
+        loss: Callable[[LossInputs], Tensor] | None = None,
+        teacher: Model | None = None,
+        gradients: Callable[[Model], None] | None = None,
+        optimizers: Sequence[OwnOptimizer] = (),
         callbacks: Sequence[Callback] = (),
         **changes: Any,
     ) -> FitReport:
         """Train ``model`` in place by the recipe (``changes`` replace keys of it); best validation weights restored.
 
+        What a method brings of its own holds tensors and plain values only, where it holds anything that changes: then
+        a long training goes on after a kill.
+
         Args:
             stage: what to call it in histories and progress.
-            callbacks: Lightning callbacks for what must happen inside training.
+            step: takes each training step in place of the ordinary loop's, and returns its loss; see
+                :class:`~sharkbench.training.step.Step`.
+            loss: in place of the task's loss; see :class:`~sharkbench.training.losses.LossInputs`.
+            teacher: a trained model whose logits ``loss`` is told.
+            gradients: changes the gradients of the model's parameters after L2 and before they are clipped.
+            optimizers: optimizers of the method's own, each for some of the model's parameters; an embedding layer may
+                also name its own, see ``EmbeddingLayer.parameter_groups``.
+            callbacks: Lightning callbacks for what else must happen inside training.
 
         Raises:
             Diverged: the loss is no longer finite.
+            ValueError: a model is its own teacher, or an optimizer's parameters are not the model's.
         """
+        if teacher is model:
+            raise ValueError("a model cannot be its own teacher; give a trained copy")
         recipe = Recipe.model_validate({**self.recipe.model_dump(), **changes}) if changes else self.recipe
         report = fit(
             model,
@@ -192,13 +240,41 @@ class Workbench:
             self.task,
             recipe,
             seed=self.seed,
-            stage=f"{self.stage}/{stage}" if self.stage else stage,
+            stage=self.stage_name(stage),
+            overrides=Overrides(step, loss, teacher, gradients, tuple(optimizers)),
             callbacks=callbacks,
             on_epoch=self.on_epoch,
             checkpoints=self.checkpoints,
         )
         self.ledger.add(report.history, report.cost)
         return report
+
+    def loop(
+        self,
+        stage: str,
+        state: dict[str, Any] | None = None,
+        *,
+        rounds: int | None = None,
+        patience: int | None = None,
+        keep_best: bool = False,
+    ) -> Loop:
+        """A loop of the method's own, outside of training: closed forms, coordinate descent, passes over the data.
+
+        ``with bench.loop(...) as loop:`` counts what happens within it; see :class:`~sharkbench.contract.loop.Loop`.
+
+        Args:
+            stage: what to call it in histories and progress.
+            state: all that the loop starts from and changes: tensors, plain values and generators. After a kill the
+                loop goes on with it, if it starts from the same.
+            rounds: at most so many; as many as the method takes unless given.
+            patience: so many validations in a row without gain end it; none do unless given.
+            keep_best: leave the state of the best validation at the end.
+        """
+        return Loop(self, stage, state or {}, rounds=rounds, patience=patience, keep_best=keep_best)
+
+    def stage_name(self, stage: str) -> str:
+        """What histories call a stage: with the stage of the pipeline before it, if there is one."""
+        return f"{self.stage}/{stage}" if self.stage else stage
 
     def evaluate(self, model: Model) -> dict[str, Quality]:
         """Quality of the trainable ``model`` on the validation split, by label."""
@@ -232,7 +308,7 @@ class Workbench:
 
     def note(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep a table (field scores, a pruning path ...) beside the run's result; ``rows`` hold plain JSON values."""
-        self.ledger.notes[f"{self.stage}/{name}" if self.stage else name] = [dict(row) for row in rows]
+        self.ledger.notes[self.stage_name(name)] = [dict(row) for row in rows]
 
     def start_model(self) -> Model:
         """What a method that works on a trained model starts from: the stage before it, else the full model."""

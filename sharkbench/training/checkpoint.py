@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +19,17 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from sharkbench.data.loader import BatchStream
-from sharkbench.files.digests import Damaged, MadeAgain, compare, digest
-from sharkbench.files.durable import replacing, sync
 from sharkbench.results.records import Epoch
+from sharkbench.training.kept import KeptState
 from sharkbench.training.module import CtrModule
 from sharkbench.training.plain_state import (
+    Unkept,
     as_bytes,
     attributes,
+    contents,
+    holds_state,
     is_plain,
     leaves,
     may_hold,
@@ -42,10 +41,6 @@ from sharkbench.training.plain_state import (
     unpacked,
 )
 
-EVERY_SECONDS = 30.0
-"""Seconds of training between two checkpoints, so that a short training writes none."""
-COST = 20
-"""... and at least so many times as long as the last one took to write."""
 _OWN = "sharkbench"
 _ABSENT = object()
 
@@ -79,30 +74,33 @@ class Checkpoint(Callback):
         *,
         start: Any,
     ) -> None:
-        self.module, self.callbacks, self.steps, self.every = module, list(callbacks), steps, EVERY_SECONDS
-        self.parts = parts_of(module, callbacks)
+        self.module, self.callbacks, self.steps = module, list(callbacks), steps
+        own = module.overrides.functions()
+        self.own = {name: one for name, one in own.items() if holds_state(one)}
+        self.functions = {name: one for name, one in own.items() if name not in self.own}
+        self.parts = parts_of(module, callbacks, self.own)
         self.fixed = {place: value for place, value in attributes(self.parts) if not is_plain(value)}
-        self.possible = all(may_hold(part, value) for (part, _), value in self.fixed.items())
-        self.stem = folder / self._digest(start) if self.possible else folder / "none"
-        self.began = self.saved = time.monotonic()
-        self.earlier = self.cost = 0.0
-        self.written = False
-        self._file: Path | None = None
+        self.trained = {id(part) for part in module.modules()} | {id(tensor) for _, tensor in tensors_of(module)}
+        self.code = self._code()
+        possible = self.code is not None and all(
+            may_hold(part, value, self.trained) for (part, _), value in self.fixed.items()
+        )
+        self.kept = KeptState(folder / (self._digest(start) if possible else "none"), possible)
         self._random: dict[str, Any] | None = None
 
     @property
     def seconds(self) -> float:
         """Of training, those before the kill included."""
-        return self.earlier + time.monotonic() - self.began
+        return self.kept.seconds
 
     def resumable(self) -> Path | None:
         """The file to resume from, if there is one that is as it was written; a damaged one is removed."""
-        content = self._read()
-        return self._file if content is not None and "finished" not in content else None
+        content = self.kept.read()
+        return self.kept.file if content is not None and "finished" not in content else None
 
     def finished(self) -> Finished | None:
         """What a training that has ended already came to, its model as it was left; ``None`` if it has not."""
-        content = self._read()
+        content = self.kept.read()
         if content is None or "finished" not in content:
             return None
         self.module.model.load_state_dict(content["model"])
@@ -113,25 +111,17 @@ class Checkpoint(Callback):
 
     def finish(self, done: Finished) -> None:
         """Keep the end of the training too, if it was long enough to have been kept before."""
-        if self.possible and self._is_fixed() and (self.written or self.earlier or self.seconds >= self.every):
+        if self.kept.is_long() and self._is_fixed():
             told = {**vars(done), "history": [epoch.model_dump() for epoch in done.history]}
             model = self.module.model.state_dict()
-            self._write({"finished": told, "model": model, _OWN: self._state()})
+            self.kept.write({"finished": told, "model": model, _OWN: self._state()})
 
     # Hooks of the trainer ------------------------------------------------------------------------------------------
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         last = trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
-        due = time.monotonic() >= self.saved + max(self.every, COST * self.cost)
-        if self.possible and due and not last and self._is_fixed():
-            started = time.monotonic()
-            try:
-                trainer.save_checkpoint(self.stem)
-                self.written = True
-            except (OSError, RuntimeError):  # a full disk, which torch tells as a RuntimeError: do without
-                self.possible = False
-            self.saved = time.monotonic()
-            self.cost = self.saved - started
+        if not last and self.kept.is_due() and self._is_fixed():
+            self.kept.written_by(lambda: trainer.save_checkpoint(self.kept.stem))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[_OWN] = self._state()
@@ -142,7 +132,8 @@ class Checkpoint(Callback):
         # Lightning begins a pass that it does not use when it starts, and does so again now.
         unused = own["passes"] - checkpoint["epoch"] - 1
         self.steps.set_epoch(own["passes"] - unused)
-        self.earlier, self.written, self._random = own["seconds"], True, own["random"]
+        self.kept.resumed(own["seconds"])
+        self._random = own["random"]
         self._own = own
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -156,6 +147,11 @@ class Checkpoint(Callback):
 
     def _digest(self, start: Any) -> str:
         digest = hashlib.blake2b(digest_size=16)
+        digest.update(self.code or b"")
+        teacher = self.module.overrides.teacher
+        for name, tensor in tensors_of(teacher) if teacher is not None else ():
+            digest.update(f"teacher.{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(as_bytes(tensor))
         told = [start, torch.__version__, {**random_state(), "torch": None, "cuda": None}]
         digest.update(json.dumps(told, sort_keys=True).encode())
         for name, part in self.parts.items():
@@ -170,13 +166,27 @@ class Checkpoint(Callback):
             digest.update(as_bytes(tensor))
         return digest.hexdigest()
 
+    def _code(self) -> bytes | None:
+        """Digest of the method's own functions and of the settings that they hold; ``None`` where one holds state that
+        nobody can know to be kept."""
+        digest = hashlib.blake2b(digest_size=16)
+        try:
+            for name, function in self.functions.items():
+                digest.update(name.encode())
+                for leaf in contents(function, self.trained):
+                    digest.update(as_bytes(leaf))
+        except Unkept:
+            return None
+        return digest.digest()
+
     def _is_fixed(self) -> bool:
         """Whether nothing has changed but what is kept."""
-        parts = parts_of(self.module, self.callbacks)
+        parts = parts_of(self.module, self.callbacks, self.own)
         changed = {place: value for place, value in attributes(parts) if not is_plain(value)}
-        return parts.keys() == self.parts.keys() and all(
+        same = parts.keys() == self.parts.keys() and all(
             self.fixed.get(place, _ABSENT) is value for place, value in changed.items()
         )
+        return same and self._code() == self.code
 
     def _state(self) -> dict[str, Any]:
         values: dict[str, dict[str, Any]] = {}
@@ -202,56 +212,3 @@ class Checkpoint(Callback):
         with torch.no_grad():
             for name, tensor in own["buffers"].items():
                 known[name].copy_(tensor)
-
-    def _read(self) -> dict[str, Any] | None:
-        """The newest file that is as it was written."""
-        for file in reversed(kept(self.stem)) if self.possible else ():
-            try:
-                compare(file, file.stem.partition(".")[2])
-                content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-                content[_OWN]
-            except Exception as error:  # what is no checkpoint of ours: torch says so in many ways
-                why = str(error) if isinstance(error, Damaged) else f"{file} is no checkpoint"
-                warnings.warn(f"{why}; the training does not go on from it", MadeAgain, stacklevel=2)
-                file.unlink(missing_ok=True)
-                continue
-            self._file = file
-            return content
-        return None
-
-    def _write(self, content: dict[str, Any]) -> None:
-        try:
-            AtomicFile().save_checkpoint(content, self.stem)
-        except (OSError, RuntimeError):
-            self.possible = False
-
-
-def kept(stem: Path) -> list[Path]:
-    """Files of one training, the newest last: the name of each has the digest of its bytes.
-
-    There is more than one only where a kill came between the writing of one and the removal of the other.
-    """
-    return sorted(stem.parent.glob(f"{stem.name}.*.pt"), key=lambda file: file.stat().st_mtime_ns)
-
-
-class AtomicFile(TorchCheckpointIO):
-    """Writes a checkpoint straight to disk, whole or not at all, and removes the one before; reads only tensors and
-    plain values."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        stem = Path(path)
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        earlier = kept(stem)
-        new = stem.with_name(f"{stem.name}.new")
-        with replacing(new) as partial, partial.open("wb") as file:
-            torch.save(checkpoint, file)
-        named = stem.with_name(f"{stem.name}.{digest(new)}.pt")
-        new.replace(named)
-        sync(stem.parent)
-        for one in earlier:
-            if one != named:
-                one.unlink(missing_ok=True)
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return content

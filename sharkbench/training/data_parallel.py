@@ -78,6 +78,8 @@ def average_gradients(parameters: Iterable[nn.Parameter], samples: int, group: G
     that is divided holds what all processes have sent already.
     """
     found = [(p, p.grad) for p in parameters if p.grad is not None]
+    if not found:
+        return
     small = [g for p, g in found if not g.is_sparse and shard_of(p) is None and g.numel() < LARGE]
     counted = torch.tensor([float(samples)], device=found[0][1].device)
     flat = group.sum(torch.cat([*(g.flatten() for g in small), counted]))

@@ -24,11 +24,13 @@ from sharkbench.results.records import Epoch, TrainingCost
 from sharkbench.seeds import derive, seeded
 from sharkbench.tables.sharded import divided
 from sharkbench.tasks.config import TaskConfig
-from sharkbench.training.checkpoint import AtomicFile, Checkpoint, Finished
+from sharkbench.training.checkpoint import Checkpoint, Finished
 from sharkbench.training.data_parallel import local_rank, local_size, replicas
 from sharkbench.training.group import Group
+from sharkbench.training.kept import AtomicFile
 from sharkbench.training.memory import peak_resident_bytes
 from sharkbench.training.module import CtrModule, KeepBest
+from sharkbench.training.overrides import ORDINARY, Overrides
 from sharkbench.training.parts import TrainPart, ValidationPart
 from sharkbench.training.recipe import Recipe
 from sharkbench.training.synced_norm import synced_norms
@@ -59,6 +61,7 @@ def fit(
     *,
     seed: int,
     stage: str = "train",
+    overrides: Overrides = ORDINARY,
     callbacks: Sequence[Callback] = (),
     on_epoch: Callable[[Epoch], None] | None = None,
     checkpoints: Path | None = None,
@@ -71,6 +74,7 @@ def fit(
     ``model`` and the validations so far as ``history``.
 
     Args:
+        overrides: what the method does in its own way.
         checkpoints: folder that lets a long training go on after a kill, see :mod:`sharkbench.training.checkpoint`;
             one over several processes starts anew.
             ``on_epoch`` is called for the epochs that are trained now, not for those of before.
@@ -95,7 +99,7 @@ def fit(
     else:
         steps = TrainPart(train, recipe.batch_size, derive(seed, "batches"), drop_last, group)
         validation = ValidationPart(valid, VALIDATION_BATCH, group)
-    module = CtrModule(model, task, recipe, dataset.schema.labels, stage, group)
+    module = CtrModule(model, task, recipe, dataset.schema.labels, stage, group, overrides)
     keep_best = KeepBest(recipe, on_epoch)
     watching = [keep_best, *callbacks]
     checkpoint = None
@@ -117,6 +121,7 @@ def fit(
         _repeatable(on_gpu),
         _interruptible(),
         synced_norms(model, group),
+        _taught(overrides.teacher, torch.device("cuda", device) if on_gpu else torch.device("cpu")),
         seeded(seed, chance),
     ):
         if on_gpu:
@@ -151,7 +156,7 @@ def fit(
         history=module.history,
         best_epoch=keep_best.best_epoch or len(module.history),
         samples=group.total(module.samples),
-        epochs=-(-trainer.global_step // len(steps)),
+        epochs=-(-module.steps // len(steps)),
         seconds=time.perf_counter() - started if checkpoint is None else checkpoint.seconds,
     )
     if checkpoint is not None:
@@ -170,6 +175,20 @@ def _report(done: Finished, device: int, on_gpu: bool, group: Group) -> FitRepor
         epochs=done.epochs,
     )
     return FitReport(history=done.history, cost=cost, best_epoch=done.best_epoch)
+
+
+@contextmanager
+def _taught(teacher: Model | None, device: torch.device) -> Iterator[None]:
+    """Within it a teacher is in evaluation mode beside the model; it comes back on the CPU, in the mode it was in."""
+    if teacher is None:
+        yield
+        return
+    was_training = teacher.training
+    teacher.eval().to(device)
+    try:
+        yield
+    finally:
+        teacher.cpu().train(was_training)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +17,13 @@ from sharkbench.model.model import Model
 from sharkbench.results.records import Epoch
 from sharkbench.tasks.build import task_of
 from sharkbench.tasks.config import TaskConfig
-from sharkbench.training.data_parallel import average_gradients, check_alike, share_of_batch
-from sharkbench.training.gradients import clip, regularize, sum_rows
+from sharkbench.training.data_parallel import check_alike
 from sharkbench.training.group import ALONE, Group
-from sharkbench.training.optimizers import build_optimizer
+from sharkbench.training.losses import LossInputs
+from sharkbench.training.optimizers import build_optimizers, slow_down
+from sharkbench.training.overrides import ORDINARY, Overrides
 from sharkbench.training.recipe import Recipe
+from sharkbench.training.step import Step
 
 CHECK_EVERY = 50
 """Steps between two looks at whether the losses are finite; each look waits for a GPU."""
@@ -32,19 +33,29 @@ class CtrModule(LightningModule):
     """Trains ``self.model`` by a recipe; ``self.history`` has one :class:`Epoch` per validation."""
 
     def __init__(
-        self, model: Model, task: TaskConfig, recipe: Recipe, labels: tuple[str, ...], stage: str, group: Group = ALONE
+        self,
+        model: Model,
+        task: TaskConfig,
+        recipe: Recipe,
+        labels: tuple[str, ...],
+        stage: str,
+        group: Group = ALONE,
+        overrides: Overrides = ORDINARY,
     ) -> None:
         super().__init__()
+        # A step calls the optimizers itself: Lightning's manual optimization.
+        self.automatic_optimization = False
+        self.overrides = overrides
+        self.optimizer_names: list[str] = []
         self.model, self.task_config, self.recipe, self.labels, self.stage = model, task, recipe, labels, stage
         self.task, self.group = task_of(task), group
         self.history: list[Epoch] = []
         # Kept out of the registered modules: it holds the very parameters of model.backbone.
         self.run_backbone: Callable[[Tensor, Tensor], Tensor]
         self.__dict__["run_backbone"] = torch.compile(model.backbone) if recipe.compile else model.backbone
-        self.samples = 0
+        self.samples = self.steps = 0
         self._unchecked: list[Tensor] = []
         self._sizes: list[int] = []
-        self._last_size = 0
         self._steps_checked = 0
         self._masses: list[Tensor] = []
         self._loss_sum, self._loss_mass = 0.0, 0.0
@@ -56,49 +67,44 @@ class CtrModule(LightningModule):
     def forward(self, ids: Tensor, dense: Tensor) -> Tensor:
         return self.run_backbone(self.model.embedding(ids), dense)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return build_optimizer(self.model, self.recipe)
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        made = build_optimizers(self.model, self.recipe, self.overrides.optimizers)
+        self.optimizer_names = list(made)
+        return list(made.values())
 
     # Training ------------------------------------------------------------------------------------------------------
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.task.loss(self(batch.ids, batch.dense), batch.labels, batch.weight)
-        if batch.weight is not None:
-            loss, mass = share_of_batch(loss, batch.weight, self.group)
-            self._masses.append(mass)
-        extra = self.model.embedding.extra_loss()
-        if extra is not None:
-            loss = loss + extra
-        self._last_size = len(batch.labels)
-        self.samples += self._last_size
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        step = Step(self, batch, self.steps)
+        # Lower precision is for forward passes, which ask for it; not for gradients and optimizers.
+        with torch.autocast(self.device.type, enabled=False):
+            loss = self.overrides.step(step)
+        self.steps += 1
+        self.samples += len(batch.labels)
         self._unchecked.append(loss.detach())
-        self._sizes.append(self._last_size)
+        self._sizes.append(len(batch.labels))
+        if step.mass is not None:
+            self._masses.append(step.mass)
         if len(self._unchecked) >= CHECK_EVERY:
             self._check_losses()
-        # Parts of a batch differ in size; their gradients are added, and divided by all samples.
-        return loss * self._last_size if self.group.size > 1 else loss
 
-    def on_after_backward(self) -> None:
-        if self.group.size > 1:
-            groups = self.trainer.optimizers[0].param_groups
-            average_gradients((p for group in groups for p in group["params"]), self._last_size, self.group)
+    def loss_of(self, batch: Batch) -> Tensor:
+        """The task's loss, or the method's own in place of it."""
+        vectors = self.model.embedding(batch.ids)
+        logits = self.run_backbone(vectors, batch.dense)
+        loss = self.task.loss(logits, batch.labels, batch.weight)
+        if self.overrides.loss is None:
+            return loss
+        taught = None
+        if self.overrides.teacher is not None:
+            with torch.no_grad():
+                taught = self.overrides.teacher(batch.ids, batch.dense)
+        return self.overrides.loss(LossInputs(self.model, batch, vectors, logits, loss, taught))
 
-    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
-        """Sum sparse rows, add the gradients of the L2 terms, then clip; Lightning calls it before every step."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        for parameter in parameters:
-            if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = sum_rows(parameter.grad)
-        for group in optimizer.param_groups:
-            if group["l2"]:
-                regularize(group["params"], group["l2"])
-        if self.recipe.clip_norm is not None:
-            clip(parameters, self.recipe.clip_norm, self.group)
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        super().optimizer_step(*args, **kwargs)
-        with torch.no_grad():
-            self.model.embedding.after_step()
+    def count_step_of(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the recipe's optimizer step, and Lightning count it."""
+        wrapped = self.optimizers()
+        (wrapped[0] if isinstance(wrapped, list) else wrapped).step()
 
     def _check_losses(self) -> None:
         if not self._unchecked:
@@ -188,8 +194,7 @@ class KeepBest(Callback):
                 self.weights[name] = place.copy_(tensor) if place is not None and fits else tensor.clone()
         else:
             self.misses += 1
-            for group in trainer.optimizers[0].param_groups:
-                group["lr"] *= self.recipe.lr_factor
+            slow_down(trainer.optimizers, self.recipe.lr_factor)
             trainer.should_stop = trainer.should_stop or self.misses >= self.recipe.patience
         if self.on_epoch is not None:
             self.on_epoch(epoch)

@@ -7,7 +7,9 @@ Each subclasses torch's optimizer of the same kind: parameters with sparse gradi
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +19,28 @@ from sharkbench.model.model import Model
 from sharkbench.tables.row_store import read_rows, write_rows
 from sharkbench.training.gradients import sum_rows
 from sharkbench.training.recipe import Recipe
+
+RECIPE = "recipe"
+"""What the recipe's optimizer is called, beside those of layers and methods."""
+
+
+@dataclass(frozen=True)
+class OwnOptimizer:
+    """Parameters of a layer or a backbone that an optimizer of a method's own updates.
+
+    The recipe's L2 and clipping are not for them; weight decay is for ``make`` to set.
+
+    Attributes:
+        name: what a step calls it.
+        parameters: of the model that is trained.
+        make: an optimizer of them, its learning rate included: ``partial(torch.optim.Adam, lr=1e-4)``.
+        follows: whether its learning rates fall in proportion when those of the recipe do.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+    follows: bool = True
 
 
 def set_aside_sparse(optimizer: torch.optim.Optimizer) -> list[tuple[nn.Parameter, dict[str, Any], Tensor]]:
@@ -111,17 +135,59 @@ class RowwiseSGD(RowUpdates, torch.optim.SGD):
         write_rows(table, rows, read_rows(table, rows).sub_(g, alpha=group["lr"]))
 
 
-def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
+def build_optimizers(
+    model: Model, recipe: Recipe, own: Sequence[OwnOptimizer] = ()
+) -> dict[str, torch.optim.Optimizer]:
+    """The recipe's optimizer, called ``"recipe"``, and those of the layer and of the method, by name.
+
+    Raises:
+        ValueError: a name or a parameter is there twice, or a parameter is not the model's.
+    """
+    own = [*_of_layer(model), *own]
+    _check_own(model, own)
+    apart = {id(parameter) for one in own for parameter in one.parameters}
+    made = {RECIPE: build_optimizer(model, recipe, apart)}
+    for one in own:
+        made[one.name] = one.make(list(one.parameters))
+    follows = {one.name: one.follows for one in own}
+    for name, optimizer in made.items():
+        for group in optimizer.param_groups:
+            group.setdefault("l2", 0.0)
+            group["initial_lr"], group["follows"] = group["lr"], follows.get(name, True)
+    return made
+
+
+def slow_down(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+    """Multiply the learning rates of the recipe's optimizer, the first; of the others, those that follow keep in
+    proportion to the embedding layer's."""
+    recipes, *own = optimizers
+    for group in recipes.param_groups:
+        group["lr"] *= factor
+    leading = recipes.param_groups[0]
+    for optimizer in own:
+        for group in optimizer.param_groups:
+            if group["follows"]:
+                group["lr"] = group["initial_lr"] * leading["lr"] / leading["initial_lr"]
+
+
+def build_optimizer(model: Model, recipe: Recipe, apart: set[int] | None = None) -> torch.optim.Optimizer:
     """The recipe's optimizer, with the groups ``embedding``, ``weights`` and ``biases``.
 
     Each group names its ``role`` and its ``l2``; biases and one-dimensional parameters are not regularised.
+
+    Args:
+        apart: ids of the parameters that others update.
+
+    Raises:
+        ValueError: nothing is left for it.
     """
-    network = list(model.backbone.parameters())
+    apart = apart or set()
+    network = [parameter for parameter in model.backbone.parameters() if id(parameter) not in apart]
     rate = recipe.embedding_learning_rate or recipe.learning_rate
     groups: list[dict[str, Any]] = [
         {
             "role": "embedding",
-            "params": group["params"],
+            "params": [parameter for parameter in group["params"] if id(parameter) not in apart],
             "lr": rate * group.get("lr_factor", 1.0),
             "l2": group.get("l2", recipe.embedding_l2 * group.get("l2_factor", 1.0)),
         }
@@ -132,6 +198,8 @@ def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
         {"role": "biases", "params": [p for p in network if p.ndim <= 1], "l2": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    if not groups:
+        raise ValueError("own optimizers leave no parameter to the recipe's; leave it the embedding layer or backbone")
     match recipe.optimizer:
         case "adam" | "lazy_adam":  # which of the two a table gets is for its gradient to say: dense or sparse
             return LazyAdam(groups, lr=recipe.learning_rate, fused=True)
@@ -139,3 +207,31 @@ def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
             return RowwiseAdagrad(groups, lr=recipe.learning_rate)
         case "sgd":
             return RowwiseSGD(groups, lr=recipe.learning_rate)
+
+
+def _of_layer(model: Model) -> list[OwnOptimizer]:
+    """What the embedding layer's groups with an ``optimizer`` say."""
+    return [
+        OwnOptimizer(
+            group.get("name", f"embedding {number}"), group["params"], group["optimizer"], group.get("follows", True)
+        )
+        for number, group in enumerate(model.embedding.parameter_groups())
+        if "optimizer" in group
+    ]
+
+
+def _check_own(model: Model, own: Sequence[OwnOptimizer]) -> None:
+    names = Counter([RECIPE, *(one.name for one in own)])
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"two optimizers are called '{twice[0]}'; give each a name of its own")
+    parameters = Counter(id(parameter) for one in own for parameter in one.parameters)
+    known = {id(p) for p in model.parameters()} | {
+        id(p) for g in model.embedding.parameter_groups() for p in g["params"]
+    }
+    for one in own:
+        if any(parameters[id(parameter)] > 1 for parameter in one.parameters):
+            raise ValueError(f"a parameter of optimizer '{one.name}' has another optimizer of its own too")
+        if any(id(parameter) not in known for parameter in one.parameters):
+            raise ValueError(
+                f"a parameter of optimizer '{one.name}' is not the model's; register it with the layer or backbone"
+            )

@@ -14,7 +14,7 @@ from sharkbench.errors import InputError
 from sharkbench.results.records import Result
 from sharkbench.runner.execute import execute as really_execute
 from sharkbench.suite.run import RunSpec
-from sharkbench.training import checkpoint
+from sharkbench.training import kept
 from tests.search import fakes
 
 
@@ -37,7 +37,7 @@ def formula_in_qr(spec: RunSpec, directory: Path, **more: Any) -> Result:
 
 def often_kept(spec: RunSpec, directory: Path, **more: Any) -> Result:
     """A checkpoint after every epoch, as if each had taken long."""
-    checkpoint.EVERY_SECONDS, checkpoint.COST = 0.0, 0
+    kept.EVERY_SECONDS, kept.COST = 0.0, 0
     return really_execute(spec, directory, **more)
 
 

@@ -23,7 +23,7 @@ from sharkbench.files.digests import MadeAgain
 from sharkbench.model.model import Model
 from sharkbench.seeds import seeded
 from sharkbench.tasks.config import Ctr
-from sharkbench.training import checkpoint
+from sharkbench.training import kept
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.recipe import Recipe
 from tests.faults.counting import Count
@@ -98,8 +98,8 @@ def assert_same(resumed: tuple[Weights, FitReport], undisturbed: tuple[Weights, 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint after every epoch."""
-    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "COST", 0)
+    monkeypatch.setattr(kept, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(kept, "COST", 0)
 
 
 RECIPES = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from math import sqrt
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,17 +12,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from sharkbench.methods.alpt.rows import FieldSteps, RowSteps, SteppedRows, step_gradient
+from sharkbench.methods.alpt.steps import LearnedSteps, three_steps
 from torch import Tensor, nn
 
 from sharkbench.contract import registry
 from sharkbench.contract.workbench import Workbench
-from sharkbench.data.dataset import Batch, PreparedDataset
+from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.schema import Field, Schema
 from sharkbench.model.model import Model
 from sharkbench.tables.coded_rows import Chance
-from sharkbench.tables.learned_steps import LearnSteps
-from sharkbench.tables.low_precision import LowPrecisionTable
-from sharkbench.tables.stepped_rows import FieldSteps, RowSteps, SteppedRows, step_gradient
 from sharkbench.training.optimizers import LazyAdam, RowwiseSGD
 from tests.methods.planted import bench_on, planted
 
@@ -74,15 +72,29 @@ class Head(nn.Module):
         return (vectors * self.weight).sum((1, 2))[:, None]
 
 
-class Module(nn.Module):
-    """What the callback asks of a training module."""
+class Moment:
+    """What the three steps ask of a training step."""
 
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model, self.task = model, SimpleNamespace(loss=lambda out, labels, _weight: (out - labels).square().sum())
+    def __init__(self, model: Model, labels: Tensor, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+        self.model, self.labels, self.optimizers, self.samples = model, labels, optimizers, len(labels)
 
-    def forward(self, ids: Tensor, dense: Tensor) -> Tensor:
-        return self.model(ids, dense)
+    def loss(self) -> Tensor:
+        return (self.model(IDS, torch.empty(3, 0)) - self.labels).square().sum()
+
+    data_loss = loss
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def gradient(self, loss: Tensor, parameter: nn.Parameter) -> Tensor:
+        return torch.autograd.grad(loss, [parameter])[0]
+
+    def update(self, name: str) -> None:
+        self.optimizers[name].step()
 
 
 def store_of(step: str, bits: int, start: float) -> SteppedRows:
@@ -92,31 +104,18 @@ def store_of(step: str, bits: int, start: float) -> SteppedRows:
     return made
 
 
-def one_update(
-    store: SteppedRows, rate: float, step_rate: float, labels: Tensor, *, slowdown: float = 1.0, of_steps: Any = None
-) -> None:
-    """By the optimizer and the callback, as training calls them, once the rate of rows has fallen by ``slowdown``."""
-    layer = LowPrecisionTable(SCHEMA, store)
-    module = Module(Model(layer, Head()))
-    optimizer = RowwiseSGD([{"params": [layer.rows], "role": "embedding"}], lr=rate)
-    trainer: Any = SimpleNamespace(
-        optimizers=[optimizer], precision_plugin=SimpleNamespace(train_step_context=lambda: torch.enable_grad())
-    )
-    callback = LearnSteps(store, partial(of_steps or RowwiseSGD, lr=step_rate))
-    callback.on_train_start(trainer, module)
-    optimizer.param_groups[0]["lr"] *= slowdown
-    batch = Batch(IDS, torch.empty(3, 0), labels)
-    module.task.loss(module(batch.ids, batch.dense), labels, None).backward()
-    optimizer.step()
-    callback.on_train_batch_end(trainer, module, None, batch, 0)
-    callback.on_train_end(trainer, module)
+def one_update(store: SteppedRows, rate: float, step_rate: float, labels: Tensor, of_steps: Any = RowwiseSGD) -> None:
+    layer = LearnedSteps(SCHEMA, store, store, partial(of_steps, lr=step_rate))
+    rows, steps = layer.parameter_groups()
+    optimizers = {"recipe": RowwiseSGD(rows["params"], lr=rate), steps["name"]: steps["optimizer"](steps["params"])}
+    three_steps(Moment(Model(layer, Head()), labels, optimizers))  # type: ignore[arg-type]
+    assert not store.held
 
 
 @pytest.mark.parametrize("step", ["row", "field"])
-@pytest.mark.parametrize("slowdown", [1.0, 0.2])
 @pytest.mark.parametrize("bits", BITS)
-def test_an_update_is_the_three_steps_by_hand(step: str, bits: int, slowdown: float) -> None:
-    rate, step_rate, labels = 0.05 * slowdown, 0.02 * slowdown, torch.tensor([[1.0], [-2.0], [0.5]])
+def test_an_update_is_the_three_steps_by_hand(step: str, bits: int) -> None:
+    rate, step_rate, labels = 0.05, 0.02, torch.tensor([[1.0], [-2.0], [0.5]])
     store, rows, start = store_of(step, bits, 0.25), torch.arange(10), 0.25
     before, low, high = store.read(rows), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     touched, weight = IDS.unique(), Head().weight
@@ -135,7 +134,7 @@ def test_an_update_is_the_three_steps_by_hand(step: str, bits: int, slowdown: fl
     scale = 1 / sqrt(3 * (WIDTH - TAIL) * high)
     new_steps = (steps - step_rate * scale * steps.grad).detach()
 
-    one_update(store, 0.05, 0.02, labels, slowdown=slowdown)
+    one_update(store, rate, step_rate, labels)
 
     all_units = torch.arange(store.num_units)
     torch.testing.assert_close(store.steps(all_units), new_steps, rtol=1.1e-3 if step == "row" else 1e-4, atol=0)
@@ -166,13 +165,13 @@ def test_writes_are_right_on_average(step: str) -> None:
 def test_what_waits_is_read_rounded_to_the_nearest(step: str) -> None:
     store = store_of(step, 8, 0.25)
     before, rows = store.read(torch.arange(10)), torch.tensor([1, 4, 7])
-    store.held = True
-    store.write(rows, torch.full((3, WIDTH), 0.4))
-    read = store.read(torch.arange(10))
-    expected = before.clone()
-    expected[rows] = torch.tensor([0.5] * (WIDTH - TAIL) + [0.4] * TAIL)
-    torch.testing.assert_close(read, expected)
-    store.release()
+    with store.holding():
+        store.write(rows, torch.full((3, WIDTH), 0.4))
+        read = store.read(torch.arange(10))
+        expected = before.clone()
+        expected[rows] = torch.tensor([0.5] * (WIDTH - TAIL) + [0.4] * TAIL)
+        torch.testing.assert_close(read, expected)
+        store.release()
     released = store.read(rows)[:, : WIDTH - TAIL]
     assert ((released == 0.25) | (released == 0.5)).all()
 

@@ -202,7 +202,7 @@ def test_clips_the_joint_norm(dataset: PreparedDataset) -> None:
     class Norms(Callback):
         largest = 0.0
 
-        def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
             gradients = [p.grad.coalesce() for p in pl_module.parameters() if p.grad is not None and p.grad.is_sparse]
             dense = [p.grad for p in pl_module.parameters() if p.grad is not None and not p.grad.is_sparse]
             norms = [g.values().norm() for g in gradients] + [g.norm() for g in dense]

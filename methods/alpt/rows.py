@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -51,7 +52,7 @@ def step_gradient(body: Tensor, steps: Tensor, gradient: Tensor, bits: int) -> T
 class SteppedRows(nn.Module):
     """Rows ``step * code`` and ``tail`` fp16 numbers beside them; writes round by chance.
 
-    While ``held`` is set, what is written waits: reading gives it rounded to the nearest, which is the second forward
+    Within :meth:`holding` what is written waits: reading gives it rounded to the nearest, which is the second forward
     pass of learning the steps, and :meth:`release` rounds it by chance, with the steps as they then are.
 
     ``units`` are what has a step: rows or fields.
@@ -119,6 +120,15 @@ class SteppedRows(nn.Module):
             self._waiting += [(rows, values[order])] if len(rows) else []
         else:
             self._round(rows, values)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Within it, what is written waits."""
+        self.held = True
+        try:
+            yield
+        finally:
+            self.held = False
 
     def waiting(self) -> tuple[Tensor, Tensor]:
         """Rows ``[n]`` and numbers ``[n, width]`` that were written and are not rounded yet."""

@@ -93,7 +93,8 @@ class ALPT(Method):
 
     def size(self, budget: int, shape: TableShape) -> ALPTSize:
         from sharkbench.tables.bit_budget import fit_bits
-        from sharkbench.tables.stepped_rows import FieldSteps, RowSteps
+
+        from .rows import FieldSteps, RowSteps
 
         size_of = RowSteps.size if self.step == "row" else FieldSteps.size
         # Rows of first-order weights alone have no numbers to code.
@@ -111,10 +112,11 @@ class ALPT(Method):
 
         from sharkbench.tables.coded_rows import Chance
         from sharkbench.tables.hot_rows import with_hot_rows
-        from sharkbench.tables.learned_steps import LearnSteps
         from sharkbench.tables.low_precision import LowPrecisionRows, PackedStore
-        from sharkbench.tables.stepped_rows import FieldSteps, RowSteps
         from sharkbench.training.optimizers import LazyAdam
+
+        from .rows import FieldSteps, RowSteps
+        from .steps import LearnedSteps, ThreeSteps
 
         size = self.size(bench.room, bench.shape)
         chance, tail = Chance(bench.seed, "rounding"), bench.first_order
@@ -130,8 +132,13 @@ class ALPT(Method):
         if isinstance(cold, RowSteps):
             hot = round(size.cache * len(cold))
             store = with_hot_rows(cold, hot, "frequency", bench.shape.schema.frequencies)
-        model = bench.model(bench.table(LowPrecisionRows(bench.schema, bench.fields, store)))
+        if not self.learned:
+            model = bench.model(bench.table(LowPrecisionRows(bench.schema, bench.fields, store)))
+            bench.train(model)
+            return model
         rate = bench.recipe.embedding_learning_rate or bench.recipe.learning_rate
         adam = partial(LazyAdam, lr=self.step_learning_rate or rate / 2**size.bits)
-        bench.train(model, callbacks=[LearnSteps(cold, adam)] if self.learned else [])
+        rows = LearnedSteps(bench.schema, bench.fields, store, cold, adam)
+        model = bench.model(bench.table(rows))
+        bench.train(model, step=ThreeSteps(rows))
         return model
