@@ -13,7 +13,7 @@ from torch import Tensor
 from sharkbench.contract.workbench import Workbench
 from sharkbench.formats.codec import FloatName
 from sharkbench.model.model import Model
-from sharkbench.results.records import Quality, TrainingCost
+from sharkbench.results.records import TrainingCost
 from sharkbench.tables.masked import MaskedTable
 from sharkbench.tables.pruned import keep_fields, rows_of
 from sharkbench.training.memory import peak_resident_bytes
@@ -54,11 +54,6 @@ def device_of(bench: Workbench) -> torch.device:
     return torch.device("cuda", recipe.device) if on_gpu else torch.device("cpu")
 
 
-def mean_auc(quality: dict[str, Quality]) -> float:
-    """AUC, the mean over labels."""
-    return sum(q.auc for q in quality.values()) / len(quality)
-
-
 def fine_tune(
     bench: Workbench,
     model: Model,
@@ -77,9 +72,9 @@ def fine_tune(
         learning_rate_factor: times the learning rates of the recipe.
 
     Returns:
-        Validation AUC of the model as left, mean over labels.
+        The primary metric of the model as left, on validation, mean over labels.
     """
-    before = mean_auc(bench.evaluate(model))
+    before = bench.value(model)
     if epochs == 0:
         return before
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -87,9 +82,8 @@ def fine_tune(
     if bench.recipe.embedding_learning_rate is not None:
         changes["embedding_learning_rate"] = bench.recipe.embedding_learning_rate * learning_rate_factor
     report = bench.train(model, stage=stage, callbacks=callbacks, **changes)
-    aucs = report.history[report.best_epoch - 1].valid_auc
-    after = sum(aucs.values()) / len(aucs)
-    if after > before:
+    after = bench.metric.mean(report.history[report.best_epoch - 1].valid)
+    if bench.metric.score(after) > bench.metric.score(before):
         return after
     model.load_state_dict(start)
     return before
@@ -118,12 +112,12 @@ def retrain_on_mask(
     """
     fields, sparse = model.embedding.fields, bench.recipe.sparse
     pruned = Model(MaskedTable(bench.schema, fields, table, mask, values=values, sparse=sparse), model.backbone)
-    before = mean_auc(bench.evaluate(pruned))
+    before = bench.value(pruned)
     if how == "initial":
         start = rows_of(keep_fields(bench.full_table(), fields))
         pruned = bench.model(MaskedTable(bench.schema, fields, start, mask, values=values, sparse=sparse))
         bench.train(pruned, stage="retrain")
-        after = mean_auc(bench.evaluate(pruned))
+        after = bench.value(pruned)
     else:
         after = fine_tune(
             bench,
@@ -132,5 +126,6 @@ def retrain_on_mask(
             epochs=epochs if how == "continue" else 0,
             learning_rate_factor=learning_rate_factor,
         )
-    bench.note("retraining", [{"retrain": how, "auc_before": before, "auc_after": after}])
+    name = bench.metric.name
+    bench.note("retraining", [{"retrain": how, f"{name}_before": before, f"{name}_after": after}])
     return pruned

@@ -19,11 +19,12 @@ from sharkbench.data.schema import Schema
 from sharkbench.formats.shape import TableShape
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model
-from sharkbench.results.records import Epoch, Quality, TrainingCost
+from sharkbench.results.metrics import Metric, Quality
+from sharkbench.results.records import Epoch, TrainingCost
 from sharkbench.seeds import generator, seeded
 from sharkbench.tables.base import EmbeddingLayer
 from sharkbench.tables.table import FullTable
-from sharkbench.tasks.config import TaskConfig
+from sharkbench.tasks.base import Task
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.group import Group
 from sharkbench.training.recipe import Recipe
@@ -72,7 +73,7 @@ class Workbench:
     """
 
     dataset: PreparedDataset
-    task: TaskConfig
+    task: Task
     backbone: BackboneConfig
     dimension: int
     recipe: Recipe
@@ -122,6 +123,11 @@ class Workbench:
     def init_std(self) -> float:
         """Standard deviation of the full table's rows at the start; generated rows should start with it too."""
         return self.recipe.init_std
+
+    @property
+    def metric(self) -> Metric:
+        """The task's primary metric: what a method selects by. ``bench.metric.score(value)`` is higher where better."""
+        return self.task.primary
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers for ``purpose``, the same for every run with this seed."""
@@ -181,10 +187,14 @@ class Workbench:
         self.ledger.add(report.history, report.cost)
         return report
 
-    def evaluate(self, model: Model) -> dict[str, Quality]:
-        """Quality of the trainable ``model`` on the validation split, by label."""
+    def evaluate(self, model: Model) -> Quality:
+        """Quality of the trainable ``model`` on the validation split: label -> metric -> value."""
         split = self.dataset.splits["valid"]
         return quality(predict(model, split), split, self.schema.labels, self.task)
+
+    def value(self, model: Model) -> float:
+        """The primary metric of the trainable ``model`` on the validation split, mean over labels."""
+        return self.metric.mean(self.evaluate(model))
 
     def full_model(self) -> Model:
         """The trained full-precision model of this data set, backbone, recipe and seed.
