@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from sharkbench.contract.workbench import Workbench
     from sharkbench.model.model import Model
+    from sharkbench.tasks.base import Task
 
 
 class Permutation(FieldSelection):
@@ -34,6 +35,9 @@ class Permutation(FieldSelection):
     title: ClassVar[str] = "fields pruned by exact permutation importance"
     paper: ClassVar[str] = "Breiman, Machine Learning 2001"
     year: ClassVar[int] = 2001
+
+    def check_task(self, task: Task) -> None:
+        task.loss_or_metric(self.measure)
 
     def scores(self, bench: Workbench, model: Model) -> Tensor:
         from sharkbench.field_selection.scores import permutation_scores

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
+    from sharkbench.tasks.base import Task
 
 Family = Literal[
     "none",
@@ -84,6 +85,9 @@ class Method(BaseModel):
             if getattr(self, "threshold", 0) is not None:
                 raise
             return self.model_copy(update={"threshold": 0}).config_for(budget, shape)
+
+    def check_task(self, task: Task) -> None:
+        """Raises ValueError where the settings do not go with a task, such as a metric that it does not have."""
 
     @abstractmethod
     def compress(self, bench: Workbench) -> Model:

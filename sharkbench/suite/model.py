@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sharkbench.contract import registry
 from sharkbench.contract.budget import Budget
@@ -241,6 +241,17 @@ class Suite(Settings):
         for kind, listed in entries.items():
             for i, entry in enumerate(listed):
                 check_monitor(entry.train.get("monitor"), self.task, (kind, i, "train", "monitor"))
+        return self
+
+    @model_validator(mode="after")
+    def _methods_go_with_the_task(self) -> Self:
+        for i, entry in enumerate(self.methods):
+            try:
+                entry.spec.check_task(self.task)
+            except ValueError as error:
+                said = PydanticCustomError("value_error", "{error}", {"error": str(error)})
+                details = InitErrorDetails(type=said, loc=("methods", i), input=entry.label)
+                raise ValidationError.from_exception_data("Suite", [details]) from None
         return self
 
     @property

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sharkbench.errors import InputError
 from sharkbench.results.metrics import Metric, Parts, Quality, check, monitored, named, primary_of
 
 if TYPE_CHECKING:
@@ -122,12 +121,9 @@ class Task(BaseModel, ABC):
         """The metric that is the loss of a whole split for ``loss``, else the monitored one called ``name``.
 
         Raises:
-            InputError: there is none.
+            ValueError: there is none.
         """
-        try:
-            return self.monitor((self.loss_metric or None) if name == "loss" else name)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        return self.monitor((self.loss_metric or None) if name == "loss" else name)
 
     def monitor(self, name: str | None) -> Metric:
         """The metric that a recipe selects by: the monitored one called ``name``, or else the primary one.

@@ -49,7 +49,7 @@ def get(name: str) -> type[Task]:
     except Exception as error:
         raise InputError(f"task '{name}' cannot be imported: {type(error).__name__}: {error}") from error
     if declared != name:
-        raise InputError(f"the task in '{name}' declares the name '{declared}': they must be the same")
+        raise InputError(f"task file '{name}' declares the name '{declared}': they must be the same")
     return found
 
 
@@ -141,7 +141,7 @@ def _only_task(name: str) -> type[Task]:
     found = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Task) and value.__module__.startswith(module.__name__)
+        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
     ]
     if len(found) != 1:
         raise TypeError(f"{module.__file__} must define exactly one Task, it defines {len(found)}")

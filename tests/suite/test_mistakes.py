@@ -118,6 +118,11 @@ CASES = [
         "[{name: dnn, train: {monitor: loglos}}]",
         "backbones[0].train.monitor: must be 'auc' or 'logloss', got 'loglos'; did you mean 'logloss'?",
     ),
+    (
+        "methods",
+        "[full, {name: permutation, measure: acu}]",
+        "methods[1]: unknown metric 'acu'; did you mean 'auc'?",
+    ),
     ("task", "{name: ctr, ece_bin: 5}", "task: unknown key 'ece_bin'; did you mean 'ece_bins'?"),
     ("task", "{name: ctr, ece_bins: 1}", "task.ece_bins: must be greater than or equal to 2, got 1"),
     (
