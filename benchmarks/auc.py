@@ -24,7 +24,7 @@ import torchmetrics
 from sklearn.metrics import roc_auc_score
 from torchmetrics.functional.classification import binary_auroc
 
-from sharkbench.tasks import metrics
+from sharkbench.tasks.ctr import metrics
 
 
 def main() -> None:

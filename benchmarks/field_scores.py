@@ -25,7 +25,7 @@ from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.field_selection.scores import permutation_scores, taylor_scores
 from sharkbench.measure.lookup import hardware
-from sharkbench.tasks.config import Ctr
+from sharkbench.tasks.ctr import Ctr
 from sharkbench.training.fit import fit
 from sharkbench.training.recipe import Recipe
 

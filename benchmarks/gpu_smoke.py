@@ -39,12 +39,12 @@ def main() -> int:
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     on_cpu, on_gpu = cells_on("cpu"), cells_on("gpu")
     # One spread for all cells: that of three seeds alone is too uncertain to judge by.
-    spreads = [cell.auc_std for cell in [*on_cpu.values(), *on_gpu.values()] if cell.auc_std is not None]
+    spreads = [cell.value_std for cell in [*on_cpu.values(), *on_gpu.values()] if cell.value_std is not None]
     spread = math.sqrt(statistics.fmean(value**2 for value in spreads))
     allowed = max(FLOOR, 3 * spread * math.sqrt(2 / SEEDS))
     worst = 0.0
     for name, cell in on_cpu.items():
-        cpu, gpu = cell.mean(lambda quality: quality.auc), on_gpu[name].mean(lambda quality: quality.auc)
+        cpu, gpu = cell.mean("auc"), on_gpu[name].mean("auc")
         if cpu is None or gpu is None:
             print(f"{name.method} {name.budget}: {cell.status} on the CPU, {on_gpu[name].status} on the GPU")
             worst = max(worst, 0.0 if cpu is gpu else math.inf)

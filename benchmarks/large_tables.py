@@ -107,7 +107,7 @@ def bench_of(name: str, rows: int, folder: Path) -> Any:
     from sharkbench.data.arrow import open_split
     from sharkbench.data.dataset import PreparedDataset
     from sharkbench.data.schema import Field, Schema
-    from sharkbench.tasks.config import Ctr
+    from sharkbench.tasks.ctr import Ctr
     from sharkbench.training.recipe import Recipe
 
     class Timed(Workbench):
@@ -218,7 +218,7 @@ def measure(name: str, rows: int, folder: Path) -> dict[str, Any]:
         "load_seconds": loading,
         "lookups_per_cpu_second_data": round(lookups["data"]),
         "lookups_per_cpu_second_uniform": round(lookups["uniform"]),
-        "auc": round(quality(packed_scores, valid, schema.labels, task)["click"].auc, 4),
+        "auc": round(quality(packed_scores, valid, schema.labels, task)["click"]["auc"], 4),
         "largest_gap_of_scores": float(np.abs(trained_scores - packed_scores).max()),
         "base_bytes": base,
         "peak_bytes": max(peak.by_stage.values()),

@@ -45,7 +45,7 @@ def measure(rows: int, steps: int, processes: int, divided: bool) -> dict[str, A
     from sharkbench.contract.workbench import Workbench
     from sharkbench.data.dataset import PreparedDataset, Split
     from sharkbench.data.schema import Field, Schema
-    from sharkbench.tasks.config import Ctr
+    from sharkbench.tasks.ctr import Ctr
     from sharkbench.training.group import Group
     from sharkbench.training.recipe import Recipe
 

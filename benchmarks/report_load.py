@@ -22,12 +22,12 @@ import numpy as np
 from benchmark_table import file_of_processor, processor
 
 from sharkbench.machine.environment import environment
-from sharkbench.measure.auc_blocks import auc_blocks
-from sharkbench.results.records import Epoch, Quality, Result, Speed, Timing, TrainingCost
+from sharkbench.results.records import Epoch, Result, Speed, Timing, TrainingCost
 from sharkbench.results.store import Store
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from sharkbench.suite.run import RunSpec
+from sharkbench.tasks.ctr.blocks import auc_blocks
 
 BUDGETS = (0.5, 0.25, 0.1, 0.05)
 METHODS = 6
@@ -65,31 +65,32 @@ class Maker:
         ratio = float(spec.budget.fraction or 1) if spec.budget else 1.0
         own = sum(map(ord, spec.method_label)) % 7
         noise = 0.3 - (0.1 + 0.05 * own) * np.log10(ratio)
-        quality = {}
+        quality, parts = {}, {}
         for label in LABELS:
             blocks = auc_blocks(self.signal + noise * self.shared + 0.05 * self.rng.normal(size=ROWS), self.truth)
-            auc = float(np.mean(blocks.positives))
-            quality[label] = Quality(auc=auc, logloss=0.5, normalized_entropy=0.9, ece=0.01, auc_blocks=blocks)
-        aucs = {label: found.auc for label, found in quality.items()}
+            auc = float(np.mean(blocks.samples["positives"]))
+            quality[label] = {"auc": auc, "logloss": 0.5, "normalized_entropy": 0.9, "ece": 0.01}
+            parts[label] = {"auc": blocks}
+        valid = {label: {name: found[name] for name in ("auc", "logloss")} for label, found in quality.items()}
         full = 40_000_000
         return Result(
-            key=spec.key, status="ok", suite=spec.suite, dataset=spec.dataset.name, split="random",
-            data_fingerprint=spec.fingerprint, backbone=spec.backbone.name, method=spec.method.name,
+            key=spec.key, status="ok", suite=spec.suite, task="ctr", metrics=spec.task.metrics,
+            dataset=spec.dataset.name, split="random", data_fingerprint=spec.fingerprint,
+            backbone=spec.backbone.name, method=spec.method.name,
             method_label=spec.method_label, code=spec.code,
             method_config=spec.method.model_dump(mode="json", exclude={"name"}), dimension=spec.dimension,
             budget=str(spec.budget) if spec.budget else None, budget_bytes=int(full * ratio) if spec.budget else None,
             seed=spec.seed, setting=spec.model_copy(update={"seed": 0}).key, comparison=spec.full_key,
             started=f"2026-01-0{spec.seed % 9 + 1}T00:00:00+00:00", seconds=60.0, quality=quality,
-            quality_valid={label: found.model_copy(update={"auc_blocks": None}) for label, found in quality.items()},
-            pack_gap=dict.fromkeys(LABELS, 0.0), bytes=int(full * ratio * 0.99) if spec.budget else full,
+            parts=parts, quality_valid=quality, pack_gap={label: {"auc": 0.0} for label in LABELS},
+            bytes=int(full * ratio * 0.99) if spec.budget else full,
             fp32_bytes=full, bytes_ratio=ratio * 0.99 if spec.budget else 1.0, param_ratio=ratio,
             bytes_by_field={f"field_{i}": int(full * ratio / FIELDS) for i in range(FIELDS)},
             bytes_by_format={"dense": int(full * ratio)}, formats=["dense"], backbone_bytes=100_000,
             training=TrainingCost(seconds=50 + 10 * self.rng.random(), samples=800_000, samples_per_second=16_000,
                                   peak_memory_bytes=900_000_000, peak_memory_kind="resident", epochs=10),
             history=[
-                Epoch(stage="train", epoch=i, train_loss=0.5, valid_auc=aucs, valid_logloss=dict.fromkeys(LABELS, 0.5),
-                      learning_rate=0.001, seconds=5.0)
+                Epoch(stage="train", epoch=i, train_loss=0.5, valid=valid, learning_rate=0.001, seconds=5.0)
                 for i in range(10)
             ],
         )  # fmt: skip

@@ -46,8 +46,7 @@ from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model
 from sharkbench.seeds import seeded
 from sharkbench.tables.base import EmbeddingLayer
-from sharkbench.tasks import ctr
-from sharkbench.tasks.config import Ctr
+from sharkbench.tasks.ctr import Ctr
 from sharkbench.training.fit import fit
 from sharkbench.training.gradients import clip, sum_rows
 from sharkbench.training.optimizers import build_optimizer
@@ -95,7 +94,7 @@ class Today:
         self.model.train()
         for batch in data:
             self.optimizer.zero_grad()
-            ctr.loss(self.model(batch.ids, batch.dense), batch.labels, None).backward()
+            Ctr().loss(self.model(batch.ids, batch.dense), batch.labels, None).backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 10)
             self.optimizer.step()
 
@@ -114,7 +113,7 @@ class Bare:
         for batch in data:
             self.optimizer.zero_grad()
             with self.autocast:
-                loss = ctr.loss(self.forward(self.model.embedding(batch.ids), batch.dense), batch.labels, None)
+                loss = Ctr().loss(self.forward(self.model.embedding(batch.ids), batch.dense), batch.labels, None)
             loss.backward()
             table.grad = sum_rows(table.grad)
             clip(parameters, 10)
@@ -211,11 +210,11 @@ def measure_auc(recipe: Recipe, path: str, epochs: int) -> dict[str, Any]:
         for epoch in range(epochs):
             today.run(batches(dataset.splits["train"], BATCH, seed=seed, epoch=epoch))
             result = quality(predict(today.model, valid), valid, dataset.schema.labels, Ctr())
-            best = max(best, statistics.mean(q.auc for q in result.values()))
+            best = max(best, statistics.mean(values["auc"] for values in result.values()))
         aucs["today"].append(best)
         model = model_of(dataset.schema, seed, FullTable, sparse=True)
         history = fit(model, dataset, Ctr(), recipe.model_copy(update={"epochs": epochs}), seed=seed).history
-        aucs["whole"].append(max(statistics.mean(e.valid_auc.values()) for e in history))
+        aucs["whole"].append(max(Ctr().primary.mean(e.valid) for e in history))
         print({name: f"{values[-1]:.4f}" for name, values in aucs.items()}, flush=True)
     return {
         f"{name}_kuairand_auc{suffix}": round(value, 5)

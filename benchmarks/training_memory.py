@@ -84,9 +84,8 @@ def training(rows: int, cache: Path) -> None:
     from sharkbench.contract import registry
     from sharkbench.contract.workbench import Workbench
     from sharkbench.data.prepare import prepare
-    from sharkbench.measure.auc_blocks import with_auc_blocks
-    from sharkbench.measure.quality import predict, quality
-    from sharkbench.tasks.config import Ctr
+    from sharkbench.measure.quality import parts, predict, quality
+    from sharkbench.tasks.ctr import Ctr
     from sharkbench.training.recipe import Recipe
 
     torch.set_num_threads(1)
@@ -111,8 +110,9 @@ def training(rows: int, cache: Path) -> None:
         test = data.splits["test"]
         packed = model.pack()
         scores = predict(packed, test)
-        found = with_auc_blocks(quality(scores, test, bench.schema.labels, bench.task), scores, test.labels.numpy())
-        say("end", samples=cost.samples, samples_per_second=cost.samples_per_second, auc=found["click"].auc)
+        found = quality(scores, test, bench.schema.labels, bench.task)
+        parts(scores, test, bench.schema.labels, bench.task)
+        say("end", samples=cost.samples, samples_per_second=cost.samples_per_second, auc=found["click"]["auc"])
 
     run(FEW)
     say("before")

@@ -16,8 +16,9 @@ import claims_tables
 import comparison_tables
 
 from sharkbench.contract import registry
-from sharkbench.leaderboard.columns import LEADERBOARD, Column
-from sharkbench.leaderboard.run_columns import RUNS
+from sharkbench.leaderboard.columns import Column, leaderboard_columns
+from sharkbench.leaderboard.run_columns import run_columns
+from sharkbench.tasks.ctr import Ctr
 
 HERE = Path(__file__).resolve().parent
 
@@ -56,8 +57,8 @@ def claims(made: Callable[[], claims_tables.Table]) -> Callable[[], str]:
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("methods.md", "methods"): methods,
     ("scale.md", "unsharded"): unsharded,
-    ("leaderboard.md", "leaderboard.csv"): columns(LEADERBOARD),
-    ("leaderboard.md", "runs.csv"): columns(RUNS),
+    ("leaderboard.md", "leaderboard.csv"): columns(leaderboard_columns({"ctr": Ctr.metrics})),
+    ("leaderboard.md", "runs.csv"): columns(run_columns({"ctr": Ctr.metrics})),
     ("claims.md", "fields"): claims(partial(claims_tables.differences, "f_permutation")),
     ("claims.md", "fields per byte"): claims(partial(claims_tables.differences, "f_permutation per byte")),
     ("claims.md", "cost of fields"): claims(claims_tables.selections),

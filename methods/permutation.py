@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from sharkbench.contract.workbench import Workbench
     from sharkbench.model.model import Model
+    from sharkbench.tasks.base import Task
 
 
 class Permutation(FieldSelection):
@@ -18,26 +19,30 @@ class Permutation(FieldSelection):
 
     .. math:: I_f = \frac{1}{T} \sum_{t=1}^{T} \bigl( L(x \text{ with } x_f \text{ permuted by } \pi_t) - L(x) \bigr)
 
-    on the validation split, by log loss or by the fall of AUC; :math:`F T` passes over it. The definition is Breiman's,
-    for a model that is not retrained; he shuffles out-of-bag samples and counts errors. The split, both measures, and
-    their mean over shuffles and labels are ours. Pruning and fine-tuning are those of every field selection here
-    (ours).
+    on the validation split, by the loss or by what a metric loses; :math:`F T` passes over it. The definition is
+    Breiman's, for a model that is not retrained; he shuffles out-of-bag samples and counts errors. The split, both
+    measures, and their mean over shuffles and labels are ours. Pruning and fine-tuning are those of every field
+    selection here (ours).
     """
 
     name: Literal["permutation"] = "permutation"
 
     shuffles: PositiveInt = 3
     """Shuffles per field, ``T`` (ours)."""
-    measure: Literal["loss", "auc"] = "loss"
-    """Rank by the rise of the log loss, or by the fall of the AUC."""
+    measure: str = "loss"
+    """Rank by the rise of the ``loss``, or by how much worse a metric that the task monitors gets: its name."""
 
     title: ClassVar[str] = "fields pruned by exact permutation importance"
     paper: ClassVar[str] = "Breiman, Machine Learning 2001"
     year: ClassVar[int] = 2001
 
+    def check_task(self, task: Task) -> None:
+        task.loss_or_metric(self.measure)
+
     def scores(self, bench: Workbench, model: Model) -> Tensor:
         from sharkbench.field_selection.scores import permutation_scores
 
         valid = bench.dataset.splits["valid"]
-        loss, auc = permutation_scores(model, valid, bench.task, self.shuffles, bench.generator("permutation"))
-        return loss if self.measure == "loss" else auc
+        metric = bench.task.loss_or_metric(self.measure)
+        generator = bench.generator("permutation")
+        return permutation_scores(model, valid, bench.task, self.shuffles, generator)[metric.name]

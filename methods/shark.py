@@ -38,7 +38,7 @@ class Shark(Method):
 
     share: Share | Annotated[tuple[Share, ...], Field(min_length=1)] = 0.3
     """Share of the compression that pruning takes, in orders of magnitude: 0 prunes nothing. Of several, the one
-    with the best validation AUC is taken, and the cost of all of them counts (ours)."""
+    with the best primary metric on validation is taken, and the cost of all of them counts (ours)."""
     f_permutation: FPermutation = FPermutation()
     """Settings of the pruning."""
     f_quantization: FQuantization = FQuantization()
@@ -70,16 +70,15 @@ class Shark(Method):
         return Size()
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.contract.passes import mean_auc
-
         shares = self._shares
         if len(shares) == 1:
             return self._split(bench, bench.start, shares[0])
         start = bench.start_model()
         models = [self._split(bench, deepcopy(start), share, f"share {share:g}/") for share in shares]
-        aucs = [mean_auc(bench.evaluate(model)) for model in models]
-        bench.note("shares", [{"share": s, "auc": auc} for s, auc in zip(shares, aucs, strict=True)])
-        return models[aucs.index(max(aucs))]
+        values, metric = [bench.value(model) for model in models], bench.metric
+        bench.note("shares", [{"share": s, metric.name: v} for s, v in zip(shares, values, strict=True)])
+        scores = [metric.score(value) for value in values]
+        return models[scores.index(max(scores))]
 
     def _split(self, bench: Workbench, start: Model | None, share: float, stage: str = "") -> Model:
         room = self._pruned(share, bench.room, bench.shape)

@@ -32,6 +32,11 @@ def a_result(key: str = KEY, **changes: Any) -> Result:
     return Result(**{**facts, **changes})
 
 
+def a_quality(**values: float) -> dict[str, float]:
+    """Of one label; metrics of click-through rates that are not given have plain values."""
+    return {"auc": 0.7, "logloss": 0.5, "normalized_entropy": 0.9, "ece": 0.01, **values}
+
+
 def a_speed() -> Speed:
     timing = Timing(
         name="rows", rows=10, batch=4, threads=1, stream="data", per_second=1.0, per_second_low=0.5,

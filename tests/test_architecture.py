@@ -13,6 +13,7 @@ import pytest
 
 from sharkbench.contract import registry
 from sharkbench.formats.codec import CODES
+from sharkbench.tasks import registry as tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -190,6 +191,38 @@ def test_core_code_decides_nothing_by_the_name_of_a_method() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+OWNS_METRICS = {ROOT / "sharkbench" / "results" / "earlier.py"}
+"""Beside the tasks: what reads results of before metrics were data."""
+
+
+def files_that_ask_the_task() -> list[Path]:
+    """All but the tasks themselves, with the pages and scripts of reports."""
+    folders = (ROOT / "sharkbench", ROOT / "methods")
+    found = [file for folder in folders for kind in ("py", "js", "j2", "css") for file in folder.rglob(f"*.{kind}")]
+    return [file for file in found if file not in OWNS_METRICS and ROOT / "sharkbench" / "tasks" not in file.parents]
+
+
+def test_nothing_but_a_task_knows_a_ranking_metric() -> None:
+    wrong = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in files_that_ask_the_task()
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+        if "auc" in line.lower()
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_but_a_task_decides_by_the_name_of_a_metric() -> None:
+    metrics = {metric.name for task in tasks.available().values() for metric in task.metrics}
+    wrong = [
+        f"{file.relative_to(ROOT)}:{text.lineno} names '{text.value}'"
+        for file in files_that_ask_the_task()
+        if file.suffix == ".py"
+        for text in decisions(syntax_of(file), metrics)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_decisions_by_name_are_found() -> None:
     code = """
 a == 'qr'
@@ -223,8 +256,11 @@ def test_what_should_be_light_is_light(code: str) -> None:
     assert loaded.isdisjoint(HEAVY)
 
 
-def test_methods_are_light_to_import() -> None:
-    program = "import sys\nfrom sharkbench.contract import registry\nregistry.available()\nprint(*sys.modules)"
+def test_methods_and_tasks_are_light_to_import() -> None:
+    program = (
+        "import sys\nfrom sharkbench.contract import registry\nfrom sharkbench.tasks import registry as tasks\n"
+        "registry.available()\ntasks.available()\nprint(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert set(done.stdout.split()).isdisjoint(HEAVY)

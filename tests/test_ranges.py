@@ -12,18 +12,20 @@ import pytest
 
 from sharkbench.leaderboard.merge import merge
 from sharkbench.results.archive import ARCHIVE, write_archive
-from sharkbench.results.records import AucBlocks, Environment, Epoch, Quality, Result, Speed, TrainingCost
+from sharkbench.results.metrics import Parts
+from sharkbench.results.records import Environment, Epoch, Result, Speed, TrainingCost
 from sharkbench.results.store import ENVIRONMENT, RESULT, SPEED, Store
-from tests.records import KEY, a_result, a_speed, an_environment, put
+from tests.records import KEY, a_quality, a_result, a_speed, an_environment, put
 
-QUALITY = Quality(auc=0.7, logloss=0.5, normalized_entropy=0.9, ece=0.01, gauc=0.6,
-                  auc_blocks=AucBlocks(positives=(0.5, 1.0), negatives=(0.0, math.nan)))  # fmt: skip
-EPOCH = Epoch(stage="train", epoch=1, train_loss=-0.5, valid_auc={"y": 0.5}, valid_logloss={"y": 0.6},
+QUALITY = a_quality(gauc=0.6)
+PARTS = Parts(samples={"positives": (0.5, 1.0), "negatives": (0.0, math.nan)})
+EPOCH = Epoch(stage="train", epoch=1, train_loss=-0.5, valid={"y": {"auc": 0.5, "logloss": 0.6}},
               learning_rate=0.1, seconds=1.0)  # fmt: skip
 COST = TrainingCost(seconds=1.0, samples=5, samples_per_second=5.0, peak_memory_bytes=1, peak_memory_kind="resident",
                     epochs=1)  # fmt: skip
 GOOD = a_result(
-    quality={"y": QUALITY}, quality_valid={"y": QUALITY}, pack_gap={"y": -0.01}, bytes=12, fp32_bytes=24,
+    quality={"y": QUALITY}, quality_valid={"y": QUALITY}, parts={"y": {"auc": PARTS}}, pack_gap={"y": {"auc": -0.01}},
+    bytes=12, fp32_bytes=24,
     bytes_ratio=0.5, param_ratio=0.5, bytes_by_field={"f": 12}, bytes_by_format={"dense": 12}, backbone_bytes=4,
     budget_bytes=13, training=COST, history=[EPOCH],
 )  # fmt: skip
@@ -34,10 +36,11 @@ IMPOSSIBLE: list[tuple[str, list[Any]]] = [
     ("quality.y.normalized_entropy", [-0.2]),
     ("quality.y.ece", [1.5, -0.1]),
     ("quality.y.gauc", [2]),
-    ("quality.y.auc_blocks.positives", [[0.5, 1e300]]),
-    ("quality.y.auc_blocks.negatives", [["-Infinity"]]),
+    ("parts.y.auc.samples.positives", [[0.5, 1e300]]),
+    ("parts.y.auc.samples.negatives", [["-Infinity"]]),
     ("quality_valid.y.auc", [75]),
-    ("pack_gap.y", [-1.5]),
+    ("pack_gap.y.auc", [-1.5]),
+    ("quality.y.clicks", [0.5]),
     ("bytes", [-5]),
     ("fp32_bytes", [-1]),
     ("bytes_ratio", [-0.5, "NaN"]),
@@ -52,8 +55,8 @@ IMPOSSIBLE: list[tuple[str, list[Any]]] = [
     ("training.seconds", [-1]),
     ("training.samples", [-1]),
     ("training.peak_memory_bytes", [-1]),
-    ("history.0.valid_auc.y", [1.01]),
-    ("history.0.valid_logloss.y", [-0.1]),
+    ("history.0.valid.y.auc", [1.01]),
+    ("history.0.valid.y.logloss", [-0.1]),
     ("history.0.epoch", [-1]),
     ("history.0.seconds", [-1]),
 ]
@@ -113,7 +116,7 @@ def test_a_speed_that_cannot_be_is_named_and_left_out(store: Store, place: str, 
         assert store.speed(KEY) is None
 
 
-@pytest.mark.parametrize("place", ["quality.y.auc", "quality.y.logloss", "quality.y.ece", "pack_gap.y"])
+@pytest.mark.parametrize("place", ["quality.y.auc", "quality.y.logloss", "quality.y.ece", "pack_gap.y.auc"])
 def test_a_metric_that_does_not_exist_is_no_mistake(store: Store, place: str) -> None:
     (store.directory(KEY) / RESULT).write_text(changed(GOOD, place, "NaN"))
     assert len(store.results()) == 2

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sharkbench.results.records import Epoch, Quality, Result
+from sharkbench.results.records import Epoch, Result
 from sharkbench.results.store import LOG, Store
 from sharkbench.runner.events import Event, Message
 from sharkbench.runner.tracked import Tracked
@@ -22,7 +22,7 @@ from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
 from sharkbench.tracking import Tracker, attach, reason, track, tracking_uri, without_secrets
 from sharkbench.tracking.client import client_of
-from tests.records import KEY, a_result, a_speed, an_environment, put
+from tests.records import KEY, a_quality, a_result, a_speed, an_environment, put
 
 
 def a_suite(**tracking: Any) -> Suite:
@@ -35,16 +35,15 @@ def a_full_result(key: str = KEY) -> Result:
     return a_result(
         key,
         quality={
-            "click": Quality(auc=0.7, logloss=0.5, normalized_entropy=0.9, ece=0.01),
-            "long view": Quality(auc=0.9, logloss=0.3, normalized_entropy=0.8, ece=float("nan"), gauc=0.6),
+            "click": a_quality(auc=0.7),
+            "long view": a_quality(auc=0.9, logloss=0.3, normalized_entropy=0.8, ece=float("nan"), gauc=0.6),
         },
         history=[
             Epoch(
                 stage="train",
                 epoch=epoch,
                 train_loss=1 / epoch,
-                valid_auc={"click": 0.5 + epoch / 10},
-                valid_logloss={"click": 0.6},
+                valid={"click": {"auc": 0.5 + epoch / 10, "logloss": 0.6}},
                 learning_rate=0.1,
                 seconds=1.0,
             )

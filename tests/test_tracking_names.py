@@ -11,13 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sharkbench.data.columns import Columns
-from sharkbench.results.records import Quality, Result
+from sharkbench.results.records import Result
 from sharkbench.results.store import Store
 from sharkbench.runner.events import Event, Message
 from sharkbench.runner.tracked import Tracked
 from sharkbench.tracking import names, track
 from tests import test_tracking
-from tests.records import KEY, a_result, an_environment, put
+from tests.records import KEY, a_quality, a_result, an_environment, put
 from tests.test_tracking import a_full_result, a_suite, runs
 
 store, client = test_tracking.store, test_tracking.client
@@ -93,10 +93,7 @@ def test_a_description_that_is_too_long_names_what_it_leaves_out() -> None:
 
 
 def a_result_of(*labels: str, key: str = KEY, **more: Any) -> Result:
-    quality = {
-        label: Quality(auc=0.5 + i / 10, logloss=0.5, normalized_entropy=0.9, ece=0.01)
-        for i, label in enumerate(labels)
-    }
+    quality = {label: a_quality(auc=0.5 + i / 10) for i, label in enumerate(labels)}
     return a_result(key, quality=quality, **more)
 
 

@@ -69,7 +69,7 @@ class SSEDS(Method):
 
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.backbones.base import Backbone
-        from sharkbench.contract.passes import counted, device_of, fine_tune, mean_auc
+        from sharkbench.contract.passes import counted, device_of, fine_tune
         from sharkbench.model.model import Model
         from sharkbench.tables.kept import keep_fields, rows_of
 
@@ -88,18 +88,19 @@ class SSEDS(Method):
         assert isinstance(model.backbone, Backbone)
         sliced = self._sliced(bench, rows_of(model.embedding, list(kept)), kept)
         pruned = Model(sliced, model.backbone.drop_fields([fields.index(f) for f in kept]))
-        before = mean_auc(bench.evaluate(pruned))
+        before = bench.value(pruned)
         if self.retrain == "initial":
             initial = rows_of(keep_fields(bench.full_table(), list(kept)))
             pruned = bench.model(self._sliced(bench, initial, kept))
             bench.train(pruned, stage="retrain")
-            after = mean_auc(bench.evaluate(pruned))
+            after = bench.value(pruned)
         else:
             epochs = self.epochs if self.retrain == "continue" else 0
             after = fine_tune(
                 bench, pruned, stage="fine-tune", epochs=epochs, learning_rate_factor=self.learning_rate_factor
             )
-        bench.note("retraining", [{"retrain": self.retrain, "auc_before": before, "auc_after": after}])
+        name = bench.metric.name
+        bench.note("retraining", [{"retrain": self.retrain, f"{name}_before": before, f"{name}_after": after}])
         return pruned
 
     def _sliced(self, bench: Workbench, table: Any, kept: dict[int, list[int]]) -> Table:

@@ -10,11 +10,10 @@ from torch import Tensor
 from sharkbench.data.dataset import Split
 from sharkbench.model.model import Model
 from sharkbench.tables.dimensions import field_bytes, whole_if_no_larger
-from sharkbench.tasks.build import task_of
-from sharkbench.tasks.config import TaskConfig
+from sharkbench.tasks.base import Task
 
 
-def column_saliency(model: Model, split: Split, task: TaskConfig, batch_size: int) -> Tensor:
+def column_saliency(model: Model, split: Split, task: Task, batch_size: int) -> Tensor:
     """``|dL / dM|`` at ``M = 1``, for a mask ``M`` ``[F, width]`` that multiplies the field vectors.
 
     The gradient of each batch's mean loss, in evaluation mode; magnitudes are taken batch by batch and then averaged,
@@ -26,7 +25,7 @@ def column_saliency(model: Model, split: Split, task: TaskConfig, batch_size: in
     Returns:
         ``[F, width]`` float64 on the CPU; fields in the order of ``model.embedding.fields``.
     """
-    loss_of, device = task_of(task).loss, next(model.parameters()).device
+    loss_of, device = task.loss, next(model.parameters()).device
     mask = torch.ones(len(model.embedding.fields), model.embedding.width, device=device, requires_grad=True)
     total = torch.zeros(mask.shape, dtype=torch.float64)
     was_training = model.training

@@ -11,7 +11,7 @@ from sharkbench.cli.guard import FAILED, guarded
 
 app = typer.Typer(
     name="sharkbench",
-    help="Benchmark methods that compress the embedding tables of CTR models: which keeps the AUC, at how many bytes?",
+    help="Benchmark methods that compress embedding tables of CTR models: which keeps the quality, at how many bytes?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sharkbench.contract.method import Method
     from sharkbench.formats.shape import TableShape
 
-listing = typer.Typer(help="List methods, datasets, backbones, formats or suites.", no_args_is_help=True)
+listing = typer.Typer(help="List methods, datasets, backbones, tasks, formats or suites.", no_args_is_help=True)
 
 
 @listing.command()
@@ -63,6 +63,19 @@ def backbones() -> None:
 
     kinds = get_args(get_args(BackboneConfig)[0])
     table(("backbone", "what it is"), [(b.model_fields["name"].default, _first_sentence(b)) for b in kinds])
+
+
+@listing.command()
+@guarded
+def tasks() -> None:
+    """What is predicted and how it is evaluated."""
+    from sharkbench.tasks import registry
+
+    rows = []
+    for name, task in registry.available().items():
+        metrics = [f"{metric.name}{' (primary)' * metric.primary}" for metric in task.metrics]
+        rows.append((name, task.labels, ", ".join(metrics), _first_sentence(task)))
+    table(("task", "labels", "metrics", "what it is"), rows)
 
 
 @listing.command()

@@ -13,6 +13,7 @@ from sharkbench.cli.console import console, duration
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from sharkbench.results.metrics import Metric, Quality
     from sharkbench.results.records import Epoch, Result
     from sharkbench.runner.events import Event
     from sharkbench.suite.run import RunSpec
@@ -33,6 +34,7 @@ class Progress:
 
         self.console = to or console(stderr=True)
         self.names = {run.key: run_name(run) for run in runs}
+        self.metrics = {run.key: run.task.primary for run in runs}
         self.jobs, self.ended, self.cached, self.failed, self.measured = jobs, 0, 0, 0, 0
         self.left = {run.key: run for run in runs}
         self.costs = Costs()
@@ -53,7 +55,7 @@ class Progress:
                 self._begin(spec.key, "starting")
             case events.EpochEnded(key, epoch):
                 started = self.current[key][0] if key in self.current else time.monotonic()
-                self.current[key] = (started, _epoch(epoch))
+                self.current[key] = (started, _epoch(epoch, self.metrics[key]))
             case events.RunEnded(result, cached):
                 self._ended(result, cached)
             case events.MeasureStarted(key):
@@ -116,14 +118,17 @@ class Progress:
         return Group(head, *lines)
 
 
-def _epoch(epoch: Epoch) -> str:
-    aucs = ", ".join(f"{label} {auc:.4f}" for label, auc in epoch.valid_auc.items())
-    return f"{epoch.stage} epoch {epoch.epoch}, AUC {aucs}"
+def _epoch(epoch: Epoch, metric: Metric) -> str:
+    return f"{epoch.stage} epoch {epoch.epoch}, {_by_label(epoch.valid, metric)}"
+
+
+def _by_label(quality: Quality, metric: Metric) -> str:
+    known = [(label, values[metric.name]) for label, values in quality.items() if metric.name in values]
+    return f"{metric.title} {', '.join(f'{label} {metric.text(value)}' for label, value in known)}"
 
 
 def _outcome(result: Result) -> str:
     if result.status != "ok":
         kind = f" ({result.kind})" if result.kind else ""
         return f"{result.status}{kind}: {result.reason}"
-    aucs = ", ".join(f"{label} {quality.auc:.4f}" for label, quality in result.quality.items())
-    return f"AUC {aucs}, {result.bytes_ratio:.3f} of fp32"
+    return f"{_by_label(result.quality, result.metric)}, {result.bytes_ratio:.3f} of fp32"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sharkbench.search.events import SearchEvent
     from sharkbench.search.study import Finished, Search
+    from sharkbench.search.trials import Outcome
     from sharkbench.suite.run import RunSpec
 
 
@@ -55,8 +56,9 @@ class SearchProgress:
                 self.current[spec.key] = (time.monotonic(), spec, "starting")
             case events.EpochEnded(key, epoch) if key in self.current:
                 since, spec, _ = self.current[key]
-                auc = sum(epoch.valid_auc.values()) / len(epoch.valid_auc)
-                self.current[key] = (since, spec, f"{epoch.stage} epoch {epoch.epoch}, AUC {auc:.4f}")
+                metric = spec.task.primary
+                told = f"{metric.title} {metric.text(metric.mean(epoch.valid))}"
+                self.current[key] = (since, spec, f"{epoch.stage} epoch {epoch.epoch}, {told}")
             case events.RunEnded(result, cached):
                 begun = self.current.pop(result.key, None)
                 if begun and begun[1].judged_on == "test" and not cached:
@@ -92,8 +94,8 @@ class SearchProgress:
         if outcome.status != "ok":
             return f"trial {trial.number} {outcome.status}{': ' * bool(outcome.reason)}{outcome.reason}"
         return (
-            f"trial {trial.number}{' (default)' * trial.default} AUC {outcome.auc:.4f} at {outcome.bytes_ratio:.4f} of "
-            f"fp32, {duration(outcome.seconds)}; best so far: {_best(search)}"
+            f"trial {trial.number}{' (default)' * trial.default} {_at(search, outcome)}, {duration(outcome.seconds)}; "
+            f"best so far: {_best(search)}"
         )
 
     def _print(self, text: str) -> None:
@@ -133,5 +135,9 @@ def _best(search: Search) -> str:
         return "none yet"
     gain = ""
     if (default := search.default) and default.outcome.status == "ok" and search.mode == "per_budget":
-        gain = f" ({best.outcome.auc - default.outcome.auc:+.4f} to the default)"
-    return f"AUC {best.outcome.auc:.4f} at {best.outcome.bytes_ratio:.4f} of fp32{gain}"
+        gain = f" ({search.metric.change(best.outcome.value - default.outcome.value)} to the default)"
+    return f"{_at(search, best.outcome)}{gain}"
+
+
+def _at(search: Search, outcome: Outcome) -> str:
+    return f"{search.metric.title} {search.metric.text(outcome.value)} at {outcome.bytes_ratio:.4f} of fp32"

@@ -193,13 +193,13 @@ def tiny_bench(backbone: str, budget: float | None) -> Workbench:
 
     from sharkbench.backbones.config import BackboneConfig
     from sharkbench.contract.workbench import Workbench
-    from sharkbench.tasks.config import TaskConfig
+    from sharkbench.tasks import registry as tasks
     from sharkbench.training.recipe import Recipe
 
     hidden = {} if backbone in ("linear", "fm") else {"hidden": [16]}
     bench = Workbench(
         dataset=tiny_dataset(),
-        task=TypeAdapter(TaskConfig).validate_python({"name": "ctr"}),
+        task=tasks.parse("ctr"),
         backbone=TypeAdapter(BackboneConfig).validate_python({"name": backbone, **hidden}),
         dimension=6,
         recipe=Recipe(batch_size=256, epochs=1, learning_rate=0.01, threads=1, accelerator="cpu"),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from sharkbench.results.records import Epoch, Quality, TrainingCost
+from sharkbench.results.metrics import Quality, monitored
+from sharkbench.results.records import Epoch, TrainingCost
 from sharkbench.training.kept import KeptState
 from sharkbench.training.memory import peak_resident_bytes
 from sharkbench.training.plain_state import (
@@ -113,8 +114,8 @@ class Loop:
         """Add samples that were read to the cost of the loop."""
         self.samples += samples
 
-    def validate(self, model: Model, *, loss: float = float("nan")) -> dict[str, Quality]:
-        """Quality of ``model`` on the validation split, by label; an epoch of the history.
+    def validate(self, model: Model, *, loss: float = float("nan")) -> Quality:
+        """Quality of ``model`` on the validation split, label -> metric -> value; an epoch of the history.
 
         Args:
             loss: what the loop minimises, if it is to be told.
@@ -125,14 +126,17 @@ class Loop:
             stage=self.stage,
             epoch=len(self.history) + 1,
             train_loss=loss,
-            valid_auc={label: q.auc for label, q in quality.items()},
-            valid_logloss={label: q.logloss for label, q in quality.items()},
+            valid={
+                label: {metric.name: values[metric.name] for metric in monitored(self.bench.task.metrics)}
+                for label, values in quality.items()
+            },
             learning_rate=0.0,
             seconds=max(seconds - self._told, 0.0),
         )
         self._told = seconds
         self.history.append(epoch)
-        score = _score(epoch, self.bench.recipe.monitor)
+        monitor = self.bench.task.monitor(self.bench.recipe.monitor)
+        score = monitor.score(monitor.mean(epoch.valid))
         if score > self.best_score + self.bench.recipe.min_delta:
             self.best_score, self.best_epoch, self.misses = score, epoch.epoch, 0
             self._best = copied(self._plain_state()) if self.keep_best else None
@@ -224,10 +228,3 @@ class Loop:
             "random": random_state(),
         }
         self._kept.write({_OWN: own})
-
-
-def _score(epoch: Epoch, monitor: str) -> float:
-    """What decides on validation, larger is better: the mean over labels."""
-    by_label = epoch.valid_auc if monitor == "auc" else epoch.valid_logloss
-    mean = sum(by_label.values()) / len(by_label)
-    return mean if monitor == "auc" else -mean

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.formats.shape import TableShape
     from sharkbench.model.model import Model
+    from sharkbench.tasks.base import Task
 
 Family = Literal[
     "none",
@@ -85,6 +86,9 @@ class Method(BaseModel):
     def settled(self, size: Size) -> dict[str, Any]:
         """All settings as they were used: stated, or solved from the budget."""
         return {**dict(self), **{k: v for k, v in vars(size).items() if k in type(self).model_fields}}
+
+    def check_task(self, task: Task) -> None:
+        """Raises ValueError where the settings do not go with a task, such as a metric that it does not have."""
 
     @abstractmethod
     def compress(self, bench: Workbench) -> Model:

@@ -12,7 +12,6 @@ from torch import Tensor
 from sharkbench.contract.workbench import Workbench
 from sharkbench.formats.codec import FloatName
 from sharkbench.model.model import Model
-from sharkbench.results.records import Quality
 from sharkbench.tables.base import EmbeddingLayer
 from sharkbench.tables.kept import keep_fields, rows_of
 from sharkbench.tables.masked import MaskedRows
@@ -37,11 +36,6 @@ def device_of(bench: Workbench) -> torch.device:
     return bench.device
 
 
-def mean_auc(quality: dict[str, Quality]) -> float:
-    """AUC, the mean over labels."""
-    return sum(q.auc for q in quality.values()) / len(quality)
-
-
 def fine_tune(
     bench: Workbench,
     model: Model,
@@ -60,9 +54,9 @@ def fine_tune(
         learning_rate_factor: times the learning rates of the recipe.
 
     Returns:
-        Validation AUC of the model as left, mean over labels.
+        The primary metric of the model as left, on validation, mean over labels.
     """
-    before = mean_auc(bench.evaluate(model))
+    before = bench.value(model)
     if epochs == 0:
         return before
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -70,9 +64,8 @@ def fine_tune(
     if bench.recipe.embedding_learning_rate is not None:
         changes["embedding_learning_rate"] = bench.recipe.embedding_learning_rate * learning_rate_factor
     report = bench.train(model, stage=stage, callbacks=callbacks, **changes)
-    aucs = report.history[report.best_epoch - 1].valid_auc
-    after = sum(aucs.values()) / len(aucs)
-    if after > before:
+    after = bench.metric.mean(report.history[report.best_epoch - 1].valid)
+    if bench.metric.score(after) > bench.metric.score(before):
         return after
     model.load_state_dict(start)
     return before
@@ -105,11 +98,11 @@ def retrain_on_mask(
         return bench.table(MaskedRows(bench.schema, fields, rows, mask, values=values))
 
     pruned = Model(masked(table), model.backbone)
-    before = mean_auc(bench.evaluate(pruned))
+    before = bench.value(pruned)
     if how == "initial":
         pruned = bench.model(masked(rows_of(keep_fields(bench.full_table(), fields))))
         bench.train(pruned, stage="retrain")
-        after = mean_auc(bench.evaluate(pruned))
+        after = bench.value(pruned)
     else:
         after = fine_tune(
             bench,
@@ -118,5 +111,6 @@ def retrain_on_mask(
             epochs=epochs if how == "continue" else 0,
             learning_rate_factor=learning_rate_factor,
         )
-    bench.note("retraining", [{"retrain": how, "auc_before": before, "auc_after": after}])
+    name = bench.metric.name
+    bench.note("retraining", [{"retrain": how, f"{name}_before": before, f"{name}_after": after}])
     return pruned

@@ -13,6 +13,7 @@ from sharkbench.contract.method import Family, Method, Takes
 if TYPE_CHECKING:
     from sharkbench.contract.workbench import Workbench
     from sharkbench.model.model import Model
+    from sharkbench.tasks.base import Task
 
 
 class Stage(BaseModel):
@@ -61,6 +62,10 @@ class Pipeline(Method):
     @property
     def budgeted(self) -> bool:
         return self.pipeline[-1].method.budgeted
+
+    def check_task(self, task: Task) -> None:
+        for stage in self.pipeline:
+            stage.method.check_task(task)
 
     def compress(self, bench: Workbench) -> Model:
         model: Model | None = None

@@ -22,13 +22,14 @@ from sharkbench.data.schema import Schema, with_fields
 from sharkbench.formats.shape import TableShape
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model
-from sharkbench.results.records import Epoch, Quality, TrainingCost
+from sharkbench.results.metrics import Metric, Quality
+from sharkbench.results.records import Epoch, TrainingCost
 from sharkbench.seeds import generator, seeded
 from sharkbench.tables.base import EmbeddingLayer
 from sharkbench.tables.kept import keep_fields
 from sharkbench.tables.parts import Part, Table
 from sharkbench.tables.rows import Rows
-from sharkbench.tasks.config import TaskConfig
+from sharkbench.tasks.base import Task
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.group import Group
 from sharkbench.training.losses import LossInputs
@@ -81,7 +82,7 @@ class Workbench:
     """
 
     dataset: PreparedDataset
-    task: TaskConfig
+    task: Task
     backbone: BackboneConfig
     dimension: int
     recipe: Recipe
@@ -148,6 +149,11 @@ class Workbench:
         """Where the recipe trains: a GPU if it says so or, left to itself, finds one."""
         on_gpu = self.recipe.accelerator == "gpu" or (self.recipe.accelerator == "auto" and torch.cuda.is_available())
         return torch.device("cuda", self.recipe.device) if on_gpu else torch.device("cpu")
+
+    @property
+    def metric(self) -> Metric:
+        """The task's primary metric: what a method selects by. ``bench.metric.score(value)`` is higher where better."""
+        return self.task.primary
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers for ``purpose``, the same for every run with this seed."""
@@ -276,10 +282,14 @@ class Workbench:
         """What histories call a stage: with the stage of the pipeline before it, if there is one."""
         return f"{self.stage}/{stage}" if self.stage else stage
 
-    def evaluate(self, model: Model) -> dict[str, Quality]:
-        """Quality of the trainable ``model`` on the validation split, by label."""
+    def evaluate(self, model: Model) -> Quality:
+        """Quality of the trainable ``model`` on the validation split: label -> metric -> value."""
         split = self.dataset.splits["valid"]
         return quality(predict(model, split), split, self.schema.labels, self.task)
+
+    def value(self, model: Model) -> float:
+        """The primary metric of the trainable ``model`` on the validation split, mean over labels."""
+        return self.metric.mean(self.evaluate(model))
 
     def full_model(self) -> Model:
         """The trained full-precision model of this data set, backbone, recipe and seed.

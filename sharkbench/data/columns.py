@@ -83,7 +83,7 @@ class Columns(Options):
     time: str = ""
     """Column of the time of a row: order for a temporal split, not an input."""
     group: str = ""
-    """Column that groups rows for grouped AUC (the user, say); it stays an input unless it is ignored."""
+    """Column that groups rows (the user, say), for metrics within groups; it stays an input unless it is ignored."""
     weight: str = ""
     """Column of sample weights, 0 or more, for loss and metrics; never an input."""
 

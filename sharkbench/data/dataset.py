@@ -39,9 +39,9 @@ class Batch(NamedTuple):
 class Split:
     """One split as memory-mapped tensors; nothing is copied until it is sliced.
 
-    ``group`` ``[n]`` int32 (the user, say, for grouped AUC) is ``None`` where no group column is named, ``weight``
-    ``[n]`` float32 (0 or more, its mean 1) where none of weights is. ``mapped`` says that all of them lie on a file,
-    from which they can be read again.
+    ``group`` ``[n]`` int32 (the user, say, for metrics within groups) is ``None`` where no group column is named,
+    ``weight`` ``[n]`` float32 (0 or more, its mean 1) where none of weights is. ``mapped`` says that all of them lie on
+    a file, from which they can be read again.
     """
 
     ids: torch.Tensor
@@ -71,7 +71,7 @@ class Split:
 @dataclass(frozen=True)
 class PreparedDataset:
     """An encoded data set on disk. ``fingerprint`` covers source bytes and settings;
-    ``summary`` has what a person wants to know (rows per split, label rates, split kind, bayes_auc if known)."""
+    ``summary`` has what a person wants to know (rows per split, label rates, split kind, bayes_ranking if known)."""
 
     name: str
     path: Path

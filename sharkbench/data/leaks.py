@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sharkbench.data.dataset import Split, SplitName
 from sharkbench.data.schema import Schema
 
-SUSPICIOUS_AUC = 0.98
-"""Of one input alone, on rows that it was not learned from."""
+SUSPICIOUS = 0.98
+"""Share of the pairs of a positive and a negative row that one input alone orders right, on rows that it was not
+learned from."""
 MAX_ROWS = 1_000_000
 """Of a split that are looked at, in evenly drawn blocks of neighbours: a mapped file is read only where they lie."""
 BLOCK_ROWS = 1_000
@@ -23,11 +24,11 @@ def leaks(schema: Schema, splits: Mapping[SplitName, Split]) -> Iterator[str]:
     yield from _same_rows(splits)
     train, valid = (rows_of(splits[name]) for name in ("train", "valid"))
     for t, label in enumerate(schema.labels):
-        for name, auc in _single_inputs(schema, train, valid, t):
-            if auc >= SUSPICIOUS_AUC:
+        for name, right in _single_inputs(schema, train, valid, t):
+            if right >= SUSPICIOUS:
                 yield (
-                    f"'{name}' alone predicts label '{label}' with AUC {auc:.4f} on validation; "
-                    "if it is known only after the label, list it under ignore"
+                    f"'{name}' alone predicts label '{label}': on validation it orders {right:.2%} of the pairs of a "
+                    "positive and a negative row right; if it is known only after the label, list it under ignore"
                 )
 
 
@@ -65,7 +66,7 @@ def rows_of(
 def _single_inputs(
     schema: Schema, train: tuple[NDArray, ...], valid: tuple[NDArray, ...], label: int
 ) -> Iterator[tuple[str, float]]:
-    """Each input's name and the AUC of what it says of the label: the label's rate by id, or the number itself."""
+    """Each input's name and how it ranks by what it says of the label: the label's rate by id, or the number itself."""
     truth, target = valid[2][:, label], train[2][:, label]
     for slot, field in enumerate(schema.slot_fields):
         first, end = (int(offset) for offset in schema.offsets[field : field + 2])
@@ -75,14 +76,15 @@ def _single_inputs(
         rate = target.mean()
         # One sample of the base rate: ids that training has hardly seen say hardly anything.
         rates = (np.bincount(known, target, end - first) + rate) / (rows + 1)
-        yield schema.fields[field].name, _auc(rates[asked], truth)
+        yield schema.fields[field].name, _ordered_right(rates[asked], truth)
     for k, name in enumerate(schema.dense):
-        auc = _auc(valid[1][:, k], truth)
-        yield name, max(auc, 1 - auc)
+        right = _ordered_right(valid[1][:, k], truth)
+        yield name, max(right, 1 - right)
 
 
-def _auc(scores: NDArray, labels: NDArray) -> float:
-    """Ties count half; 0.5 where a class is absent."""
+def _ordered_right(scores: NDArray, labels: NDArray) -> float:
+    """Share of the pairs of a positive and a negative row in which the positive scores higher. Ties count half; 0.5
+    where a class is absent."""
     _, place = np.unique(scores, return_inverse=True)
     positive = np.bincount(place, labels)
     negative = np.bincount(place) - positive

@@ -107,8 +107,9 @@ def _bias(logits: np.ndarray, rate: float) -> np.ndarray:
     return bias
 
 
-def bayes_auc(chance: np.ndarray) -> float:
-    """AUC that ranking by the true probability ``chance`` ``[n]`` has on average over labels drawn from it."""
+def bayes_ranking(chance: np.ndarray) -> float:
+    """Share of the pairs of a positive and a negative row that ranking by the true probability ``chance`` ``[n]``
+    orders right, on average over labels drawn from it."""
     chance = np.sort(chance.astype(np.float64))
     negatives_below = np.cumsum(1 - chance) - (1 - chance)
     return float((chance * negatives_below).sum() / (chance.sum() * (1 - chance).sum() - (chance * (1 - chance)).sum()))
@@ -147,14 +148,14 @@ class SyntheticSource(Source):
             start += chance.shape[1]
 
     def summary(self, split_of_row: np.ndarray) -> dict[str, Any]:
-        """``bayes_auc``: per label, what the true probability reaches on the test rows on average over label draws;
+        """``bayes_ranking``: per label, what the true probability reaches on the test rows on average over label draws;
         ``importances``: the planted importance of each field, summing to 1."""
         ends = np.cumsum([chance.shape[1] for chance in self._chances])
         of_chunk = np.split(split_of_row == 2, ends[:-1])
         chances = np.concatenate([c[:, test] for c, test in zip(self._chances, of_chunk, strict=True)], axis=1)
         importances = (float(w) for w in self.truth.importances)
         return {
-            "bayes_auc": {label.name: bayes_auc(c) for label, c in zip(self.spec.labels, chances, strict=True)},
+            "bayes_ranking": {label.name: bayes_ranking(c) for label, c in zip(self.spec.labels, chances, strict=True)},
             "importances": dict(zip(self.names, importances, strict=True)),
         }
 

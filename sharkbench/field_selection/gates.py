@@ -17,7 +17,6 @@ from sharkbench.formats.layer import PackedLayer
 from sharkbench.model.model import Model
 from sharkbench.seeds import derive
 from sharkbench.tables.base import EmbeddingLayer
-from sharkbench.tasks.build import task_of
 
 
 def endless(split: Split, batch_size: int, seed: int) -> Iterator[Batch]:
@@ -41,7 +40,7 @@ def lasso_gates(bench: Workbench, model: Model, *, steps: int, step_size: float,
     Returns:
         ``[F]``: each gate's magnitude, mean over the steps: the later it closes, the larger.
     """
-    task, device = task_of(bench.task), next(model.parameters()).device
+    task, device = bench.task, next(model.parameters()).device
     stream = endless(bench.dataset.splits["train"], bench.recipe.batch_size, derive(bench.seed, "lasso"))
     model.eval()
 
@@ -123,7 +122,7 @@ class GateSearch(Callback):
 
     def __init__(self, bench: Workbench, *, every: int, learning_rate: float, cooling: float) -> None:
         self.task, self.every, self.learning_rate, self.cooling = (
-            task_of(bench.task),
+            bench.task,
             every,
             learning_rate,
             cooling,

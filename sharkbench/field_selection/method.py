@@ -23,7 +23,7 @@ class FieldSelection(Method):
     """Prune whole fields of a trained model. A subclass says how fields are scored; the loop is this project's own.
 
     Score, drop the fields ranked lowest, fine-tune (undone where no validation gains from it), and again, until the
-    byte budget is met, ``keep`` fields are left, or the validation AUC has fallen by ``tolerance``. A dropped field
+    byte budget is met, ``keep`` fields are left, or validation has lost more than ``tolerance``. A dropped field
     leaves the model: its table, its lookup and its input to the backbone.
     """
 
@@ -41,7 +41,7 @@ class FieldSelection(Method):
     keep: PositiveInt | None = None
     """Prune down to so many fields, whatever their bytes."""
     tolerance: NonNegativeFloat | None = None
-    """Prune for as long as the validation AUC (mean over labels) falls by no more than this."""
+    """Prune for as long as the primary metric on validation (mean over labels) loses no more than this."""
     epochs: NonNegativeInt = 1
     """Epochs of fine-tuning after each round, at most (ours)."""
     learning_rate_factor: PositiveFloat = 1.0

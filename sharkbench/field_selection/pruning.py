@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sharkbench.backbones.base import Backbone
-from sharkbench.contract.passes import counted, device_of, fine_tune, mean_auc
+from sharkbench.contract.passes import counted, device_of, fine_tune
 from sharkbench.contract.workbench import Workbench
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.field_selection.method import FieldSelection
@@ -23,14 +23,14 @@ from sharkbench.tables.kept import keep_fields
 
 @dataclass
 class Trail:
-    """What the loop writes down: scores and ranks of every round, and the path of fields, bytes and AUC."""
+    """What the loop writes down: scores and ranks of every round, and the path of fields, bytes and quality."""
 
     bench: Workbench
     scores: list[dict[str, Any]] = field(default_factory=list)
     path: list[dict[str, Any]] = field(default_factory=list)
 
     def add_step(self, model: Model, nbytes: int, dropped: Sequence[int], **facts: float) -> None:
-        quality = self.bench.evaluate(model)
+        quality, metric = self.bench.evaluate(model), self.bench.metric
         names = [self.bench.schema.fields[f].name for f in dropped]
         self.path.append(
             {
@@ -38,8 +38,8 @@ class Trail:
                 "fields": len(model.embedding.fields),
                 "bytes": nbytes,
                 "bytes_ratio": nbytes / self.bench.fp32_bytes,
-                "auc": mean_auc(quality),
-                **{f"auc_{label}": q.auc for label, q in quality.items()},
+                metric.name: metric.mean(quality),
+                **{f"{metric.name}_{label}": values[metric.name] for label, values in quality.items()},
                 **facts,
                 "dropped": " ".join(names),
             }
@@ -78,7 +78,8 @@ def prune(bench: Workbench, method: FieldSelection) -> Model:
     sizes, shared = _sizes(model)
     trail = Trail(bench)
     trail.add_step(model, _total(model, sizes, shared), ())
-    start_auc, at_once = trail.path[0]["auc"], None
+    metric, at_once = bench.metric, None
+    start = metric.score(trail.path[0][metric.name])
     while True:
         fields = model.embedding.fields
         room = None if bench.budget is None or not method.budgeted else bench.budget - shared
@@ -91,20 +92,20 @@ def prune(bench: Workbench, method: FieldSelection) -> Model:
         kept = _kept(method, ranked, sizes, room, at_once)
         started = time.perf_counter()
         smaller = _retrained(bench, kept) if method.schedule == "one_shot" else without(model, kept)
-        cut_auc = mean_auc(bench.evaluate(smaller))
+        cut = bench.value(smaller)
         if method.schedule == "iterative":
             stage = f"fine-tune {len(trail.path)}"
             fine_tune(
                 bench, smaller, stage=stage, epochs=method.epochs, learning_rate_factor=method.learning_rate_factor
             )
         facts = {
-            "auc_before_tuning": cut_auc,
+            f"{metric.name}_before_tuning": cut,
             "scoring_seconds": seconds,
             "training_seconds": time.perf_counter() - started,
         }
         dropped = [f for f in reversed(ranked) if f not in kept]
         trail.add_step(smaller, _total(smaller, sizes, shared), dropped, **facts)
-        if method.tolerance is not None and trail.path[-1]["auc"] < start_auc - method.tolerance:
+        if method.tolerance is not None and metric.score(trail.path[-1][metric.name]) < start - method.tolerance:
             # Too far: back, and half as many at once; where one was too many, this is the end.
             if len(dropped) == 1:
                 return model
@@ -162,12 +163,13 @@ def _scored(
     if method.compare_shuffles and len(trail.path) == 1:
         started = time.perf_counter()
         generator = bench.generator("compare")
-        loss, auc = permutation_scores(model, valid, bench.task, method.compare_shuffles, generator)
-        own = _combined(method, scores)
+        shuffled = permutation_scores(model, valid, bench.task, method.compare_shuffles, generator)
+        own, primary = _combined(method, scores), bench.metric.name
+        loss = shuffled[bench.task.loss_or_metric("loss").name]
         note = {
             "fields": len(fields),
             "spearman_loss": rank_correlation(own, _combined(method, loss)),
-            "spearman_auc": rank_correlation(own, _combined(method, auc)),
+            f"spearman_{primary}": rank_correlation(own, _combined(method, shuffled[primary])),
             "seconds": seconds,
             "permutation_seconds": time.perf_counter() - started,
             "shuffles": method.compare_shuffles,

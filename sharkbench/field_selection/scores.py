@@ -15,14 +15,13 @@ from torch import Tensor
 from sharkbench.data.dataset import Batch, Split
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model
-from sharkbench.results.records import Quality
-from sharkbench.tasks.build import task_of
-from sharkbench.tasks.config import TaskConfig
+from sharkbench.results.metrics import Quality, monitored
+from sharkbench.tasks.base import Task
 
 BATCH = 8192
 
 
-def taylor_scores(model: Model, split: Split, task: TaskConfig, batch_size: int = BATCH) -> Tensor:
+def taylor_scores(model: Model, split: Split, task: Task, batch_size: int = BATCH) -> Tensor:
     """The first-order estimate of what putting a field's mean vector in place of its vectors does to each loss.
 
         I_f = mean over x of | sum_d (mu_f,d - e_f,d(x)) dL(x) / de_f,d(x) |
@@ -44,7 +43,7 @@ def taylor_scores(model: Model, split: Split, task: TaskConfig, batch_size: int 
     return (total / split.mass).T.cpu()
 
 
-def gradient_norms(model: Model, split: Split, task: TaskConfig, batch_size: int = BATCH) -> Tensor:
+def gradient_norms(model: Model, split: Split, task: Task, batch_size: int = BATCH) -> Tensor:
     """``I_f = mean over x of || dL(x) / de_f(x) ||_2``; ``[F, T]`` float64 on the CPU."""
     with _evaluating(model):
         total: Tensor | float = 0.0
@@ -55,28 +54,29 @@ def gradient_norms(model: Model, split: Split, task: TaskConfig, batch_size: int
 
 
 def permutation_scores(
-    model: Model, split: Split, task: TaskConfig, shuffles: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+    model: Model, split: Split, task: Task, shuffles: int, generator: torch.Generator
+) -> dict[str, Tensor]:
     """What shuffling a field's values among the samples costs, the model as it is; mean over ``shuffles`` shuffles.
 
     All slots of a multi-valued field move together. ``F * shuffles`` passes over the data.
 
     Returns:
-        Rise of the log loss and fall of the AUC, each ``[F, T]`` float64 on the CPU.
+        By metric that the task monitors, how much worse it gets: ``[F, T]`` float64 on the CPU.
     """
     schema, fields = model.embedding.schema, model.embedding.fields
-    before = _by_label(model, split, task)
-    loss, auc = (torch.zeros(len(fields), len(before), dtype=torch.float64) for _ in range(2))
+    before, metrics = _quality(model, split, task), monitored(task.metrics)
+    found = {metric.name: torch.zeros(len(fields), len(before), dtype=torch.float64) for metric in metrics}
     for row, field in enumerate(fields):
         columns = torch.from_numpy(schema.slot_columns([field]))
         for _ in range(shuffles):
             order = torch.randperm(len(split), generator=generator)
             ids = split.ids.clone()
             ids[:, columns] = ids[order][:, columns]
-            after = _by_label(model, replace(split, ids=ids, group=None, mapped=False), task)
-            loss[row] += torch.tensor([b.logloss - a.logloss for a, b in zip(before, after, strict=True)])
-            auc[row] += torch.tensor([a.auc - b.auc for a, b in zip(before, after, strict=True)])
-    return loss / shuffles, auc / shuffles
+            after = _quality(model, replace(split, ids=ids, group=None, mapped=False), task)
+            for metric in metrics:
+                pairs = [(before[label][metric.name], after[label][metric.name]) for label in before]
+                found[metric.name][row] += torch.tensor([metric.score(a) - metric.score(b) for a, b in pairs])
+    return {name: total / shuffles for name, total in found.items()}
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
@@ -88,9 +88,9 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
     return float(spearmanr(first.numpy(), second.numpy()).statistic)
 
 
-def _by_label(model: Model, split: Split, task: TaskConfig) -> list[Quality]:
+def _quality(model: Model, split: Split, task: Task) -> Quality:
     names = [str(t) for t in range(split.labels.shape[1])]
-    return list(quality(predict(model, split), split, names, task).values())
+    return quality(predict(model, split), split, names, task)
 
 
 @contextmanager
@@ -124,11 +124,11 @@ def _mean_vectors(model: Model, split: Split, batch_size: int) -> Tensor:
 
 
 def _gradients(
-    model: Model, split: Split, task: TaskConfig, batch_size: int
+    model: Model, split: Split, task: Task, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """Field vectors ``[B, F, W]``; per label, each sample's loss gradient with respect to them ``[T, B, F, W]``, a
     sample's weight left out; and the weights ``[B]``."""
-    loss_of = task_of(task).loss
+    loss_of = task.loss
     for ids, dense, labels, weight in _batches(model, split, batch_size):
         with torch.no_grad():
             vectors = model.embedding(ids)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sharkbench.leaderboard.cells import cells_of
-from sharkbench.leaderboard.columns import LEADERBOARD
+from sharkbench.leaderboard.columns import leaderboard_columns, metrics_of
 from sharkbench.leaderboard.csvfile import write_csv
-from sharkbench.leaderboard.run_columns import RUNS, run_rows
+from sharkbench.leaderboard.run_columns import run_columns, run_rows
 from sharkbench.leaderboard.standings import Standing, standings_of
 from sharkbench.results.store import Store
 
@@ -30,6 +30,7 @@ def write(out: Path, standings: Sequence[Standing] | None = None) -> tuple[Path,
     if standings is None:
         standings = standings_of(cells_of(Store(out)))
     leaderboard, runs = out / "leaderboard.csv", out / "runs.csv"
-    write_csv(leaderboard, LEADERBOARD, standings)
-    write_csv(runs, RUNS, run_rows(standings))
+    tasks = metrics_of(standing.cell for standing in standings)
+    write_csv(leaderboard, leaderboard_columns(tasks), standings)
+    write_csv(runs, run_columns(tasks), run_rows(standings))
     return leaderboard, runs

@@ -1,4 +1,4 @@
-"""One line per method over all data sets, backbones, labels and budgets; what failed counts as worst."""
+"""One line per method over all data sets, backbones, labels and budgets of a task; what failed counts as worst."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from sharkbench.leaderboard.cells import Cell
 from sharkbench.leaderboard.standings import Section, Standing
 
 LOSSLESS = 0.001
-"""A relative fall of AUC up to this counts as none."""
-CHANCE = 0.5
-"""AUC of a model that knows nothing, and of one that there is not."""
+"""A relative loss of the primary metric up to this counts as none."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Summary:
     ranked: int
     """Groups that the mean rank is of."""
     area: float | None
-    """Mean over sections of :func:`area`."""
+    """Mean over sections of :func:`area`; ``None`` for a metric that has no value of chance."""
     smallest: float | None
     """Geometric mean over sections of :func:`smallest`, the whole table where no cell qualifies."""
     lossless: int
@@ -43,12 +41,16 @@ class Summary:
 
 
 def summaries(standings: Sequence[Standing]) -> list[Summary]:
-    """By mean rank, then area; full precision itself is what they are relative to, and not among them."""
+    """By mean rank, then area; full precision itself is what they are relative to, and not among them.
+
+    Args:
+        standings: of one task.
+    """
     sections: dict[Section, list[Standing]] = defaultdict(list)
     for standing in standings:
         sections[standing.section].append(standing)
     ranks = _ranks(standings)
-    full = {section: auc for section, members in sections.items() if (auc := _full_auc(members)) is not None}
+    full = {section: score for section, members in sections.items() if (score := _full(members)) is not None}
     lowest = {section: _lowest(members) for section, members in sections.items()}
     methods: dict[str, list[Standing]] = defaultdict(list)
     for standing in standings:
@@ -70,8 +72,9 @@ def _summary(
     for section in dict.fromkeys(standing.section for standing in own):
         if section in full:
             mine = [standing.cell for standing in own if standing.section == section]
-            points = [(size, _value(cell)) for cell in mine if (size := _size(cell, sections[section])) is not None]
-            areas.append(area(points, full[section], lowest[section]))
+            sizes = [(cell, size) for cell in mine if (size := _size(cell, sections[section])) is not None]
+            points = [(size, score) for cell, size in sizes if (score := _score(cell)) is not None]
+            areas.append(area(points, full[section], lowest[section], _chance(mine[0])))
             smallests.append(smallest(points, full[section]))
     known = [value for value in areas if value is not None]
     ratios = [ratio for standing in own if (ratio := standing.cell.lookup_ratio) is not None]
@@ -91,43 +94,50 @@ def _summary(
     )
 
 
-def area(points: Iterable[tuple[float, float]], full: float, lowest: float) -> float | None:
-    """Share of full precision's AUC above chance that a method keeps, averaged over log bytes.
+def area(points: Iterable[tuple[float, float]], full: float, lowest: float, chance: float | None) -> float | None:
+    """Share of full precision's score above chance that a method keeps, averaged over log bytes.
 
-    ``(AUC - 0.5) / (full - 0.5)`` is averaged over the logarithm of the bytes that one may spend, from ``lowest`` to
-    those of the fp32 table. With so many bytes one takes the method's largest point that fits; below its smallest
-    point there is nothing, which is worth chance. 1 is as good as full precision with the fewest bytes that anybody
-    was given.
+    ``(score - chance) / (full - chance)`` is averaged over the logarithm of the bytes that one may spend, from
+    ``lowest`` to those of the fp32 table. With so many bytes one takes the method's largest point that fits; below its
+    smallest point there is nothing, which is worth chance. 1 is as good as full precision with the fewest bytes that
+    anybody was given.
 
     Args:
-        points: ``(bytes_ratio, AUC)``; what failed stands at its budget with the AUC of chance.
-        full: AUC of full precision.
+        points: ``(bytes_ratio, score)``, higher scores being better; what failed stands at its budget with that of
+            chance.
+        full: score of full precision.
         lowest: smallest bytes ratio of the comparison, the same for all methods.
+        chance: score of a model that knows nothing, and of one that there is not.
 
     Returns:
-        ``None`` where full precision knows nothing, or nothing is smaller than it.
+        ``None`` where there is no such score, full precision knows nothing, or nothing is smaller than it.
     """
-    if not 0 < lowest < 1 or full <= CHANCE:
+    if chance is None or not 0 < lowest < 1 or full <= chance:
         return None
-    ordered = sorted((min(max(size, lowest), 1.0), auc) for size, auc in points)
+    ordered = sorted((min(max(size, lowest), 1.0), score) for size, score in points)
     total = 0.0
-    for (size, auc), (following, _) in pairwise([*ordered, (1.0, CHANCE)]):
-        total += (auc - CHANCE) / (full - CHANCE) * math.log(following / size)
+    for (size, score), (following, _) in pairwise([*ordered, (1.0, chance)]):
+        total += (score - chance) / (full - chance) * math.log(following / size)
     return total / -math.log(lowest)
 
 
 def smallest(points: Iterable[tuple[float, float]], full: float) -> float | None:
-    """The smallest bytes ratio whose AUC is at most 0.1% (relative) below full precision's, if there is one."""
-    return min((size for size, auc in points if auc >= (1 - LOSSLESS) * full), default=None)
+    """The smallest bytes ratio whose score is at most 0.1% (relative) below full precision's, if there is one."""
+    least = (1 - LOSSLESS if full >= 0 else 1 + LOSSLESS) * full
+    return min((size for size, score in points if score >= least), default=None)
 
 
-def _value(cell: Cell) -> float:
-    auc = cell.auc_mean
-    return CHANCE if auc is None else auc
+def _chance(cell: Cell) -> float | None:
+    return None if cell.metric.chance is None else cell.metric.score(cell.metric.chance)
 
 
-def _full_auc(members: Sequence[Standing]) -> float | None:
-    found = [auc for s in members if s.cell.is_reference and (auc := s.cell.auc_mean) is not None]
+def _score(cell: Cell) -> float | None:
+    """What failed knows as much as chance, where that is known."""
+    return _chance(cell) if cell.score_mean is None else cell.score_mean
+
+
+def _full(members: Sequence[Standing]) -> float | None:
+    found = [score for s in members if s.cell.is_reference and (score := s.cell.score_mean) is not None]
     return statistics.fmean(found) if found else None
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter, itemgetter
 from typing import Any, Literal, NamedTuple, get_args
 
-from sharkbench.results.records import REFERENCE, Environment, Quality, Result, Speed, State, TrainingCost
+from sharkbench.results.metrics import Metric
+from sharkbench.results.records import REFERENCE, Environment, Result, Speed, State, TrainingCost
 from sharkbench.results.store import Store
 from sharkbench.results.uncollected import uncollected
 from sharkbench.suite.freshness import Freshness
@@ -42,13 +43,14 @@ class CellName(NamedTuple):
     method: str
     budget: str
     label: str
+    task: str
 
 
 @dataclass(frozen=True)
 class Cell:
     """The runs of one cell by seed, and what they amount to; means are over the runs that are ok.
 
-    A metric that does not exist (the AUC of a single class) is NaN in a run, and left out of the means."""
+    A metric that a split cannot have is NaN in a run or absent, and left out of the means."""
 
     name: CellName
     runs: tuple[FinishedRun, ...]
@@ -91,40 +93,59 @@ class Cell:
     def is_reference(self) -> bool:
         return bool(self.ok) and all(is_reference(run.result) for run in self.ok)
 
-    def quality(self, run: FinishedRun) -> Quality | None:
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What the figures of its runs are."""
+        return self.runs[0].result.metrics
+
+    @cached_property
+    def metric(self) -> Metric:
+        """The primary one, by which it is ranked."""
+        return self.runs[0].result.metric
+
+    def quality(self, run: FinishedRun) -> Mapping[str, float] | None:
+        """Of the cell's label, by metric."""
         return run.result.quality.get(self.name.label)
 
-    def mean(self, value: Callable[[Quality], float]) -> float | None:
-        return _mean(value(quality) for run in self.ok if (quality := self.quality(run)))
+    def value(self, run: FinishedRun) -> float | None:
+        """The primary metric of a run; ``None`` where there is none."""
+        found = (self.quality(run) or {}).get(self.metric.name)
+        return None if found is None or math.isnan(found) else found
+
+    def mean(self, metric: str) -> float | None:
+        """Of a metric, by name."""
+        return _mean(quality[metric] for run in self.ok if (quality := self.quality(run)) and metric in quality)
 
     @cached_property
-    def auc_mean(self) -> float | None:
-        return self.mean(attrgetter("auc"))
+    def value_mean(self) -> float | None:
+        """The primary metric, mean over seeds."""
+        return self.mean(self.metric.name)
 
     @cached_property
-    def auc_by_seed(self) -> dict[int, float]:
-        found = {run.result.seed: quality.auc for run in self.ok if (quality := self.quality(run))}
-        return {seed: auc for seed, auc in found.items() if not math.isnan(auc)}
+    def value_by_seed(self) -> dict[int, float]:
+        return {run.result.seed: value for run in self.ok if (value := self.value(run)) is not None}
 
     @property
-    def auc_std(self) -> float | None:
+    def score_mean(self) -> float | None:
+        """The primary metric, mean over seeds, turned so that higher is better."""
+        return None if self.value_mean is None else self.metric.score(self.value_mean)
+
+    @property
+    def value_std(self) -> float | None:
         """Sample standard deviation over seeds; ``None`` for fewer than two."""
-        values, n = self.auc_by_seed.values(), len(self.auc_by_seed)
+        values, n = self.value_by_seed.values(), len(self.value_by_seed)
         if n < 2:
             return None
         mean = statistics.fmean(values)
         return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
 
     @property
-    def auc_delta(self) -> float | None:
-        """Mean over seeds of AUC minus that of the full-precision run with the same seed, recipe and data."""
-        reference = {
-            (run.result.comparison, run.result.seed): quality.auc
-            for run in self.references
-            if (quality := self.quality(run))
-        }
-        pairs = ((self.quality(run), reference.get((run.result.comparison, run.result.seed))) for run in self.ok)
-        return _mean(own.auc - other for own, other in pairs if own is not None and other is not None)
+    def value_delta(self) -> float | None:
+        """Mean over seeds of the primary metric minus that of the full-precision run with the same seed, recipe and
+        data."""
+        reference = {(run.result.comparison, run.result.seed): self.value(run) for run in self.references}
+        pairs = ((self.value(run), reference.get((run.result.comparison, run.result.seed))) for run in self.ok)
+        return _mean(own - other for own, other in pairs if own is not None and other is not None)
 
     def mean_of(self, value: Callable[[Result], float | None]) -> float | None:
         """Mean of a figure of the result over the runs that are ok and have it."""
@@ -182,25 +203,27 @@ def why(result: Result) -> str:
 
 def cells_of(store: Store) -> list[Cell]:
     """The cells of all finished runs: by data set, split, backbone and label, the full-precision table first, then
-    what has no budget, then budgets from large to small and AUC from high to low."""
+    what has no budget, then budgets from large to small and the primary metric from good to bad. Tasks are apart."""
     code = Freshness(store)
     with uncollected():
         runs = [_finished(store, result, code) for result in store.results()]
-    labels: dict[str, dict[str, None]] = defaultdict(dict)
-    references: dict[tuple[str, str, str], list[FinishedRun]] = defaultdict(list)
+    labels: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    references: dict[tuple[str, str, str, str], list[FinishedRun]] = defaultdict(list)
     for run in runs:
-        labels[run.result.dataset].update(dict.fromkeys(run.result.quality))
+        labels[run.result.task, run.result.dataset].update(dict.fromkeys(run.result.quality))
         if is_reference(run.result):
-            references[run.result.dataset, run.result.split, run.result.backbone].append(run)
+            references[run.result.task, run.result.dataset, run.result.split, run.result.backbone].append(run)
 
     grouped: dict[CellName, list[FinishedRun]] = defaultdict(list)
     for run in runs:
         own = run.result
-        grouped[CellName(own.dataset, own.split, own.backbone, own.method_label, own.budget or "", "")].append(run)
+        budget = own.budget or ""
+        name = CellName(own.dataset, own.split, own.backbone, own.method_label, budget, "", own.task)
+        grouped[name].append(run)
     cells = []
     for name, group in grouped.items():
-        cell = _cell(name, group, references[name[:3]])
-        for rank, label in enumerate(labels[name.dataset] or {"": None}):
+        cell = _cell(name, group, references[name.task, *name[:3]])
+        for rank, label in enumerate(labels[name.task, name.dataset] or {"": None}):
             cells.append((_order(labelled := replace(cell, name=name._replace(label=label)), rank), labelled))
     return [cell for _, cell in sorted(cells, key=itemgetter(0))]
 
@@ -224,17 +247,18 @@ def _cell(name: CellName, group: Sequence[FinishedRun], references: Sequence[Fin
     return Cell(name, ordered, superseded=tuple(superseded), references=tuple(references))
 
 
-def _order(cell: Cell, label_rank: int) -> tuple[str, str, str, int, bool, float, float, str]:
+def _order(cell: Cell, label_rank: int) -> tuple[str, str, str, str, int, bool, float, float, str]:
     budget = max((run.result.budget_bytes or 0 for run in cell.runs), default=0) if cell.name.budget else math.inf
-    auc = cell.auc_mean
+    score = cell.score_mean
     return (
+        cell.name.task,
         cell.name.dataset,
         cell.name.split,
         cell.name.backbone,
         label_rank,
         not cell.is_reference,
         -budget,
-        -auc if auc is not None else math.inf,
+        -score if score is not None else math.inf,
         cell.name.method,
     )
 

@@ -18,9 +18,6 @@ from sharkbench.suite.claims import NOTE, Claim
 Verdict = Literal["held", "not held", "not resolvable", "not measured"]
 BySeed = dict[tuple[str, int], float]
 
-BY_LABEL = ("auc", "logloss")
-"""Figures that every label has its own of."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -63,13 +60,14 @@ def write_claims(path: Path, findings: Sequence[Finding]) -> None:
 def _findings(store: Store, cells: Sequence[Cell], claim: Claim) -> list[Finding]:
     found, seen = [], set()
     for cell in cells:
-        place = cell.name._replace(label=cell.name.label if claim.figure in BY_LABEL else "")
+        figure = claim.figure or cell.metric.name
+        place = cell.name if figure in _metrics(cell) else cell.name._replace(label="")  # labels share all else
         if cell.name.method != claim.method or not _in_scope(claim, cell) or place in seen:
             continue
         seen.add(place)
-        own = _by_seed(store, cell, claim.figure)
+        own = _by_seed(store, cell, figure)
         for rival in claim.against or ("",):
-            other = _by_seed(store, _rival(cells, cell, rival), claim.figure) if rival else dict.fromkeys(own, 0.0)
+            other = _by_seed(store, _rival(cells, cell, rival), figure) if rival else dict.fromkeys(own, 0.0)
             value, interval, n = _compared(own, other, claim.compare)
             verdict = _verdict(claim, value, interval)
             found.append(
@@ -117,7 +115,13 @@ def _by_seed(store: Store, cell: Cell | None, figure: str) -> BySeed:
 def _figure(store: Store, cell: Cell, run: FinishedRun, figure: str) -> float | None:
     if figure.startswith(NOTE):
         return _noted(store, run.result.key, *figure.removeprefix(NOTE).rsplit(".", 1))
-    return _FIGURES[figure](cell, run)
+    if figure in _FIGURES:
+        return _FIGURES[figure](run)
+    return (cell.quality(run) or {}).get(figure)
+
+
+def _metrics(cell: Cell) -> set[str]:
+    return {metric.name for metric in cell.metrics}
 
 
 def _noted(store: Store, key: str, table: str, column: str) -> float | None:
@@ -125,15 +129,13 @@ def _noted(store: Store, key: str, table: str, column: str) -> float | None:
     return math.fsum(values) if values else None
 
 
-_FIGURES: dict[str, Callable[[Cell, FinishedRun], float | None]] = {
-    "auc": lambda cell, run: q.auc if (q := cell.quality(run)) else None,
-    "logloss": lambda cell, run: q.logloss if (q := cell.quality(run)) else None,
-    "bytes_ratio": lambda cell, run: run.result.bytes_ratio,
-    "training_seconds": lambda cell, run: run.result.training.seconds if run.result.training else None,
-    "samples_per_second": lambda cell, run: run.speed.model_samples_per_second if run.speed else None,
-    "model_ratio_fp32": lambda cell, run: run.speed.model_ratio_fp32 if run.speed else None,
-    "large_model_ratio_fp32": lambda cell, run: run.speed.large_model_ratio_fp32 if run.speed else None,
-    "lookups_ratio_torch": lambda cell, run: t.ratio_torch if run.speed and (t := run.speed.own_size) else None,
+_FIGURES: dict[str, Callable[[FinishedRun], float | None]] = {
+    "bytes_ratio": lambda run: run.result.bytes_ratio,
+    "training_seconds": lambda run: run.result.training.seconds if run.result.training else None,
+    "samples_per_second": lambda run: run.speed.model_samples_per_second if run.speed else None,
+    "model_ratio_fp32": lambda run: run.speed.model_ratio_fp32 if run.speed else None,
+    "large_model_ratio_fp32": lambda run: run.speed.large_model_ratio_fp32 if run.speed else None,
+    "lookups_ratio_torch": lambda run: t.ratio_torch if run.speed and (t := run.speed.own_size) else None,
 }
 
 

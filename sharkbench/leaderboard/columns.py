@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -10,9 +10,12 @@ from typing import Any, Generic, TypeVar
 from sharkbench.leaderboard.cells import Cell
 from sharkbench.leaderboard.standings import Standing
 from sharkbench.leaderboard.statistics import Interval
+from sharkbench.results.metrics import Metric
 from sharkbench.results.records import Speed, Timing, TrainingCost
 
 Value = str | int | float | bool | None
+Tasks = Mapping[str, Sequence[Metric]]
+"""The metrics of each task, by its name."""
 Row = TypeVar("Row")
 
 
@@ -149,13 +152,18 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-CELL: tuple[Column[Cell], ...] = (
+_TASK: Column[Cell] = Column("task", "task", lambda c: c.name.task)
+NAMES: tuple[Column[Cell], ...] = (
     Column("dataset", "data set", lambda c: c.name.dataset),
     Column("split", "how it was split: random, temporal or given", lambda c: c.name.split),
     Column("backbone", "backbone", lambda c: c.name.backbone),
     Column("method", "method, as labelled in the suite", lambda c: c.name.method),
     Column("label", "label that is predicted", lambda c: c.name.label),
     Column("budget", "bytes asked for: a fraction of fp32 or a size; empty: takes no budget", lambda c: c.name.budget),
+)
+
+_BEFORE: tuple[Column[Cell], ...] = (
+    *NAMES,
     Column("status", "`ok`, `partial` (some seeds failed), `infeasible` or `failed`", lambda c: c.status),
     Column("reason", "why, where it is not `ok`", lambda c: c.reason),
     Column(
@@ -170,10 +178,9 @@ CELL: tuple[Column[Cell], ...] = (
         "stored numbers, relative to those of the fp32 table",
         lambda c: c.mean_of(lambda r: r.param_ratio),
     ),
-    Column("auc_mean", "test AUC through the packed layer, mean over seeds", lambda c: c.auc_mean),
-    Column("auc_std", "its standard deviation over seeds; empty for fewer than two", lambda c: c.auc_std),
-    Column("auc_delta", "AUC minus that of the fp32 table with the same seed, mean over seeds", lambda c: c.auc_delta),
-    Column("logloss_mean", "test log loss, mean over seeds", lambda c: c.mean(lambda q: q.logloss)),
+)
+
+_AFTER: tuple[Column[Cell], ...] = (
     Column("n_seeds", "seeds that are ok, and that the figures are of", lambda c: len(c.ok)),
     Column("n_failed", "seeds that failed or were infeasible", lambda c: c.n_failed),
     *(Column(name, f"{meaning}; median over seeds", _cell_speed(value, rate)) for name, meaning, rate, value in SPEEDS),
@@ -186,41 +193,63 @@ CELL: tuple[Column[Cell], ...] = (
 )
 
 
-def _interval(value: Callable[[Interval], float]) -> Callable[[Standing], Value]:
-    def found(standing: Standing) -> Value:
-        interval = standing.difference.interval if standing.difference else None
-        return value(interval) if interval else None
+def _of_primary(metric: Metric) -> tuple[list[Column[Cell]], list[Column[Standing]], Column[Standing]]:
+    """Columns of a primary metric: of the cell, of its difference to fp32, and what the test split can show. Rows of
+    another metric have nothing to say."""
 
-    return found
+    def of_cell(value: Callable[[Cell], Value]) -> Callable[[Cell], Value]:
+        return lambda cell: value(cell) if cell.metric.name == metric.name else None
+
+    def of_standing(value: Callable[[Standing], Value]) -> Callable[[Standing], Value]:
+        return lambda standing: value(standing) if standing.cell.metric.name == metric.name else None
+
+    def interval(value: Callable[[Interval], float]) -> Callable[[Standing], Value]:
+        return of_standing(lambda s: value(s.difference.interval) if s.difference and s.difference.interval else None)
+
+    name, title = metric.name, metric.title
+    cell: list[Column[Cell]] = [
+        Column(f"{name}_mean", f"test {title} through the packed layer, mean over seeds", of_cell(_VALUE)),
+        Column(f"{name}_std", "its standard deviation over seeds; empty for fewer than two", of_cell(_STD)),
+        Column(
+            f"{name}_delta",
+            f"{title} minus that of the fp32 table with the same seed, mean over seeds",
+            of_cell(_DELTA),
+        ),
+    ]
+    difference: list[Column[Standing]] = [
+        Column(
+            f"{name}_delta_low",
+            "lower end of the 95% interval of that difference over seeds; empty for fewer than three",
+            interval(lambda interval: interval.low),
+        ),
+        Column(f"{name}_delta_high", "upper end of it", interval(lambda interval: interval.high)),
+        Column(
+            f"{name}_delta_p",
+            "paired t-test of no difference, corrected (Holm) for the methods of the same budget",
+            of_standing(lambda s: s.p_holm),
+        ),
+    ]
+    return (
+        cell,
+        difference,
+        Column(
+            f"{name}_resolution",
+            f"smallest difference to fp32 that the {metric.units} of the test split can show",
+            of_standing(lambda s: s.resolution),
+        ),
+    )
 
 
-_STANDING: tuple[Column[Standing], ...] = (
-    Column(
-        "auc_delta_low",
-        "lower end of the 95% interval of that difference over seeds; empty for fewer than three",
-        _interval(lambda interval: interval.low),
-    ),
-    Column("auc_delta_high", "upper end of it", _interval(lambda interval: interval.high)),
-    Column(
-        "auc_delta_p",
-        "paired t-test of no difference, corrected (Holm) for the methods of the same budget",
-        lambda s: s.p_holm,
-    ),
-    Column(
-        "rank",
-        "among the methods of the same budget, shared where seeds cannot tell; empty for fewer than three seeds",
-        lambda s: s.rank,
-    ),
-    Column(
-        "auc_resolution",
-        "smallest difference to fp32 that the rows of the test split can show",
-        lambda s: s.resolution,
-    ),
-    Column(
-        "remarks",
-        "what makes the row less comparable than it looks",
-        lambda s: "; ".join(remark.text for remark in s.remarks) or None,
-    ),
+_VALUE, _STD, _DELTA = attrgetter("value_mean"), attrgetter("value_std"), attrgetter("value_delta")
+_RANK: Column[Standing] = Column(
+    "rank",
+    "among the methods of the same budget, shared where seeds cannot tell; empty for fewer than three seeds",
+    lambda s: s.rank,
+)
+_REMARKS: Column[Standing] = Column(
+    "remarks",
+    "what makes the row less comparable than it looks",
+    lambda s: "; ".join(remark.text for remark in s.remarks) or None,
 )
 
 
@@ -231,9 +260,40 @@ def _lifted(column: Column[Cell]) -> Column[Standing]:
     return Column(column.name, column.meaning, column.value, _cell_of)
 
 
-_BEFORE = next(index for index, column in enumerate(CELL, start=1) if column.name == "auc_delta")
-LEADERBOARD: tuple[Column[Standing], ...] = (
-    *map(_lifted, CELL[:_BEFORE]),
-    *_STANDING,
-    *map(_lifted, CELL[_BEFORE:]),
-)
+def _mean_of(name: str) -> Callable[[Cell], Value]:
+    return lambda cell: cell.mean(name)
+
+
+def metrics_of(cells: Iterable[Cell]) -> dict[str, tuple[Metric, ...]]:
+    """Task -> metrics, in the order in which tasks appear."""
+    found: dict[str, tuple[Metric, ...]] = {}
+    for cell in cells:
+        found.setdefault(cell.name.task, cell.metrics)
+    return found
+
+
+def distinct(tasks: Tasks, kept: Callable[[Metric], bool]) -> list[Metric]:
+    """The metrics of all tasks that are ``kept``, each name once."""
+    return list({metric.name: metric for metrics in tasks.values() for metric in metrics if kept(metric)}.values())
+
+
+def name_columns(tasks: Tasks) -> tuple[Column[Cell], ...]:
+    """What a row is about; its task is named where there are several."""
+    return (_TASK, *NAMES) if len(tasks) > 1 else NAMES
+
+
+def leaderboard_columns(tasks: Tasks) -> tuple[Column[Standing], ...]:
+    """The columns for what has those metrics."""
+    primary = [_of_primary(metric) for metric in distinct(tasks, lambda metric: metric.primary)]
+    others = distinct(tasks, lambda metric: metric.monitored and not metric.primary)
+    return (
+        *([_lifted(_TASK)] if len(tasks) > 1 else []),
+        *map(_lifted, _BEFORE),
+        *(_lifted(column) for cell, _, _ in primary for column in cell),
+        *(column for _, difference, _ in primary for column in difference),
+        _RANK,
+        *(resolution for _, _, resolution in primary),
+        _REMARKS,
+        *(_lifted(Column(f"{m.name}_mean", f"test {m.title}, mean over seeds", _mean_of(m.name))) for m in others),
+        *map(_lifted, _AFTER),
+    )

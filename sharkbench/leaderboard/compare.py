@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from rich.text import Text
 from sharkbench.leaderboard.cells import Cell, CellName
 from sharkbench.leaderboard.columns import Column, Value
 from sharkbench.leaderboard.csvfile import write_csv
-from sharkbench.leaderboard.figures import number, size, times
+from sharkbench.leaderboard.figures import size, times
 from sharkbench.leaderboard.statistics import Difference, paired_difference
+from sharkbench.results.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,16 @@ class Pairing:
     second: Cell | None
 
     @property
+    def metric(self) -> Metric:
+        """The primary one."""
+        cell = self.first or self.second
+        assert cell is not None
+        return cell.metric
+
+    @property
     def difference(self) -> Difference | None:
-        """AUC of the second minus that of the first, by seed on the same data; ``None`` where nothing pairs."""
+        """The primary metric of the second minus that of the first, by seed on the same data; ``None`` where nothing
+        pairs."""
         if self.first is None or self.second is None:
             return None
         return paired_difference(_by_data_and_seed(self.second), _by_data_and_seed(self.first))
@@ -61,11 +70,11 @@ def _by_name(cells: Iterable[Cell]) -> Mapping[CellName, Cell]:
 
 def _by_data_and_seed(cell: Cell) -> dict[tuple[str, int], float]:
     fingerprints = {run.result.seed: run.result.data_fingerprint for run in cell.ok}
-    return {(fingerprints[seed], seed): auc for seed, auc in cell.auc_by_seed.items()}
+    return {(fingerprints[seed], seed): value for seed, value in cell.value_by_seed.items()}
 
 
-def _auc(cell: Cell | None) -> float | None:
-    return cell.auc_mean if cell else None
+def _value(cell: Cell | None) -> float | None:
+    return cell.value_mean if cell else None
 
 
 def _bytes(cell: Cell | None) -> float | None:
@@ -85,18 +94,37 @@ def _bound(pairing: Pairing, *, high: bool) -> Value:
     return None if interval is None else interval.high if high else interval.low
 
 
-COLUMNS: tuple[Column[Pairing], ...] = (
+def columns(pairings: Iterable[Pairing]) -> tuple[Column[Pairing], ...]:
+    """The columns for what is compared; those of a metric are empty in rows of another."""
+    metrics = {pairing.metric.name: pairing.metric for pairing in pairings}
+    return (*_NAMES, *(column for metric in metrics.values() for column in _of_metric(metric)), *_OTHERS)
+
+
+def _of_metric(metric: Metric) -> list[Column[Pairing]]:
+    def own(value: Callable[[Pairing], Value]) -> Callable[[Pairing], Value]:
+        return lambda pairing: value(pairing) if pairing.metric.name == metric.name else None
+
+    name, title = metric.name, metric.title
+    change = own(lambda p: p.difference.mean if p.difference else None)
+    return [
+        Column(f"{name}_first", f"mean test {title} in the first set", own(lambda p: _value(p.first))),
+        Column(f"{name}_second", f"mean test {title} in the second set", own(lambda p: _value(p.second))),
+        Column(f"{name}_change", "second minus first, paired by seed", change),
+        Column(f"{name}_change_low", "lower end of its 95% interval over seeds", own(lambda p: _bound(p, high=False))),
+        Column(f"{name}_change_high", "upper end of it", own(lambda p: _bound(p, high=True))),
+    ]
+
+
+_NAMES: tuple[Column[Pairing], ...] = (
     Column("dataset", "data set", lambda p: p.name.dataset),
     Column("split", "how it was split", lambda p: p.name.split),
     Column("backbone", "backbone", lambda p: p.name.backbone),
     Column("method", "method, as labelled in the suite", lambda p: p.name.method),
     Column("label", "label that is predicted", lambda p: p.name.label),
     Column("budget", "bytes asked for", lambda p: p.name.budget),
-    Column("auc_first", "mean test AUC in the first set", lambda p: _auc(p.first)),
-    Column("auc_second", "mean test AUC in the second set", lambda p: _auc(p.second)),
-    Column("auc_change", "second minus first, paired by seed", lambda p: p.difference.mean if p.difference else None),
-    Column("auc_change_low", "lower end of its 95% interval over seeds", lambda p: _bound(p, high=False)),
-    Column("auc_change_high", "upper end of it", lambda p: _bound(p, high=True)),
+)
+
+_OTHERS: tuple[Column[Pairing], ...] = (
     Column("n_pairs", "seeds that both have", lambda p: p.difference.n if p.difference else 0),
     Column("bytes_first", "bytes of the packed layer in the first set", lambda p: _bytes(p.first)),
     Column("bytes_second", "the same in the second set", lambda p: _bytes(p.second)),
@@ -110,25 +138,29 @@ COLUMNS: tuple[Column[Pairing], ...] = (
 
 def write_comparison(path: Path, pairings: Iterable[Pairing]) -> None:
     """Write the comparison as CSV; it appears in one rename."""
-    write_csv(path, COLUMNS, list(pairings))
+    listed = list(pairings)
+    write_csv(path, columns(listed), listed)
 
 
 def print_comparison(pairings: Iterable[Pairing], console: Console) -> None:
-    """Print a line per cell; changes of AUC that seeds tell from none are bold."""
+    """Print a line per cell; changes of the metric that seeds tell from none are bold."""
+    pairings = list(pairings)
+    titles = {pairing.metric.title: None for pairing in pairings}
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for heading in ("data set", "backbone", "label", "budget", "method"):
         table.add_column(heading, overflow="fold")
-    for heading in ("AUC", "change", "95% interval", "bytes", "lookups"):
+    for heading in (next(iter(titles)) if len(titles) == 1 else "metric", "change", "95% interval", "bytes", "lookups"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("remark", overflow="fold")
     for p in pairings:
         difference = p.difference
         interval = difference.interval if difference else None
         names = (p.name.dataset, p.name.backbone, p.name.label, p.name.budget or "-", p.name.method)
+        first, second = ("" if value is None else p.metric.text(value) for value in map(_value, (p.first, p.second)))
         figures = (
-            _change(number(_auc(p.first), ".4f"), number(_auc(p.second), ".4f")),
-            number(difference.mean if difference else None, "+.4f"),
-            f"[{interval.low:+.4f}, {interval.high:+.4f}]" if interval else "",
+            _change(first, second),
+            p.metric.change(difference.mean) if difference else "",
+            f"[{p.metric.change(interval.low)}, {p.metric.change(interval.high)}]" if interval else "",
             _change(size(_bytes(p.first)), size(_bytes(p.second))),
             _change(times(_lookups(p.first)), times(_lookups(p.second))),
         )

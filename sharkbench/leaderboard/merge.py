@@ -77,13 +77,19 @@ def _conflict(one: Result, other: Result) -> str | None:
     """A line where both are ok and differ in a digit that tables show."""
     if one.status != "ok" or other.status != "ok":
         return None
-    pairs = [(label, q.auc, other.quality[label].auc) for label, q in one.quality.items() if label in other.quality]
+    metric = one.metric
+    both = {label: (values, other.quality[label]) for label, values in one.quality.items() if label in other.quality}
+    pairs = [
+        (label, own[metric.name], theirs[metric.name])
+        for label, (own, theirs) in both.items()
+        if metric.name in own and metric.name in theirs
+    ]
     label, first, second = max(pairs, key=lambda pair: abs(pair[1] - pair[2]), default=("", 0.0, 0.0))
-    if abs(first - second) <= 1e-4:
+    if abs(first - second) <= metric.step:
         return None
     at = f" at {one.budget}" if one.budget else ""
     where = f"{one.dataset}, {one.backbone}, {one.method_label}{at}, seed {one.seed}"
-    return f"{where}: AUC of {label} is {first:.4f} here and {second:.4f} there"
+    return f"{where}: {metric.title} of {label} is {metric.text(first)} here and {metric.text(second)} there"
 
 
 def _elsewhere(here: Store, there: Store, key: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sharkbench.leaderboard.cells import Cell
-from sharkbench.results.records import Quality
+from sharkbench.results.metrics import Metric, primary_of
 from sharkbench.suite.references import Reference
 
 Verdict = Literal["reproduced", "better", "worse", "not measured"]
@@ -47,18 +47,16 @@ def _is_of(cell: Cell, reference: Reference) -> bool:
 
 
 def _compare(found: Sequence[Cell], reference: Reference) -> Comparison:
-    measured = found[0].mean(lambda quality: _metric(quality, reference)) if len(found) == 1 else None
-    if measured is None:
+    name = reference.metric or (primary_of(found[0].metrics).name if found else "")
+    metric = {metric.name: metric for cell in found[:1] for metric in cell.metrics}.get(name)
+    measured = found[0].mean(name) if len(found) == 1 and metric else None
+    if measured is None or metric is None:
         return Comparison(reference, None, 0, "not measured")
-    return Comparison(reference, measured, len(found[0].ok), _verdict(measured, reference))
+    return Comparison(reference, measured, len(found[0].ok), _verdict(measured, reference, metric))
 
 
-def _metric(quality: Quality, reference: Reference) -> float:
-    return quality.auc if reference.metric == "auc" else quality.logloss
-
-
-def _verdict(measured: float, reference: Reference) -> Verdict:
+def _verdict(measured: float, reference: Reference, metric: Metric) -> Verdict:
     # Rounding of decimal fractions must not decide: .802 is within .001 of .801.
     if abs(measured - reference.value) <= reference.tolerance * (1 + 1e-9):
         return "reproduced"
-    return "better" if (measured > reference.value) == (reference.metric == "auc") else "worse"
+    return "better" if metric.score(measured) > metric.score(reference.value) else "worse"

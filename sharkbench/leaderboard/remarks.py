@@ -68,7 +68,7 @@ def _of_runs(standing: Standing, code: str, data: str) -> Iterator[str]:
         yield f"{len(cell.superseded)} older runs with other settings are left out"
     if cell.n_failed and cell.ok:
         yield f"{cell.n_failed} of {len(cell.runs)} seeds failed"
-    if len(cell.auc_by_seed) < MIN_SEEDS and cell.ok:
+    if len(cell.value_by_seed) < MIN_SEEDS and cell.ok:
         yield f"fewer than {MIN_SEEDS} seeds: no interval, no rank"
     elif not cell.is_reference and cell.ok and (standing.difference is None or standing.difference.n < MIN_SEEDS):
         yield f"fewer than {MIN_SEEDS} seeds in common with full precision: no interval"
@@ -92,7 +92,7 @@ def times_of(cell: Cell, ratio: float | None) -> str:
 def _beats(standing: Standing) -> bool:
     """Whether it is better than full precision by more than its interval."""
     difference = standing.difference
-    return difference is not None and difference.resolved and difference.mean > 0
+    return difference is not None and difference.resolved and standing.cell.metric.score(difference.mean) > 0
 
 
 def _beaten(standings: Sequence[Standing]) -> tuple[int, int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 
 from sharkbench.leaderboard.cells import Cell, FinishedRun, why
-from sharkbench.leaderboard.columns import CELL, COSTS, SPEEDS, Column
+from sharkbench.leaderboard.columns import COSTS, SPEEDS, Column, Tasks, Value, distinct, name_columns
 from sharkbench.leaderboard.standings import Standing
-from sharkbench.results.records import BUSY_PERCENT, Environment, Quality, Result, Speed, TrainingCost
+from sharkbench.results.metrics import Metric
+from sharkbench.results.records import BUSY_PERCENT, Environment, Result, Speed, TrainingCost
 
 Run = tuple[Cell, FinishedRun]
 
@@ -40,11 +41,11 @@ def _environment(row: Run) -> Environment | None:
     return row[1].environment
 
 
-def _test(row: Run) -> Quality | None:
+def _test(row: Run) -> Mapping[str, float] | None:
     return row[1].result.quality.get(row[0].name.label)
 
 
-def _valid(row: Run) -> Quality | None:
+def _valid(row: Run) -> Mapping[str, float] | None:
     return row[1].result.quality_valid.get(row[0].name.label)
 
 
@@ -52,8 +53,39 @@ def _pairs(pairs: Mapping[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(pairs.items()))
 
 
-RUNS: tuple[Column[Run], ...] = (
-    *(Column(column.name, column.meaning, column.value, _cell) for column in CELL[:6]),
+def _value_of(metric: Metric) -> Callable[[Mapping[str, float]], Value]:
+    return lambda values: values.get(metric.name)
+
+
+def _pack_gap(row: Run) -> Value:
+    return row[1].result.pack_gap.get(row[0].name.label, {}).get(row[0].metric.name)
+
+
+def run_columns(tasks: Tasks) -> tuple[Column[Run], ...]:
+    """The columns for runs that have those metrics."""
+    primary = " or ".join(metric.title for metric in distinct(tasks, lambda metric: metric.primary))
+    packed = {True: " through the packed layer", False: ""}
+    return (
+        *(Column(column.name, column.meaning, column.value, _cell) for column in name_columns(tasks)),
+        *_BEFORE,
+        *(
+            Column(m.name, m.meaning or f"test {m.title}{packed[m.primary]}", _value_of(m), _test)
+            for m in distinct(tasks, lambda metric: True)
+        ),
+        *(
+            Column(f"valid_{m.name}", f"validation {m.title}{packed[m.primary]}", _value_of(m), _valid)
+            for m in distinct(tasks, lambda metric: metric.monitored)
+        ),
+        Column(
+            "pack_gap",
+            f"validation {primary} through the packed layer minus that of the weights it was packed from",
+            _pack_gap,
+        ),
+        *_AFTER,
+    )
+
+
+_BEFORE: tuple[Column[Run], ...] = (
     Column(
         "seed", "seed; runs with the same one share split, batch order and first weights", attrgetter("seed"), _result
     ),
@@ -67,23 +99,9 @@ RUNS: tuple[Column[Run], ...] = (
     Column("bytes", "bytes of the packed layer", attrgetter("bytes"), _result),
     Column("bytes_ratio", "the same, relative to the fp32 table", attrgetter("bytes_ratio"), _result),
     Column("param_ratio", "stored numbers, relative to those of the fp32 table", attrgetter("param_ratio"), _result),
-    Column("auc", "test AUC through the packed layer", attrgetter("auc"), _test),
-    Column("logloss", "test log loss", attrgetter("logloss"), _test),
-    Column(
-        "normalized_entropy",
-        "log loss, relative to that of the label's base rate",
-        attrgetter("normalized_entropy"),
-        _test,
-    ),
-    Column("ece", "expected calibration error", attrgetter("ece"), _test),
-    Column("gauc", "AUC within groups, where a group column is named", attrgetter("gauc"), _test),
-    Column("valid_auc", "validation AUC through the packed layer", attrgetter("auc"), _valid),
-    Column("valid_logloss", "validation log loss", attrgetter("logloss"), _valid),
-    Column(
-        "pack_gap",
-        "validation AUC through the packed layer minus that of the weights it was packed from",
-        lambda row: row[1].result.pack_gap.get(row[0].name.label),
-    ),
+)
+
+_AFTER: tuple[Column[Run], ...] = (
     *(Column(name, meaning, value, _speed) for name, meaning, _, value in SPEEDS),
     Column(
         "other_cpu_percent",

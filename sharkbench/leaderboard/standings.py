@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from sharkbench.leaderboard.cells import Cell
+from sharkbench.leaderboard.cells import Cell, FinishedRun
 from sharkbench.leaderboard.remarks import Pair, Remark, pair_of, remarks_of
 from sharkbench.leaderboard.resolution import resolution
 from sharkbench.leaderboard.statistics import MIN_SEEDS, Difference, holm, paired_difference, shared_ranks
-from sharkbench.results.records import AucBlocks, Quality
+from sharkbench.results.metrics import Parts
 
 
 class Section(NamedTuple):
@@ -22,6 +21,7 @@ class Section(NamedTuple):
     split: str
     backbone: str
     label: str
+    task: str
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Standing:
 
     cell: Cell
     difference: Difference | None = None
-    """AUC minus that of the full-precision run with the same seed; ``None`` for full precision itself."""
+    """The primary metric minus that of full precision with the same seed; ``None`` for full precision itself."""
     p_holm: float | None = None
     """Of that difference, corrected for the methods of the same section and budget."""
     rank: int | None = None
@@ -51,11 +51,11 @@ class Standing:
     @property
     def worst(self) -> bool:
         """Whether failures leave too little of it to be ranked, so that aggregates count it as the worst."""
-        return self.cell.n_failed > 0 and len(self.cell.auc_by_seed) < MIN_SEEDS
+        return self.cell.n_failed > 0 and len(self.cell.value_by_seed) < MIN_SEEDS
 
 
 def section_of(cell: Cell) -> Section:
-    return Section(cell.name.dataset, cell.name.split, cell.name.backbone, cell.name.label)
+    return Section(cell.name.dataset, cell.name.split, cell.name.backbone, cell.name.label, cell.name.task)
 
 
 def standings_of(cells: Iterable[Cell]) -> list[Standing]:
@@ -77,13 +77,12 @@ def standings_of(cells: Iterable[Cell]) -> list[Standing]:
 
 
 def _to_full(cell: Cell) -> Standing:
-    full = {pair_of(run): quality for run in cell.references if (quality := cell.quality(run))}
-    own = {pair_of(run): quality for run in cell.ok if (quality := cell.quality(run))}
+    full, own = ({pair_of(run): run for run in runs if cell.quality(run)} for runs in (cell.references, cell.ok))
     if cell.is_reference or not own:
         return Standing(cell)
-    difference = paired_difference(_auc(own), _auc(full))
+    difference = paired_difference(_values(cell, cell.ok), _values(cell, cell.references))
     common = [pair for pair in own if pair in full]
-    rows = resolution(list(_blocks(own, common)), list(_blocks(full, common)))
+    rows = resolution(*([p for pair in common if (p := _parts(cell, side[pair]))] for side in (own, full)))
     return Standing(cell, difference=difference, resolution=rows)
 
 
@@ -95,16 +94,18 @@ def _compare(standings: list[Standing], members: Sequence[int], *, ranked: bool)
     if not ranked:
         return
     cells = {i: standings[i].cell for i in members}
-    qualities = {i: {pair_of(run): q for run in cell.ok if (q := cell.quality(run))} for i, cell in cells.items()}
-    ranks = shared_ranks({i: _auc(found) for i, found in qualities.items()})
+    values = {i: _values(cell, cell.ok) for i, cell in cells.items()}
+    scores = {i: {pair: cells[i].metric.score(value) for pair, value in own.items()} for i, own in values.items()}
+    ranks = shared_ranks(scores)
     for i in members:
         shared = list(ranks.values()).count(ranks.get(i, 0)) > 1
         standings[i] = replace(standings[i], rank=ranks.get(i), shared=shared, rivals=len(members))
 
 
-def _auc(qualities: dict[Pair, Quality]) -> dict[Pair, float]:
-    return {pair: quality.auc for pair, quality in qualities.items() if not math.isnan(quality.auc)}
+def _values(cell: Cell, runs: Iterable[FinishedRun]) -> dict[Pair, float]:
+    """The primary metric of the cell's label."""
+    return {pair_of(run): value for run in runs if (value := cell.value(run)) is not None}
 
 
-def _blocks(qualities: dict[Pair, Quality], pairs: Iterable[Pair]) -> Iterator[AucBlocks]:
-    return (blocks for pair in pairs if (blocks := qualities[pair].auc_blocks) is not None)
+def _parts(cell: Cell, run: FinishedRun) -> Parts | None:
+    return run.result.parts.get(cell.name.label, {}).get(cell.metric.name)

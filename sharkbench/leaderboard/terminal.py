@@ -24,8 +24,8 @@ WIDTH = 100
 
 
 def print_leaderboard(out: Path, console: Console, standings: Sequence[Standing] | None = None) -> None:
-    """Print what is in the store under ``out`` now. The best AUC of a budget has a star, and is bold on a
-    terminal; several share it where seeds cannot tell them apart.
+    """Print what is in the store under ``out`` now. The best of a budget by the primary metric has a star, and is
+    bold on a terminal; several share it where seeds cannot tell them apart.
 
     A terminal of fewer than 100 columns is not shown speeds and costs; ``leaderboard.csv`` has everything.
 
@@ -40,9 +40,14 @@ def print_leaderboard(out: Path, console: Console, standings: Sequence[Standing]
     # A file or a pipe has no width: it gets the whole table, not one cut to the 80 columns that are assumed for it.
     width = min(WIDTH, console.width) if console.is_terminal else WIDTH
     marked = len({standing.cell.state for standing in standings}) > 1  # what all rows are is said once, below
-    for (dataset, split, backbone, label), group in groupby(standings, key=lambda standing: standing.section):
+    several = len({standing.section.task for standing in standings}) > 1
+    for (dataset, split, backbone, label, task), group in groupby(standings, key=lambda standing: standing.section):
         title = Text.assemble(
-            (dataset, "bold"), f", {split} split, ", (backbone, "bold"), f", {label}" if label else ""
+            (dataset, "bold"),
+            f", {split} split, ",
+            (backbone, "bold"),
+            f", {label}" if label else "",
+            f", {task}" * several,
         )
         console.print()
         console.print(title, soft_wrap=True)
@@ -52,7 +57,8 @@ def print_leaderboard(out: Path, console: Console, standings: Sequence[Standing]
 
 def _print_table(standings: list[Standing], console: Console, width: int, marked: bool) -> None:
     figures = _FIGURES if width >= WIDTH else _FIGURES[:5]
-    rows = [("budget", "method", *(heading for heading, _ in figures))]
+    title = standings[0].cell.metric.title
+    rows = [("budget", "method", *(heading or title for heading, _ in figures))]
     styles = ["dim"]
     for _, group in groupby(standings, key=lambda standing: standing.cell.name.budget):
         members = list(group)
@@ -84,31 +90,35 @@ def _folded(rows: Sequence[Sequence[str]], styles: Sequence[str]) -> Table:
 
 
 def _best(standings: list[Standing]) -> list[Standing]:
-    """The first rank of one budget, or where there are too few seeds for ranks the highest mean AUC; nothing wins where
+    """The first rank of one budget, or where there are too few seeds for ranks the best mean; nothing wins where
     nothing competes."""
-    means = {i: auc for i, s in enumerate(standings) if (auc := s.cell.auc_mean) is not None}
+    means = {i: score for i, s in enumerate(standings) if (score := s.cell.score_mean) is not None}
     if len(means) < 2 or not standings[0].cell.name.budget:
         return []
     ranked = [standing for standing in standings if standing.rank == 1]
     return ranked or [standings[max(means, key=lambda i: means[i])]]
 
 
-def _auc(cell: Cell) -> str:
-    auc, spread = cell.auc_mean, cell.auc_std
-    if auc is None:
+def _value(cell: Cell) -> str:
+    mean, spread = cell.value_mean, cell.value_std
+    if mean is None:
         return cell.status
-    return f"{auc:.4f}" + (f" ±{spread:.4f}" if spread is not None else "")
+    return cell.metric.text(mean) + (f" ±{cell.metric.text(spread)}" if spread is not None else "")
+
+
+def _delta(cell: Cell) -> str:
+    return "" if cell.is_reference or cell.value_delta is None else cell.metric.change(cell.value_delta)
 
 
 def _seeds(cell: Cell) -> str:
     return f"{len(cell.ok)}/{len(cell.runs)}" if cell.n_failed else str(len(cell.ok))
 
 
-_FIGURES: tuple[tuple[str, Callable[[Cell], str]], ...] = (
+_FIGURES: tuple[tuple[str, Callable[[Cell], str]], ...] = (  # the heading of the metric is its title
     ("bytes", lambda cell: size(cell.mean_of(lambda result: result.bytes))),
     ("of fp32", lambda cell: number(cell.mean_of(lambda result: result.bytes_ratio), ".1%")),
-    ("AUC", _auc),
-    ("to fp32", lambda cell: "" if cell.is_reference else number(cell.auc_delta, "+.4f")),
+    ("", _value),
+    ("to fp32", _delta),
     ("seeds", _seeds),
     ("lookups", lambda cell: times_of(cell, cell.lookup_ratio)),
     ("model", lambda cell: times_of(cell, cell.median_ratio(lambda speed: speed.model_ratio_fp32))),
@@ -129,12 +139,14 @@ def _where(cell: Cell) -> str:
 
 
 def _print_notes(standings: Sequence[Standing], console: Console) -> None:
+    titles = " or ".join(dict.fromkeys(standing.cell.metric.title for standing in standings))
     busy = any(run.speed.busy for standing in standings for run in standing.cell.ok if run.speed)
     states = {standing.cell.state for standing in standings}
     console.print()
     console.print(
         Text(
-            "* best AUC of its budget, shared where seeds cannot tell; AUC: test split, through the packed table;\n"
+            f"* best {titles} of its budget, shared where seeds cannot tell; {titles}: test split, through the packed "
+            "table;\n"
             "  lookups, model: speed relative to the fp32 table; train: time of every training stage."
             + (f"\n  {'all are ' * (len(states) == 1)}[stale]: {STALE}" if "stale" in states else "")
             + ("\n  [verified ~]: by earlier code, verified on other hardware" if _TILDE in states else "")

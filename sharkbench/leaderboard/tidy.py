@@ -8,15 +8,19 @@ from pathlib import Path
 import polars as pl
 
 from sharkbench.files.durable import replacing
-from sharkbench.leaderboard.columns import LEADERBOARD, table_of
+from sharkbench.leaderboard.columns import leaderboard_columns, metrics_of, table_of
 from sharkbench.leaderboard.csvfile import Table, write_table
-from sharkbench.leaderboard.run_columns import RUNS, run_rows
+from sharkbench.leaderboard.run_columns import run_columns, run_rows
 from sharkbench.leaderboard.standings import Standing
 
 
 def write_tidy(out: Path, standings: Sequence[Standing]) -> list[Path]:
     """Write ``leaderboard`` and ``runs`` as ``.csv`` and ``.parquet`` into ``out``; each file appears in one rename."""
-    tables = {"leaderboard": table_of(LEADERBOARD, standings), "runs": table_of(RUNS, run_rows(standings))}
+    tasks = metrics_of(standing.cell for standing in standings)
+    tables = {
+        "leaderboard": table_of(leaderboard_columns(tasks), standings),
+        "runs": table_of(run_columns(tasks), run_rows(standings)),
+    }
     paths = []
     for name, table in tables.items():
         write_table(out / f"{name}.csv", table)

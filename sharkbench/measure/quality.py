@@ -8,21 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharkbench.data.dataset import Split
-from sharkbench.results.records import Quality
-from sharkbench.tasks.build import task_of
-from sharkbench.tasks.config import TaskConfig
+from sharkbench.results.metrics import Parts, Quality
+from sharkbench.tasks.base import Task
 from sharkbench.training.predict import predict
 
-__all__ = ["predict", "quality"]
+__all__ = ["parts", "predict", "quality"]
 
 
-def quality(scores: NDArray[np.float32], split: Split, labels: Sequence[str], task: TaskConfig) -> dict[str, Quality]:
+def quality(scores: NDArray[np.float32], split: Split, labels: Sequence[str], task: Task) -> Quality:
     """Quality of each label, from the ``[n, T]`` logits of :func:`predict` on the same split.
 
     Raises:
-        DataError: a label has one class only in the split.
+        DataError: a label cannot be evaluated on the split.
         Diverged: a score is not finite.
     """
-    groups = split.group.numpy() if split.group is not None else None
-    weights = split.weight.numpy() if split.weight is not None else None
-    return task_of(task).quality(scores, split.labels.numpy(), labels, task, groups, weights)
+    return task.quality(scores, split.labels.numpy(), labels, *_beside(split))
+
+
+def parts(scores: NDArray[np.float32], split: Split, labels: Sequence[str], task: Task) -> dict[str, dict[str, Parts]]:
+    """What blocks of the split's units contribute: label -> metric -> parts. Arguments as of :func:`quality`."""
+    return task.parts_by_label(scores, split.labels.numpy(), labels, *_beside(split))
+
+
+def _beside(split: Split) -> tuple[NDArray[np.integer] | None, NDArray[np.floating] | None]:
+    """Groups and weights."""
+    groups, weights = split.group, split.weight
+    return None if groups is None else groups.numpy(), None if weights is None else weights.numpy()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from sharkbench.results import earlier
+from sharkbench.results.base import AtLeastOne, Count, NonNegative, Positive, Record, out_of_range
+from sharkbench.results.metrics import Metric, Parts, Quality, check, primary_of
 
 BUSY_PERCENT = 25.0
 """CPU of other processes, in percent of one core, from which on a timing counts as disturbed."""
@@ -19,38 +19,10 @@ Status = Literal["ok", "infeasible", "failed"]
 REFERENCE = "full"
 """The method that trains the table as it is: what all others are compared with."""
 FailureKind = Literal["method", "out of memory", "timeout", "killed", "data", "diverged"]
-
+Range = tuple[float | None, float | None]
 
 State = Literal["fresh", "verified", "verified on other hardware", "stale"]
 """What the code as it is has to do with a stored run: it made it, it was shown to come to the same, or neither."""
-
-
-def _within(low: float, high: float) -> Callable[[float], float]:
-    def checked(value: float) -> float:
-        if not (low <= value <= high or math.isnan(value)):
-            raise ValueError(f"a number from {low:g} to {high:g} is meant" if high < math.inf else "is below 0")
-        return value
-
-    return checked
-
-
-Share = Annotated[float, AfterValidator(_within(0.0, 1.0))]
-"""From 0 to 1; NaN where there is none, as of the AUC of a single class."""
-Gap = Annotated[float, AfterValidator(_within(-1.0, 1.0))]
-"""A difference of two shares."""
-Loss = Annotated[float, AfterValidator(_within(0.0, math.inf))]
-"""Not below 0; NaN where there is none."""
-Bounded = Annotated[float, AfterValidator(_within(-1e9, 1e9))]
-"""Not infinite; NaN where there is none."""
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
-
-
-class Record(BaseModel):
-    # A metric that does not exist (the AUC of a single class) is NaN, which JSON can carry as a string only.
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class Epoch(Record):
@@ -59,8 +31,8 @@ class Epoch(Record):
     stage: str
     epoch: Count
     train_loss: float
-    valid_auc: dict[str, Share]
-    valid_logloss: dict[str, Loss]
+    valid: Quality
+    """Metrics that are monitored, by label."""
     learning_rate: NonNegative
     seconds: NonNegative
 
@@ -76,37 +48,6 @@ class TrainingCost(Record):
     epochs: Count
 
 
-class AucBlocks(Record):
-    """What each block of rows contributes to an AUC. Blocks are of the same rows for every run on the same data.
-
-    Shares lie in [0, 1], but those of weighted samples, whose blocks hold what their rows move the AUC, may not.
-    """
-
-    positives: tuple[Bounded, ...]
-    """By block of positive rows: the share of negatives that they beat, mean over the block."""
-    negatives: tuple[Bounded, ...]
-    """By block of negative rows: the share of positives that beat them, mean over the block."""
-
-    @cached_property
-    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Both, to calculate with."""
-        import numpy as np
-
-        return np.array(self.positives), np.array(self.negatives)
-
-
-class Quality(Record):
-    """Quality of one label on one split."""
-
-    auc: Share
-    logloss: Loss
-    normalized_entropy: Loss
-    ece: Share
-    gauc: Share | None = None
-    auc_blocks: AucBlocks | None = None
-    """On the test split: what lets two runs be compared row by row."""
-
-
 class Result(Record):
     """One run's outcome. Fields from ``quality`` on are absent unless ``status`` is ``"ok"``."""
 
@@ -116,6 +57,9 @@ class Result(Record):
     reason: str | None = None
 
     suite: str
+    task: str
+    metrics: tuple[Metric, ...]
+    """What the figures of quality are."""
     dataset: str
     split: str
     data_fingerprint: str
@@ -136,12 +80,15 @@ class Result(Record):
     started: str
     seconds: NonNegative
 
-    quality: dict[str, Quality] = Field(default_factory=dict)
-    """Test split, through the packed layer, by label; empty where the run is judged on validation only."""
-    quality_valid: dict[str, Quality] = Field(default_factory=dict)
-    """Validation split, through the packed layer, by label."""
-    pack_gap: dict[str, Gap] = Field(default_factory=dict)
-    """Validation AUC through the packed layer minus that of the trainable model it came from, by label."""
+    quality: Quality = Field(default_factory=dict)
+    """Test split, through the packed layer: label -> metric -> value; empty where the run is judged on validation only.
+    A metric that a split cannot have is absent."""
+    parts: dict[str, dict[str, Parts]] = Field(default_factory=dict)
+    """Of the test split, label -> metric: what lets two runs be compared unit by unit."""
+    quality_valid: Quality = Field(default_factory=dict)
+    """Validation split, through the packed layer."""
+    pack_gap: Quality = Field(default_factory=dict)
+    """Validation through the packed layer minus that of the trainable model it came from."""
     bytes: Count | None = None
     fp32_bytes: Count | None = None
     bytes_ratio: NonNegative | None = None
@@ -152,6 +99,42 @@ class Result(Record):
     backbone_bytes: Count | None = None
     training: TrainingCost | None = None
     history: list[Epoch] = Field(default_factory=list)
+
+    @property
+    def metric(self) -> Metric:
+        """The primary one."""
+        return primary_of(self.metrics)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, said: Any) -> Any:
+        return earlier.as_now(said)
+
+    @model_validator(mode="after")
+    def _values_are_of_its_metrics(self) -> Self:
+        check(self.metrics)
+        if wrong := list(self._wrong_values()):
+            raise ValidationError.from_exception_data(type(self).__name__, wrong)
+        return self
+
+    def _wrong_values(self) -> Iterator[InitErrorDetails]:
+        ranges = {metric.name: (metric.low, metric.high) for metric in self.metrics}
+        gaps: dict[str, Range] = {
+            m.name: (None, None) if m.width is None else (-m.width, m.width) for m in self.metrics
+        }
+        found: list[tuple[tuple[str | int, ...], Quality, dict[str, Range]]] = [
+            (("quality",), self.quality, ranges),
+            (("quality_valid",), self.quality_valid, ranges),
+            (("pack_gap",), self.pack_gap, gaps),
+        ]
+        found += [(("history", i, "valid"), epoch.valid, ranges) for i, epoch in enumerate(self.history)]
+        for place, quality, allowed in found:
+            for label, values in quality.items():
+                for name, value in values.items():
+                    said = out_of_range(value, *allowed[name]) if name in allowed else "is none of its metrics"
+                    if said:
+                        error = PydanticCustomError("value_error", "Value error, {said}", {"said": said})
+                        yield InitErrorDetails(type=error, loc=(*place, label, name), input=value)
 
 
 class Environment(Record):
@@ -205,7 +188,7 @@ class Verification(Record):
     same_hardware: bool
     """Whether the drawn runs were done on the processor and torch of before, and every bit agreed."""
     largest_difference: float
-    """In AUC, of the drawn runs."""
+    """In the primary metric, of the drawn runs."""
 
 
 class Verified(Record):

@@ -7,16 +7,13 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from sharkbench.results.metrics import Metric
 from sharkbench.results.records import Result
 
-SPREAD, MEDIAN = 0.01, 0.0010
-"""In AUC. Of 246 runs that two processors both made the median differed by .0004 and the largest by .0097
-(docs/statistics.md): no drawn run may differ by more than the first, nor half of them by more than the second. The
-first holds for log loss too, of whose spread nothing is known: what is refused only stays stale."""
 BYTES = 0.01
 """Of the bytes: what is pruned by trained values may fall a little differently on other hardware."""
 
-_COMPARED = ("status", "bytes", "quality", "quality_valid", "pack_gap", "bytes_by_field", "formats", "history")
+_COMPARED = ("status", "bytes", "quality", "parts", "quality_valid", "pack_gap", "bytes_by_field", "formats", "history")
 _NOT_OUTCOME = ("seconds",)
 """Of an epoch: what it took."""
 
@@ -25,7 +22,8 @@ def difference(before: Result, now: Result, *, bits: bool) -> str | None:
     """What differs first, with both values, in one line; ``None`` where the results agree.
 
     Args:
-        bits: every bit has to agree, as on one processor and torch; else within :data:`SPREAD`. What only the newer
+        bits: every bit has to agree, as on one processor and torch; else the metrics that say by how much such pairs
+            differ have to agree within that, the primary one to the bit where it does not say. What only the newer
             result has (a metric that there was not before) is no difference.
     """
     if bits:
@@ -35,18 +33,21 @@ def difference(before: Result, now: Result, *, bits: bool) -> str | None:
         return f"status was {before.status} and is {now.status}"
     if abs((before.bytes or 0) - (now.bytes or 0)) > BYTES * (before.bytes or 0):
         return f"bytes was {before.bytes} and is {now.bytes}"
-    for name, figure in (("AUC", "auc"), ("log loss", "logloss")):
-        if (apart := largest_difference(before, now, figure)) > SPREAD:
-            return f"{name} differs by {apart:.4f}, and on other hardware or torch by at most {SPREAD}"
+    for metric in before.metrics:
+        if metric.primary or metric.spread is not None:
+            apart, most = largest_difference(before, now, metric), metric.spread or 0.0
+            if apart > most:
+                return f"{metric.title} differs by {apart:.4f}, and on other hardware or torch by at most {most:g}"
     return None
 
 
-def largest_difference(before: Result, now: Result, figure: str = "auc") -> float:
-    """In a figure of quality, over labels and splits; infinite where only one of the results has it."""
+def largest_difference(before: Result, now: Result, metric: Metric | None = None) -> float:
+    """In a metric (the primary one unless given), over labels and splits; infinite where only one result has it."""
+    name = (metric or before.metric).name
     pairs = [
-        (getattr(quality, figure), getattr(theirs.get(label), figure, math.nan))
+        (values.get(name, math.nan), theirs.get(label, {}).get(name, math.nan))
         for own, theirs in ((before.quality, now.quality), (before.quality_valid, now.quality_valid))
-        for label, quality in own.items()
+        for label, values in own.items()
     ]
     return max((_apart(a, b) for a, b in pairs), default=0.0)
 

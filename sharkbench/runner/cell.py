@@ -19,12 +19,12 @@ from sharkbench.data.dataset import PreparedDataset, SplitName
 from sharkbench.data.prepare import prepare
 from sharkbench.errors import DataError, SharkbenchError
 from sharkbench.files.digests import seal
-from sharkbench.measure.auc_blocks import with_auc_blocks
 from sharkbench.measure.memory import memory_of
-from sharkbench.measure.quality import predict, quality
+from sharkbench.measure.quality import parts, predict, quality
 from sharkbench.model import artifact
 from sharkbench.model.model import Model, PackedModel
-from sharkbench.results.records import Epoch, Quality
+from sharkbench.results.metrics import Parts, Quality
+from sharkbench.results.records import Epoch
 
 if TYPE_CHECKING:
     from sharkbench.suite.run import RunSpec
@@ -133,13 +133,17 @@ def judge(spec: RunSpec, bench: Workbench, made: Made, directory: Path) -> dict[
     memory, nbytes = memory_of(packed.layer), artifact.tensor_bytes(directory)
     if bench.budget is not None and made.method.budgeted and nbytes > bench.budget:
         raise OverBudget(f"the packed layer takes {nbytes:,} bytes, {nbytes - bench.budget:,} more than the budget")
-    trained, valid = bench.evaluate(made.model), _quality(packed, dataset, "valid", spec)
-    judged = _quality(packed, dataset, "test", spec) if spec.judged_on == "test" else {}
+    trained, (valid, _) = bench.evaluate(made.model), _quality(packed, dataset, "valid", spec)
+    judged, blocks = _quality(packed, dataset, "test", spec) if spec.judged_on == "test" else ({}, {})
     return {
         "method_config": made.settings,
         "quality": judged,
+        "parts": blocks,
         "quality_valid": valid,
-        "pack_gap": {label: valid[label].auc - trained[label].auc for label in valid},
+        "pack_gap": {
+            label: {name: value - trained[label][name] for name, value in values.items()}
+            for label, values in valid.items()
+        },
         "bytes": nbytes,
         "fp32_bytes": memory.fp32_bytes,
         "bytes_ratio": nbytes / memory.fp32_bytes,
@@ -153,11 +157,11 @@ def judge(spec: RunSpec, bench: Workbench, made: Made, directory: Path) -> dict[
     }
 
 
-def _quality(packed: PackedModel, dataset: PreparedDataset, split: SplitName, spec: RunSpec) -> dict[str, Quality]:
-    samples = dataset.splits[split]
+def _quality(
+    packed: PackedModel, dataset: PreparedDataset, split: SplitName, spec: RunSpec
+) -> tuple[Quality, dict[str, dict[str, Parts]]]:
+    """Quality, and on the test split its parts, by label."""
+    samples, names = dataset.splits[split], dataset.schema.labels
     scores = predict(packed, samples)
-    found = quality(scores, samples, dataset.schema.labels, spec.task)
-    if split != "test":
-        return found
-    weights = samples.weight.numpy() if samples.weight is not None else None
-    return with_auc_blocks(found, scores, samples.labels.numpy(), weights)
+    found = quality(scores, samples, names, spec.task)
+    return found, parts(scores, samples, names, spec.task) if split == "test" else {}

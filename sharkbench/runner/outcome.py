@@ -16,6 +16,8 @@ def facts_of(spec: RunSpec) -> dict[str, Any]:
         "setting": seedless.key,
         "comparison": seedless.full_key,
         "suite": spec.suite,
+        "task": spec.task.name,
+        "metrics": spec.task.metrics,
         "dataset": spec.dataset.name,
         "split": spec.dataset.split.kind,
         "data_fingerprint": spec.fingerprint,

@@ -2,13 +2,14 @@
 
 Drawn are, for each method, the cheapest runs that together cover every change of the code since (:func:`draw`). On the
 processor and torch of before every bit must agree. On others the last bits of sums differ, and training carries them
-on: there the drawn runs must lie as near as such pairs do (:data:`SPREAD`, docs/statistics.md). What agrees is renamed
-to what the present code would call it, and says how that was shown.
+on: there the drawn runs must lie as near as such pairs do, which their metrics say (docs/statistics.md). What agrees
+is renamed to what the present code would call it, and says how that was shown.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import warnings
@@ -26,7 +27,7 @@ from sharkbench.keys.closure import changes
 from sharkbench.machine.environment import git_state
 from sharkbench.results.records import Environment, Result, Verification, Verified
 from sharkbench.results.store import CODE, RESULT, SPEC, VERIFIED, Store
-from sharkbench.runner.agreement import MEDIAN, difference, largest_difference
+from sharkbench.runner.agreement import difference, largest_difference
 from sharkbench.runner.events import Event, Message
 from sharkbench.runner.local import EXECUTE
 from sharkbench.runner.outcome import facts_of
@@ -163,7 +164,7 @@ def draw(runs: Sequence[Earlier], store: Store) -> list[Earlier]:
 def _judge_and_carry(
     found: Sequence[Earlier], drawn: Sequence[Earlier], store: Store, again: Store, outcome: Outcome
 ) -> None:
-    by_method, differences = _by_method(drawn), list[float]()
+    by_method, differences, most = _by_method(drawn), list[float](), math.inf
     agreed: dict[frozenset[str], list[tuple[Earlier, Result, Environment]]] = {}
     for method, own in by_method.items():
         pairs, wrong = [], []
@@ -178,13 +179,14 @@ def _judge_and_carry(
             pairs.append((one, now, environment))
             if environment.arithmetic != one.environment.arithmetic:
                 differences.append(largest_difference(one.result, now))
+                most = one.result.metric.typical_spread or 0.0
         outcome.differing += wrong
         if not wrong:
             agreed[method] = pairs
-    if differences and len(differences) >= 5 and median(differences) > MEDIAN:
+    if differences and len(differences) >= 5 and median(differences) > most:
         outcome.differing.append(
             f"on other hardware or torch the drawn runs differ by {median(differences):.4f} in the median, such pairs "
-            f"by at most {MEDIAN:.4f}: something else differs too"
+            f"by at most {most:.4f}: something else differs too"
         )
         agreed = {}
     for one in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sharkbench.results.metrics import Metric
 from sharkbench.search.pareto import Pareto
 from sharkbench.search.study import Search
 
@@ -14,48 +15,55 @@ _CONFIG = {"font": "system-ui, sans-serif", "view": {"stroke": None}, "axis": {"
 
 
 def history(search: Search) -> str:
-    """SVG: validation AUC by trial, with the best so far as a line; empty where no trial is ok."""
+    """SVG: the primary metric on validation by trial, with the best so far as a line; empty where no trial is ok."""
     rows, best = [], None
     for trial in sorted(search.finished, key=lambda trial: trial.number):
         if trial.outcome.status != "ok":
             continue
-        best = trial.outcome.auc if best is None else max(best, trial.outcome.auc)
-        rows.append({"trial": trial.number, "auc": trial.outcome.auc, "best": best, "bytes": trial.outcome.bytes_ratio})
+        value = trial.outcome.value
+        best = value if best is None else max(best, value, key=search.metric.score)
+        rows.append({"trial": trial.number, "value": value, "best": best, "bytes": trial.outcome.bytes_ratio})
     if len(rows) < 2:
         return ""
     if search.mode == "lossless":
-        return _svg(rows, [_points("bytes", "bytes, relative to fp32", log=True)])
-    y = {"field": "best", "type": "quantitative", "scale": {"zero": False}, "title": "validation AUC"}
+        return _svg(rows, [_points(search.metric, "bytes", "bytes, relative to fp32", log=True)])
+    title = f"validation {search.metric.title}"
+    y = {"field": "best", "type": "quantitative", "scale": {"zero": False}, "title": title}
     line = {
         "mark": {"type": "line", "interpolate": "step-after", "color": "#bbbbbb"},
         "encoding": {"x": {"field": "trial", "type": "quantitative"}, "y": y},
     }
-    return _svg(rows, [line, _points("trial", "trial", log=False)])
+    return _svg(rows, [line, _points(search.metric, "trial", "trial", log=False)])
 
 
 def fronts(searches: Sequence[Pareto]) -> str:
-    """SVG: the fronts of the methods of one cell, AUC against bytes; empty where there is none."""
+    """SVG: the fronts of the methods of one cell, the primary metric against bytes; empty where there is none."""
     rows = [
-        {"method": search.entry.label, "auc": trial.outcome.auc, "bytes": trial.outcome.bytes_ratio}
+        {"method": search.entry.label, "value": trial.outcome.value, "bytes": trial.outcome.bytes_ratio}
         for search in searches
         for trial in search.front()
     ]
     if not rows:
         return ""
     encoding = {
-        **_points("bytes", "bytes, relative to fp32", log=True)["encoding"],
+        **_points(searches[0].metric, "bytes", "bytes, relative to fp32", log=True)["encoding"],
         "color": {"field": "method", "type": "nominal", "title": None},
     }
     return _svg(rows, [{"mark": {"type": "line", "point": True, "interpolate": "step-after"}, "encoding": encoding}])
 
 
-def _points(field: str, title: str, *, log: bool) -> dict[str, Any]:
+def _points(metric: Metric, field: str, title: str, *, log: bool) -> dict[str, Any]:
     scale = {"scale": {"type": "log", "padding": 12}, "axis": {"format": ".2~%"}} if log else {}
     return {
         "mark": {"type": "point", "filled": True, "color": "#0072B2", "size": 60},
         "encoding": {
             "x": {"field": field, "type": "quantitative", "title": title, **scale},
-            "y": {"field": "auc", "type": "quantitative", "scale": {"zero": False}, "title": "validation AUC"},
+            "y": {
+                "field": "value",
+                "type": "quantitative",
+                "scale": {"zero": False},
+                "title": f"validation {metric.title}",
+            },
         },
     }
 

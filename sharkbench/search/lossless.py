@@ -1,7 +1,7 @@
 """The smallest table that loses nothing: bisection on the logarithm of the budget.
 
-Validation AUC is taken to fall with the budget below the smallest one that is good enough; above it, it may do as it
-likes. A wrong decision by noise then costs no more than the noise hides: every later probe lies beside it.
+Quality on validation is taken to fall with the budget below the smallest one that is good enough; above it, it may do
+as it likes. A wrong decision by noise then costs no more than the noise hides: every later probe lies beside it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sharkbench.results.records import REFERENCE, Result
 from sharkbench.results.store import Store
 from sharkbench.runner.local import wanted
 from sharkbench.search.space import Configuration, rounded
-from sharkbench.search.study import Finished, Proposal, Search
-from sharkbench.search.trials import Cell, Outcome, mean_auc
+from sharkbench.search.study import Direction, Finished, Proposal, Search
+from sharkbench.search.trials import Cell, Outcome
 from sharkbench.suite.entries import MethodEntry
 from sharkbench.suite.run import RunSpec
 
@@ -86,14 +86,14 @@ def _further_down(probes: Sequence[Probe], low: float) -> float | None:
 
 
 def excess(full: Mapping[int, float], own: Mapping[int, float], tolerance: float | Literal["not_worse"]) -> float:
-    """Loss of AUC beyond the tolerance, paired by seed.
+    """Loss beyond the tolerance, paired by seed.
 
     Args:
-        full, own: AUC by seed of the full-precision table and of the compressed one.
+        full, own: scores by seed of the full-precision table and of the compressed one, higher being better.
         tolerance: the largest mean loss; or ``not_worse``: the lower end of the one-sided 95% interval of the loss (t
             distribution) is not above zero.
     """
-    losses = [full[seed] - auc for seed, auc in own.items()]
+    losses = [full[seed] - score for seed, score in own.items()]
     if tolerance != "not_worse":
         return mean(losses) - tolerance
     from scipy.stats import t
@@ -129,9 +129,10 @@ class Reference:
         return [spec for spec in self.specs if spec.key not in self.results]
 
     @property
-    def aucs(self) -> dict[int, float]:
-        """By seed."""
-        return {result.seed: mean_auc(result) for result in self.results.values() if result.status == "ok"}
+    def values(self) -> dict[int, float]:
+        """The primary metric on validation, mean over labels, by seed."""
+        ok = [result for result in self.results.values() if result.status == "ok"]
+        return {result.seed: self.cell.metric.mean(result.quality_valid) for result in ok}
 
     @property
     def reason(self) -> str | None:
@@ -140,10 +141,9 @@ class Reference:
 
 
 class Lossless(Search):
-    """Minimizes bytes under the constraint that no more validation AUC is lost than the tolerance allows."""
+    """Minimizes bytes under the constraint that no more is lost on validation than the tolerance allows."""
 
     mode = "lossless"
-    directions = ("minimize",)
     decides_by_state = ("between", "tolerance", "precision")
 
     def __init__(self, cell: Cell, entry: MethodEntry, storage: BaseStorage | str, reference: Reference) -> None:
@@ -167,14 +167,21 @@ class Lossless(Search):
         low, high = self.asked.between
         return Configuration(self.entry.spec, Budget(fraction=trial.suggest_float("budget", low, high, log=True)))
 
+    def directions(self) -> tuple[Direction, ...]:
+        return ("minimize",)
+
     def values(self, outcome: Outcome) -> list[float]:
         return [float(outcome.bytes)]
 
     def constraints(self, outcome: Outcome) -> dict[str, float]:
-        return {_LOSS: self.excess(outcome) if outcome.aucs.keys() <= self.reference.aucs.keys() else 1.0}
+        return {_LOSS: self.excess(outcome) if outcome.values.keys() <= self.reference.values.keys() else 1.0}
 
     def excess(self, outcome: Outcome) -> float:
-        return excess(self.reference.aucs, outcome.aucs, self.asked.tolerance)
+        full, own = (
+            {seed: self.metric.score(value) for seed, value in values.items()}
+            for values in (self.reference.values, outcome.values)
+        )
+        return excess(full, own, self.asked.tolerance)
 
     def probes(self) -> list[Probe]:
         """What is known, by budget."""
@@ -185,7 +192,7 @@ class Lossless(Search):
         return min(good, key=lambda trial: trial.outcome.bytes, default=None)
 
     def _known(self, trial: Finished) -> bool:
-        return trial.outcome.aucs.keys() <= self.reference.aucs.keys()
+        return trial.outcome.values.keys() <= self.reference.values.keys()
 
     def _probe(self, trial: Finished) -> Probe | None:
         budget: Any = (

@@ -1,4 +1,5 @@
-"""AUC against bytes, and against the time of a lookup where that is asked for: the front, and how much it covers."""
+"""The primary metric against bytes, and against the time of a lookup where that is asked for: the front, and how much
+it covers."""
 
 from __future__ import annotations
 
@@ -15,13 +16,12 @@ from sharkbench.search.trials import UNTIMED, Outcome
 if TYPE_CHECKING:
     import optuna
 
-WORST_AUC = 0.5
 _CHOSEN = 3
 """So many tables of a front are trained again, evenly spread over its sizes."""
 
 
 class Pareto(Search):
-    """Maximizes validation AUC and minimizes the other objectives. Nothing is given up on the way."""
+    """Makes the primary metric on validation better, the other objectives smaller. Nothing is given up on the way."""
 
     mode = "pareto"
     decides_by_state = ("tune", "objectives", "between")
@@ -42,7 +42,7 @@ class Pareto(Search):
         return self.space.configuration(trial, budget, default=default)
 
     def values(self, outcome: Outcome) -> list[float]:
-        found = {"auc": outcome.auc, "bytes": float(outcome.bytes), "lookup": outcome.lookup or math.inf}
+        found = {self.metric.name: outcome.value, "bytes": float(outcome.bytes), "lookup": outcome.lookup or math.inf}
         return [found[objective] for objective in self.asked.objectives]
 
     @property
@@ -53,7 +53,7 @@ class Pareto(Search):
 
     def best(self) -> Finished | None:
         """The most accurate one."""
-        return max(self.front(), key=lambda trial: trial.outcome.auc, default=None)
+        return max(self.front(), key=self.score, default=None)
 
     def chosen(self) -> list[Finished]:
         front = self.front()
@@ -72,14 +72,24 @@ class Pareto(Search):
 
     def losses(self, outcome: Outcome) -> tuple[float, ...]:
         """One per objective, the smaller the better; bytes as a share of fp32."""
-        found = {"auc": -outcome.auc, "bytes": outcome.bytes_ratio, "lookup": outcome.lookup or math.inf}
+        quality = -self.metric.score(outcome.value)
+        found = {self.metric.name: quality, "bytes": outcome.bytes_ratio, "lookup": outcome.lookup or math.inf}
         return tuple(found[objective] for objective in self.asked.objectives)
 
     def hypervolume(self, slowest: float = 1.0) -> float:
-        """What the front dominates of the box between it and AUC 0.5, the bytes of fp32, and ``slowest`` lookups."""
-        worst = {"auc": -WORST_AUC, "bytes": 1.0, "lookup": slowest}
+        """What the front dominates of the box between it and a model that knows nothing, or the worst trial where the
+        metric has no value of chance, the bytes of fp32, and ``slowest`` lookups."""
+        worst = {self.metric.name: -self.metric.score(self.worst), "bytes": 1.0, "lookup": slowest}
         corner = tuple(worst[objective] for objective in self.asked.objectives)
         return hypervolume([self.losses(trial.outcome) for trial in self.front()], corner)
+
+    @property
+    def worst(self) -> float:
+        """Of the primary metric, for the hypervolume: chance, or else the worst trial."""
+        if self.metric.chance is not None:
+            return self.metric.chance
+        ok = [trial for trial in self.finished if trial.outcome.status == "ok"]
+        return min(ok, key=self.score).outcome.value if ok else 0.0
 
     def _first_budget(self) -> float:
         """The largest of the method's budgets within the range, else the largest of all."""
@@ -87,8 +97,9 @@ class Pareto(Search):
         stated = [b.fraction for b in self.cell.suite.budgets_of(self.entry) if b is not None]
         return max((fraction for fraction in stated if fraction is not None and low <= fraction <= high), default=high)
 
-    def _directions(self) -> tuple[Direction, ...]:
-        return tuple("maximize" if objective == "auc" else "minimize" for objective in self.asked.objectives)
+    def directions(self) -> tuple[Direction, ...]:
+        own = {self.metric.name: self.towards_better}
+        return tuple(own.get(objective, "minimize") for objective in self.asked.objectives)
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -1,4 +1,4 @@
-"""The best settings at one budget: validation AUC, with hopeless trials given up on the way."""
+"""The best settings at one budget: the primary metric on validation, with hopeless trials given up on the way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sharkbench.results.records import Epoch
 from sharkbench.search.space import Configuration
-from sharkbench.search.study import DEFAULT, Finished, Proposal, Search
+from sharkbench.search.study import DEFAULT, Direction, Finished, Proposal, Search
 from sharkbench.search.trials import Outcome, Running
 from sharkbench.suite.run import RunSpec
 
@@ -24,7 +24,7 @@ _SETTLED = 3
 
 
 class PerBudget(Search):
-    """Maximizes validation AUC at ``budget``; without one for a method that takes none."""
+    """Makes the primary metric on validation better at ``budget``; without one for a method that takes none."""
 
     mode = "per_budget"
     decides_by_state = ("tune", "pruning")
@@ -38,12 +38,15 @@ class PerBudget(Search):
         default = bool(trial.user_attrs.get(DEFAULT, False))
         return self.space.configuration(trial, self.budget, default=default)
 
+    def directions(self) -> tuple[Direction, ...]:
+        return (self.towards_better,)
+
     def values(self, outcome: Outcome) -> list[float]:
-        return [outcome.auc]
+        return [outcome.value]
 
     def best(self) -> Finished | None:
         ok = [trial for trial in self.finished if trial.outcome.status == "ok"]
-        return max(ok, key=lambda trial: trial.outcome.auc, default=None)
+        return max(ok, key=self.score, default=None)
 
     def epoch(self, running: Running, spec: RunSpec, epoch: Epoch) -> bool:
         """Only the first seed's epochs count, and no trial with the suite's own settings is given up."""
@@ -69,11 +72,11 @@ class PerBudget(Search):
             return False
         running.judged.add(now)
         if now not in self._trial(running).intermediate_values:
-            running.trial.report(sum(epoch.valid_auc.values()) / len(epoch.valid_auc), now)
+            running.trial.report(self.metric.mean(epoch.valid), now)
         if running.trial.user_attrs.get(DEFAULT, False):
             return False
         then = copy.copy(self._trial(running))
-        then.intermediate_values = {at: auc for at, auc in then.intermediate_values.items() if first <= at <= now}
+        then.intermediate_values = {at: value for at, value in then.intermediate_values.items() if first <= at <= now}
         return self.study.pruner.prune(self.study, then)
 
     def _trial(self, running: Running) -> FrozenTrial:

@@ -60,18 +60,16 @@ def _figures(search: Search) -> Iterator[Figure]:
             yield from _drawn(draw.plot_optimization_history, study, target=_value(number), target_name=name)
             if tunables > 1:
                 # It looks at what makes the target small.
-                small = _value(number, -1 if name == "auc" else 1)
+                small = _value(number, -1 if search.directions()[number] == "maximize" else 1)
                 yield from _drawn(draw.plot_param_importances, study, target=small, target_name=name)
         return
-    yield from _drawn(draw.plot_optimization_history, study, target_name=_TARGETS[search.mode])
-    yield from _drawn(draw.plot_slice, study, target_name=_TARGETS[search.mode])
+    target = "bytes" if search.mode == "lossless" else f"validation {search.metric.title}"
+    yield from _drawn(draw.plot_optimization_history, study, target_name=target)
+    yield from _drawn(draw.plot_slice, study, target_name=target)
     if tunables > 1:
-        yield from _drawn(draw.plot_param_importances, study, target_name=_TARGETS[search.mode])
+        yield from _drawn(draw.plot_param_importances, study, target_name=target)
     if any(trial.intermediate_values for trial in done):
         yield from _drawn(draw.plot_intermediate_values, study)
-
-
-_TARGETS = {"lossless": "bytes", "per_budget": "validation AUC"}
 
 
 def _value(number: int, sign: int = 1) -> Callable[[optuna.trial.FrozenTrial], float]:

@@ -17,7 +17,7 @@ from sharkbench.search.conduct import Searched
 from sharkbench.search.pareto import Pareto
 from sharkbench.search.snippet import changes, snippet
 from sharkbench.search.study import Search
-from sharkbench.search.tables import CHOSEN, TRIALS, Found, Spent, found_in, why_nothing
+from sharkbench.search.tables import Found, Spent, chosen_columns, found_in, trial_columns, why_nothing
 from sharkbench.search.terminal import share
 
 REPORT, PLOTS, CHOICES, ALL_TRIALS, YAML = "report.html", "plots.html", "chosen.csv", "trials.csv", "chosen"
@@ -26,9 +26,10 @@ REPORT, PLOTS, CHOICES, ALL_TRIALS, YAML = "report.html", "plots.html", "chosen.
 def write_report(searched: Searched) -> list[Path]:
     """Write it into the search's folder; returns the files, the page first."""
     folder, found = searched.folder, found_in(searched)
-    write_csv(folder / CHOICES, CHOSEN, found)
+    metric = searched.suite.task.primary
+    write_csv(folder / CHOICES, chosen_columns(metric), found)
     rows = [(search, trial) for search in searched.searches for trial in search.finished]
-    write_csv(folder / ALL_TRIALS, TRIALS, rows)
+    write_csv(folder / ALL_TRIALS, trial_columns(metric), rows)
     snippets = _write_snippets(folder / YAML, found)
     paths = [folder / REPORT, folder / CHOICES, folder / ALL_TRIALS, *snippets]
     if plots.drawable():
@@ -39,17 +40,18 @@ def write_report(searched: Searched) -> list[Path]:
 
 
 def importances(search: Search) -> dict[str, float]:
-    """Share of each tunable in what decides the AUC (PED-ANOVA), largest first; empty for fewer than four trials."""
+    """Share of each tunable in what decides the primary metric (PED-ANOVA), largest first; empty below four trials."""
     from optuna.importance import get_param_importances
 
     ok = [trial for trial in search.study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
     if search.mode == "lossless" or len(ok) < 4 or len({name for trial in ok for name in trial.params}) < 2:
         return {}
-    auc = search.asked.objectives.index("auc") if search.mode == "pareto" else 0
+    number = search.asked.objectives.index(search.metric.name) if search.mode == "pareto" else 0
+    sign = -1 if search.metric.higher_is_better else 1
     with warnings.catch_warnings(action="ignore"):  # of few trials, which the report shows
         try:
             # It looks at what makes the target small.
-            return get_param_importances(search.study, target=lambda trial: -trial.values[auc])
+            return get_param_importances(search.study, target=lambda trial: sign * trial.values[number])
         except (ValueError, RuntimeError):  # all trials are alike
             return {}
 
@@ -78,9 +80,10 @@ def _page(searched: Searched, found: list[Found]) -> str:
     )
     return environment.from_string(text).render(
         suite=searched.suite,
+        metric=searched.suite.task.primary,
         asked=searched.searches[0].asked,
         share=share(searched),
-        chosen=[(column.name, column.meaning) for column in CHOSEN],
+        chosen=[(column.name, column.meaning) for column in chosen_columns(searched.suite.task.primary)],
         found=found,
         studies=[_study(search, found) for search in searched.searches],
         fronts=list(_fronts(searched)),
@@ -131,4 +134,5 @@ def _fronts(searched: Searched) -> Iterator[dict[str, Any]]:
             "picture": Markup(charts.fronts(searches)),
             "slowest": slowest if lookups else None,
             "volumes": [(s.entry.label, s.hypervolume(slowest), s.front()) for s in searches],
+            "worst": searches[0].worst if searches[0].metric.chance is not None else None,
         }

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from sharkbench.contract import registry
 from sharkbench.contract.budget import Budget
 from sharkbench.measure.spec import MeasureSpec
+from sharkbench.results.metrics import Metric
 from sharkbench.results.records import Epoch
 from sharkbench.search.space import Configuration, Space
 from sharkbench.search.trials import UNTIMED, Cell, Outcome, Running
@@ -66,7 +67,6 @@ class Search(ABC):
     """
 
     mode: ClassVar[Mode]
-    directions: ClassVar[tuple[Direction, ...]] = ("maximize",)
     decides_by_state: ClassVar[tuple[str, ...]] = ()
     """Keys of :class:`SearchSpec` that make another study of it."""
 
@@ -83,7 +83,7 @@ class Search(ABC):
         self.study = optuna.create_study(
             storage=storage,
             study_name=f"{self.name} {self._digest()}",
-            directions=list(self._directions()),
+            directions=list(self.directions()),
             pruner=self._pruner(),
             load_if_exists=True,
         )
@@ -101,6 +101,15 @@ class Search(ABC):
         """What it is called: mode, cell, method, and the budget where it is at one."""
         at = f" at {self.budget}" if self.budget else ""
         return f"{self.mode}: {self.cell.name} {self.entry.label}{at}"
+
+    @property
+    def metric(self) -> Metric:
+        """The primary one, which is searched for."""
+        return self.cell.metric
+
+    def score(self, trial: Finished) -> float:
+        """The primary metric of a trial that is ok, turned so that higher is better."""
+        return self.metric.score(trial.outcome.value)
 
     @property
     def seconds(self) -> float:
@@ -255,8 +264,14 @@ class Search(ABC):
                 outcome = _OUTCOME.validate_python(attrs[OUTCOME])
                 self.finished.append(Finished(frozen.number, configuration, outcome, attrs.get(DEFAULT, False)))
 
-    def _directions(self) -> tuple[Direction, ...]:
-        return self.directions
+    @abstractmethod
+    def directions(self) -> tuple[Direction, ...]:
+        """One per value of :meth:`values`."""
+
+    @property
+    def towards_better(self) -> Direction:
+        """Of the primary metric."""
+        return "maximize" if self.metric.higher_is_better else "minimize"
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Suggests for trial ``number`` what it would have without a kill, see :mod:`sharkbench.search.sampler`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sharkbench.leaderboard.figures import duration, number, percent, size, times
+from sharkbench.leaderboard.figures import duration, percent, size, times
+from sharkbench.results.metrics import Metric
 from sharkbench.search.conduct import Searched
 from sharkbench.search.tables import Found, Spent, found_in, why_nothing
 
@@ -15,12 +16,13 @@ def print_found(searched: Searched, table: Callable[..., None]) -> None:
     Args:
         table: called with headings, rows, and ``right``, the headings of the columns that are aligned to the right.
     """
-    found = found_in(searched)
+    found, metric = found_in(searched), searched.suite.task.primary
+    headings = _headings(metric)
     for mode in dict.fromkeys(search.mode for search in searched.searches):
         rows = [_row(one) for one in found if one.search.mode == mode]
-        print(f"\n{mode}: {_TITLES[mode]}")
+        print(f"\n{mode}: {_TITLES[mode].format(metric=metric.title)}")
         if rows:
-            table(_HEADINGS, rows, right=_HEADINGS[3:])
+            table(headings, rows, right=headings[3:])
         for search in searched.searches:
             if search.mode == mode and not search.best():
                 print(f"{search.name}: {why_nothing(search)}")
@@ -43,24 +45,28 @@ def share(searched: Searched) -> str:
 _TITLES = {
     "lossless": "the smallest table that loses nothing",
     "per_budget": "the best settings at a budget",
-    "pareto": "AUC against bytes, the front",
+    "pareto": "{metric} against bytes, the front",
 }
-_HEADINGS = ("method", "where", "budget", "bytes", "of fp32", "valid AUC", "gain", "test AUC", "to full", "lookups")
 _SPENT = ("trials", "ok", "pruned", "infeasible", "failed", "time")
 
 
+def _headings(metric: Metric) -> tuple[str, ...]:
+    quality = (f"valid {metric.title}", "gain", f"test {metric.title}", "to full")
+    return ("method", "where", "budget", "bytes", "of fp32", *quality, "lookups")
+
+
 def _row(found: Found) -> tuple[str, ...]:
-    outcome, configuration = found.trial.outcome, found.trial.configuration
+    outcome, configuration, metric = found.trial.outcome, found.trial.configuration, found.search.metric
     return (
         found.choice.label,
         found.search.cell.name,
         str(configuration.budget or "-") if configuration else "-",
         size(outcome.bytes),
         percent(outcome.bytes_ratio),
-        f"{outcome.auc:.4f}",
-        number(found.valid_delta, "+.4f"),
-        number(found.test_auc, ".4f"),
-        number(found.test_delta, "+.4f"),
+        metric.text(outcome.value),
+        "" if found.valid_delta is None else metric.change(found.valid_delta),
+        "" if found.test_value is None else metric.text(found.test_value),
+        "" if found.test_delta is None else metric.change(found.test_delta),
         times(found.lookups_torch),
     )
 

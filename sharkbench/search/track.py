@@ -1,4 +1,4 @@
-"""A search in MLflow: a parent run with its report, its plots, and the best AUC of each study by trial."""
+"""A search in MLflow: a parent run with its report, its plots, and the best of each study by trial."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ def track_search(searched: Searched, files: Sequence[Path]) -> str:
 
 
 def _best_so_far(search: Search) -> Iterator[Metric]:
-    now, best = int(time.time() * 1000), 0.0
+    now, best, metric = int(time.time() * 1000), None, search.metric
     for trial in sorted(search.finished, key=lambda trial: trial.number):
         if trial.outcome.status == "ok":
-            best = max(best, trial.outcome.auc)
-            yield from metrics([(f"best valid AUC/{search.name}", best)], now, trial.number)
+            value = trial.outcome.value
+            best = value if best is None else max(best, value, key=metric.score)
+            yield from metrics([(f"best valid {metric.title}/{search.name}", best)], now, trial.number)

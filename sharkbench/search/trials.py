@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from sharkbench.contract.budget import Budget
 from sharkbench.keys.closure import Snapshot
 from sharkbench.measure.spec import MeasureSpec
+from sharkbench.results.metrics import Metric
 from sharkbench.results.records import Result, Speed
 from sharkbench.search.space import Configuration
 from sharkbench.suite import filters
@@ -39,6 +40,11 @@ class Cell:
     @property
     def name(self) -> str:
         return f"{self.dataset.spec.name}/{self.backbone.spec.name}"
+
+    @property
+    def metric(self) -> Metric:
+        """The primary one of the suite's task: what is searched for."""
+        return self.suite.task.primary
 
     def specs(
         self,
@@ -136,9 +142,10 @@ class Running:
             status: TrialStatus = "infeasible" if bad.status == "infeasible" else "failed"
             kind = f"{bad.kind}: " if bad.kind else ""
             return Outcome(status, reason=f"{kind}{bad.reason}", seconds=self.seconds)
-        aucs = {result.seed: mean_auc(result) for result in results}
-        if not all(math.isfinite(auc) for auc in aucs.values()):
-            return Outcome("failed", reason="the validation split has one class only", seconds=self.seconds)
+        values = {result.seed: result.metric.mean(result.quality_valid) for result in results}
+        if not all(math.isfinite(value) for value in values.values()):
+            reason = f"the validation split has no {results[0].metric.title}"
+            return Outcome("failed", reason=reason, seconds=self.seconds)
         lookup = _lookup(self.speeds)
         if lookup is None and any(spec.measure.lookup for spec in self.specs):
             return Outcome("failed", reason="its lookups could not be timed", seconds=self.seconds)
@@ -147,7 +154,7 @@ class Running:
                 reason = f"its settings take {result.bytes:,} bytes, more than the budget"
                 return Outcome("infeasible", reason=reason, seconds=self.seconds)
         sizes = [(result.bytes or 0, result.bytes_ratio or 0.0) for result in results]
-        return Outcome("ok", aucs, *max(sizes), lookup=lookup, seconds=self.seconds)
+        return Outcome("ok", values, *max(sizes), lookup=lookup, seconds=self.seconds)
 
     def add(self, result: Result) -> None:
         """One of its runs has ended."""
@@ -161,14 +168,14 @@ class Outcome:
     """What came out of a trial.
 
     Attributes:
-        aucs: by seed, validation AUC through the packed layer, mean over labels.
+        values: by seed, the primary metric on validation through the packed layer, mean over labels.
         bytes: of the largest of its tables, and ``bytes_ratio`` to fp32.
         lookup: time of a lookup relative to that of ``F.embedding``, where it was measured.
         seconds: of its runs.
     """
 
     status: TrialStatus
-    aucs: Mapping[int, float] = field(default_factory=dict)
+    values: Mapping[int, float] = field(default_factory=dict)
     bytes: int = 0
     bytes_ratio: float = 0.0
     lookup: float | None = None
@@ -176,14 +183,9 @@ class Outcome:
     seconds: float = 0.0
 
     @property
-    def auc(self) -> float:
+    def value(self) -> float:
         """Mean over seeds."""
-        return sum(self.aucs.values()) / len(self.aucs)
-
-
-def mean_auc(result: Result) -> float:
-    """Validation AUC of a run, mean over labels."""
-    return sum(quality.auc for quality in result.quality_valid.values()) / len(result.quality_valid)
+        return sum(self.values.values()) / len(self.values)
 
 
 def _lookup(speeds: Mapping[str, Speed | None]) -> float | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sharkbench.errors import did_you_mean
+from sharkbench.results.metrics import Metric, primary_of
 
 FIGURES = (
-    "auc",
-    "logloss",
     "bytes_ratio",
     "training_seconds",
     "samples_per_second",
@@ -48,10 +47,11 @@ class Claim(BaseModel):
     """Label of the method that it is about."""
     against: Names = ()
     """Labels of the methods that it is compared with; none where the figure stands for itself."""
-    figure: str = "auc"
-    """What is compared: ``auc``, ``logloss``, ``bytes_ratio``, ``training_seconds``, ``samples_per_second`` of the
-    whole model, ``model_ratio_fp32`` or ``large_model_ratio_fp32`` (to the model behind the fp32 table, in turns),
-    ``lookups_ratio_torch``, or ``note:TABLE.COLUMN``, the sum of a column of a table that the method notes down."""
+    figure: str = ""
+    """What is compared: a metric of the task (the primary one unless given), ``bytes_ratio``, ``training_seconds``,
+    ``samples_per_second`` of the whole model, ``model_ratio_fp32`` or ``large_model_ratio_fp32`` (to the model behind
+    the fp32 table, in turns), ``lookups_ratio_torch``, or ``note:TABLE.COLUMN``, the sum of a column of a table that
+    the method notes down."""
     compare: Literal["difference", "ratio"] = "difference"
     """The method's figure minus the rival's, or divided by it."""
     at_least: float | None = None
@@ -71,11 +71,21 @@ class Claim(BaseModel):
     def _can_be_meant(self) -> Self:
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("a claim needs either at_least or at_most")
-        if self.figure not in FIGURES and not (self.figure.startswith(NOTE) and "." in self.figure):
-            raise ValueError(f"unknown figure '{self.figure}'{did_you_mean(self.figure, (*FIGURES, NOTE))}")
         if self.compare == "ratio" and not self.against:
             raise ValueError("a ratio needs a rival; name it under against")
         return self
+
+    def of(self, metrics: Sequence[Metric]) -> Self:
+        """The same with its figure by name.
+
+        Raises:
+            ValueError: there is no such figure.
+        """
+        known = (*(metric.name for metric in metrics), *FIGURES)
+        figure = self.figure or primary_of(metrics).name
+        if figure not in known and not (figure.startswith(NOTE) and "." in figure):
+            raise ValueError(f"unknown figure '{figure}'{did_you_mean(figure, (*known, NOTE))}")
+        return self.model_copy(update={"figure": figure})
 
     def check_names(self, methods: Collection[str], datasets: Collection[str], backbones: Collection[str]) -> None:
         """Raises ValueError where the claim names something that the suite does not have."""

@@ -12,18 +12,25 @@ from pydantic.json_schema import models_json_schema
 from sharkbench.contract import registry
 from sharkbench.contract.budget import Budget
 from sharkbench.contract.method import Method
+from sharkbench.results.metrics import monitored
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry
 from sharkbench.suite.model import Suite
+from sharkbench.suite.search import COSTS
+from sharkbench.tasks import registry as task_registry
+from sharkbench.tasks.base import Task
 
 
-def suite_schema(methods: Mapping[str, type[Method]] | None = None) -> dict[str, Any]:
+def suite_schema(
+    methods: Mapping[str, type[Method]] | None = None, tasks: Mapping[str, type[Task]] | None = None
+) -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a suite file.
 
     Args:
-        methods: those to complete, by name; every one that can be imported unless given.
+        methods, tasks: those to complete, by name; every one that can be imported unless given.
     """
     methods = registry.available() if methods is None else methods
-    models: list[type[BaseModel]] = [Suite, *methods.values()]
+    tasks = task_registry.available() if tasks is None else tasks
+    models: list[type[BaseModel]] = [Suite, *methods.values(), *tasks.values()]
     keys, schema = models_json_schema([(model, "validation") for model in models])
     definitions = schema["$defs"]
     suite = definitions.pop(_name(keys[Suite, "validation"]))
@@ -47,6 +54,7 @@ def suite_schema(methods: Mapping[str, type[Method]] | None = None) -> dict[str,
     }
     definitions[MethodEntry.__name__] = {"anyOf": [names, *references.values(), {"$ref": "#/$defs/Pipeline"}]}
     definitions.pop(Method.__name__)
+    _describe_tasks(definitions, {name: keys[task, "validation"] for name, task in tasks.items()}, tasks)
     definitions[Budget.__name__] = _BUDGET
     suite["properties"]["extends"] = {
         "type": "string",
@@ -105,6 +113,30 @@ def _describe_method(definition: dict[str, Any], method: type[Method]) -> None:
         "$ref": "#/$defs/Budget",
         "description": "Within a pipeline: the budget of a stage that is not the last.",
     }
+
+
+def _describe_tasks(
+    definitions: dict[str, Any], references: Mapping[str, Any], tasks: Mapping[str, type[Task]]
+) -> None:
+    """A task by name or with its settings, and what depends on its metrics."""
+    for reference in references.values():
+        definitions[_name(reference)]["required"] = ["name"]
+    definitions[Task.__name__] = {"anyOf": [{"enum": sorted(references)}, *references.values()]}
+    metrics = [metric for task in tasks.values() for metric in task.metrics]
+    primary = sorted({metric.name for metric in metrics if metric.primary})
+    recipe, search, reference = (definitions[one]["properties"] for one in ("Recipe", "SearchSpec", "Reference"))
+    recipe["monitor"] = {**_described(recipe["monitor"]), "enum": sorted({m.name for m in monitored(metrics)})}
+    reference["metric"] = {**_described(reference["metric"]), "enum": sorted({metric.name for metric in metrics})}
+    search["objectives"] = {
+        **_described(search["objectives"]),
+        "type": "array",
+        "minItems": 2,
+        "items": {"enum": [*primary, *COSTS]},
+    }
+
+
+def _described(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"description": schema["description"], "type": "string"}
 
 
 def _tidy(schema: Any) -> Any:

@@ -17,6 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sharkbench.contract import registry
 from sharkbench.contract.budget import Budget
@@ -24,13 +25,15 @@ from sharkbench.data.options import Labels, SplitSpec
 from sharkbench.data.spec import DatasetSpec
 from sharkbench.errors import InputError
 from sharkbench.measure.spec import MeasureSpec
+from sharkbench.results.metrics import monitored
 from sharkbench.suite import filters
 from sharkbench.suite.claims import Claim
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry, label_all
 from sharkbench.suite.executors import AnyExecutor, LocalExecutor
 from sharkbench.suite.references import Reference
 from sharkbench.suite.search import SearchSpec
-from sharkbench.tasks.config import TaskConfig
+from sharkbench.tasks.base import Task
+from sharkbench.tasks.registry import AnyTask
 from sharkbench.training.recipe import Recipe
 
 MAX_RUNS = 20_000
@@ -88,7 +91,7 @@ class Suite(Settings):
     """How rows are divided in each data set that does not state its own split."""
     datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
     """The data sets. A mapping may carry ``train``: keys of the recipe that differ on it."""
-    task: TaskConfig = Field(default="ctr", validate_default=True)
+    task: AnyTask = Field(default="ctr", validate_default=True)
     """What is predicted and how it is judged."""
     backbones: tuple[BackboneEntry, ...] = Field(min_length=1)
     """The backbones. A mapping may carry ``train``: keys of the recipe that differ for it."""
@@ -104,7 +107,7 @@ class Suite(Settings):
     """Bytes allowed: fractions of the fp32 table (``0.25``) or sizes (``64MB``). Methods that need none run once."""
     seeds: Seeds = Field((0,), min_length=1)
     """Seeds, or how many (``3`` is 0, 1, 2)."""
-    train: Recipe = Recipe()
+    train: Recipe = Field(Recipe(), validate_default=True)
     """The training recipe."""
     measure: MeasureSpec = MeasureSpec()
     """What is measured beside quality and bytes."""
@@ -195,6 +198,33 @@ class Suite(Settings):
             self.search.check_against([entry.label for entry in self.methods], self.without_budgets, self.seeds)
         return self
 
+    @field_validator("train", mode="after")
+    @classmethod
+    def _monitors_a_metric(cls, value: Recipe, info: ValidationInfo) -> Recipe:
+        task: Task | None = info.data.get("task")
+        if task is None:
+            return value  # which is wrong itself
+        check_monitor(value.monitor, task, ("monitor",))
+        return value.model_copy(update={"monitor": task.monitor(value.monitor).name})
+
+    @field_validator("references", mode="after")
+    @classmethod
+    def _references_are_of_metrics(cls, value: tuple[Reference, ...], info: ValidationInfo) -> tuple[Reference, ...]:
+        task: Task | None = info.data.get("task")
+        return value if task is None else tuple(reference.of(task.metrics) for reference in value)
+
+    @field_validator("claims", mode="after")
+    @classmethod
+    def _claims_are_of_figures(cls, value: tuple[Claim, ...], info: ValidationInfo) -> tuple[Claim, ...]:
+        task: Task | None = info.data.get("task")
+        return value if task is None else tuple(claim.of(task.metrics) for claim in value)
+
+    @field_validator("search", mode="after")
+    @classmethod
+    def _search_is_by_a_metric(cls, value: SearchSpec | None, info: ValidationInfo) -> SearchSpec | None:
+        task: Task | None = info.data.get("task")
+        return value if task is None or value is None else value.of(task.primary)
+
     @model_validator(mode="after")
     def _recipes_hold(self) -> Self:
         suite = self.train.model_dump(exclude_unset=True)
@@ -208,6 +238,20 @@ class Suite(Settings):
                 for kind, listed in entries.items()
             }
         )
+        for kind, listed in entries.items():
+            for i, entry in enumerate(listed):
+                check_monitor(entry.train.get("monitor"), self.task, (kind, i, "train", "monitor"))
+        return self
+
+    @model_validator(mode="after")
+    def _methods_go_with_the_task(self) -> Self:
+        for i, entry in enumerate(self.methods):
+            try:
+                entry.spec.check_task(self.task)
+            except ValueError as error:
+                said = PydanticCustomError("value_error", "{error}", {"error": str(error)})
+                details = InitErrorDetails(type=said, loc=("methods", i), input=entry.label)
+                raise ValidationError.from_exception_data("Suite", [details]) from None
         return self
 
     @property
@@ -227,6 +271,15 @@ class Suite(Settings):
     def recipe(self, dataset: DatasetEntry, backbone: BackboneEntry) -> Recipe:
         """The recipe of one cell: the suite's, changed by the data set's, then by the backbone's."""
         return changed(changed(self.train, dataset.train), backbone.train)
+
+
+def check_monitor(name: str | None, task: Task, place: tuple[str | int, ...]) -> None:
+    """Raises a ValidationError at ``place`` where ``name`` is no metric that the task monitors."""
+    known = [metric.name for metric in monitored(task.metrics)]
+    if name is not None and name not in known:
+        expected = " or ".join(f"'{one}'" for one in known)
+        details = InitErrorDetails(type="literal_error", loc=place, input=name, ctx={"expected": expected})
+        raise ValidationError.from_exception_data("Suite", [details])
 
 
 def _repeated(values: Iterable[T]) -> T | None:

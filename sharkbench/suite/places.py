@@ -14,6 +14,8 @@ from sharkbench.contract.method import Method
 from sharkbench.errors import InputError
 from sharkbench.suite.document import Node
 from sharkbench.suite.entries import PartOf
+from sharkbench.tasks import registry as tasks
+from sharkbench.tasks.base import Task
 
 _SHARED = ("labels", "split", "train")
 """Keys of the suite that its data sets and backbones take over; their mistakes lie where they are written."""
@@ -110,11 +112,12 @@ def _alternatives(annotation: Any) -> list[Any]:
 
 
 def _concrete(expected: Sequence[Any], node: Node) -> list[Any]:
-    """``Method`` replaced by the method that ``node`` names."""
+    """``Method`` and ``Task`` replaced by the one that ``node`` names."""
     name = node.get("name")
-    if Method not in expected or name is None or name.value not in registry.names():
-        return list(expected)
-    try:
-        return [registry.get(str(name.value))]
-    except InputError:
-        return []
+    for kind, names, get in ((Method, registry.names, registry.get), (Task, tasks.names, tasks.get)):
+        if kind in expected and name is not None and name.value in names():
+            try:
+                return [get(str(name.value))]
+            except InputError:
+                return []
+    return list(expected)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from sharkbench.results.metrics import Metric, named, primary_of
 from sharkbench.results.records import REFERENCE
 
 
@@ -28,11 +30,20 @@ class Reference(BaseModel):
     """Budget of the row, as in ``budgets``; empty for a method that takes none."""
     label: str = ""
     """What is predicted; may be left out where the data set has one label only."""
-    metric: Literal["auc", "logloss"] = "auc"
-    """What was published."""
+    metric: str = ""
+    """What was published: a metric of the task, its primary one unless given."""
     value: float
     """The published value, of the test split."""
     tolerance: float = Field(0.001, gt=0)
     """A mean over seeds that is off by less counts as reproduced."""
     source: str = Field(min_length=1)
     """Where it was published."""
+
+    def of(self, metrics: Sequence[Metric]) -> Self:
+        """The same with its metric by name.
+
+        Raises:
+            ValueError: it is none of ``metrics``.
+        """
+        metric = named(metrics, self.metric) if self.metric else primary_of(metrics)
+        return self.model_copy(update={"metric": metric.name})

@@ -18,7 +18,7 @@ from sharkbench.data.spec import DatasetSpec
 from sharkbench.keys.closure import Snapshot
 from sharkbench.keys.stated import stated
 from sharkbench.measure.spec import MeasureSpec
-from sharkbench.tasks.config import TaskConfig
+from sharkbench.tasks.registry import AnyTask
 from sharkbench.training.recipe import Recipe
 
 FORMATS, TIMING = "sharkbench.formats", "sharkbench.measure.lookup"
@@ -37,7 +37,7 @@ class RunSpec(BaseModel):
     dataset: DatasetSpec
     fingerprint: str
     """Of the data: source bytes and settings."""
-    task: TaskConfig
+    task: AnyTask
     backbone: BackboneConfig
     dimension: int
     method: AnyMethod
@@ -76,12 +76,15 @@ class RunSpec(BaseModel):
     def outcome(self) -> dict[str, Any]:
         """What decides the outcome besides the code, as far as it is not the default."""
         left_out = ("suite", "method_label", "measure", "timeout", "dataset", "code", "shared_code")
-        return {name: value for name, value in stated(self).items() if name not in left_out}
+        said = {name: value for name, value in stated(self).items() if name not in left_out}
+        if self.train.monitor == self.task.primary.name:  # what it is where nothing is stated
+            del said["train"]["monitor"]
+        return said
 
     @property
     def shared_roots(self) -> frozenset[str]:
         """Modules that, with all that they import, make the full-precision model of this run."""
-        own = (f"sharkbench.backbones.{self.backbone.name}", f"sharkbench.tasks.{self.task.name}")
+        own = (f"sharkbench.backbones.{self.backbone.name}",)
         settings = (type(one).__module__ for one in (self.dataset, self.task, self.backbone, self.train))
         return frozenset((CELL, *own, *settings, self.dataset.reader.partition(":")[0]))
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sharkbench.errors import did_you_mean
+from sharkbench.results.metrics import Metric
 
 Mode = Literal["lossless", "per_budget", "pareto"]
 Tunable = Literal["method", "learning_rate", "weight_decay", "dropout"]
-Objective = Literal["auc", "bytes", "lookup"]
+COSTS = ("bytes", "lookup")
+"""Objectives beside the primary metric."""
 
 FIRST_SEED = 1_000_000
 """Seeds of a search that states how many count from here, far from those that reports count from."""
@@ -43,8 +54,8 @@ class SearchSpec(BaseModel):
     modes: Annotated[
         tuple[Mode, ...], BeforeValidator(_listed, json_schema_input_type=Mode | list[Mode]), Field(min_length=1)
     ] = ("lossless",)
-    """``lossless``: the smallest table whose validation AUC is as good as the full one's. ``per_budget``: the best
-    settings at each of the suite's budgets. ``pareto``: AUC against bytes."""
+    """``lossless``: the smallest table that is as good on validation as the full one. ``per_budget``: the best settings
+    at each of the suite's budgets. ``pareto``: the primary metric against bytes."""
     methods: Annotated[
         Literal["all"] | tuple[str, ...],
         BeforeValidator(_all_or_listed, json_schema_input_type=str | list[str]),
@@ -60,9 +71,9 @@ class SearchSpec(BaseModel):
         tuple[_Seed, ...], BeforeValidator(_counted, json_schema_input_type=list[_Seed] | Annotated[int, Field(ge=1)])
     ] = Field((FIRST_SEED,), min_length=1)
     """Seeds of each trial, or how many. They must not be among the suite's ``seeds``, which the report uses."""
-    tolerance: Annotated[float, Field(ge=0, lt=1)] | Literal["not_worse"] = 0.001
-    """``lossless``: the largest loss of validation AUC, or ``not_worse``: over the search's seeds, no loss shows at
-    95%."""
+    tolerance: Annotated[float, Field(ge=0)] | Literal["not_worse"] = 0.001
+    """``lossless``: the largest loss on validation, in the unit of the primary metric, or ``not_worse``: over the
+    search's seeds, no loss shows at 95%."""
     between: Annotated[tuple[_Fraction, _Fraction], Field()] = (0.001, 1.0)
     """``lossless``, ``pareto``: the smallest and the largest budget to try, as fractions of the fp32 table."""
     precision: float = Field(0.05, gt=0, le=1)
@@ -73,11 +84,10 @@ class SearchSpec(BaseModel):
     """``per_budget``, ``pareto``: what is tuned; ``method`` stands for the method's own settings. What an entry of
     ``methods`` states is not tuned."""
     pruning: bool = True
-    """``per_budget``: give up a trial whose best validation AUC so far is below the median of the others'."""
-    objectives: Annotated[tuple[Objective, ...], BeforeValidator(_listed, json_schema_input_type=list[Objective])] = (
-        Field(("auc", "bytes"), min_length=2)
-    )
-    """``pareto``: what is weighed; ``lookup`` is the time of a lookup relative to that of ``F.embedding``."""
+    """``per_budget``: give up a trial whose best validation so far is below the median of the others'."""
+    objectives: Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=list[str])] = ()
+    """``pareto``: what is weighed: the primary metric and one or both of ``bytes``, ``lookup`` (the time of a lookup
+    relative to that of ``F.embedding``); the metric and bytes unless given."""
     retrain: bool = True
     """Train what was chosen again with the suite's seeds and measure it on the test split, for the leaderboard."""
     storage: str = ""
@@ -95,13 +105,6 @@ class SearchSpec(BaseModel):
     def _from_small_to_large(cls, value: tuple[float, float]) -> tuple[float, float]:
         if value[0] >= value[1]:
             raise ValueError(f"the smaller budget comes first; got {value[0]:g}, {value[1]:g}")
-        return value
-
-    @field_validator("objectives", mode="after")
-    @classmethod
-    def _auc_is_weighed(cls, value: tuple[Objective, ...]) -> tuple[Objective, ...]:
-        if "auc" not in value:
-            raise ValueError("'auc' must be among them: without it the smallest table wins, whatever it predicts")
         return value
 
     @field_validator("storage", mode="after")
@@ -124,6 +127,34 @@ class SearchSpec(BaseModel):
         if self.tolerance == "not_worse" and "lossless" in self.modes and len(self.seeds) < 3:
             raise ValueError("tolerance: not_worse needs 3 seeds or more; add a line like 'seeds: 5' to 'search'")
         return self
+
+    def of(self, metric: Metric) -> Self:
+        """The same, with its objectives by name.
+
+        Args:
+            metric: the primary one of the suite's task.
+
+        Raises:
+            ValidationError: an objective or the tolerance cannot be meant.
+        """
+        known = (metric.name, *COSTS)
+        objectives = self.objectives or known[:2]
+        for i, objective in enumerate(objectives):
+            if objective not in known:
+                expected = " or ".join(f"'{one}'" for one in known)
+                details = InitErrorDetails(
+                    type="literal_error", loc=("objectives", i), input=objective, ctx={"expected": expected}
+                )
+                raise ValidationError.from_exception_data("SearchSpec", [details])
+        if metric.name not in objectives:
+            missing = f"'{metric.name}' must be among them: without it the smallest table wins, whatever it predicts"
+            raise _mistake("objectives", missing, objectives)
+        if len(objectives) < 2:
+            raise _mistake("objectives", "needs at least 2 entries, has 1", objectives)
+        if metric.width is not None and self.tolerance != "not_worse" and self.tolerance >= metric.width:
+            said = f"must be less than {metric.width:g}, got {self.tolerance:g}: {metric.title} can lose no more"
+            raise _mistake("tolerance", said, self.tolerance)
+        return self.model_copy(update={"objectives": objectives})
 
     @property
     def allowance(self) -> int | None:
@@ -154,3 +185,8 @@ class SearchSpec(BaseModel):
                 f"search.seeds: {shared[0]} is also one of the suite's seeds; results with it would flatter what "
                 "the search has chosen by it"
             )
+
+
+def _mistake(key: str, said: str, value: Any) -> ValidationError:
+    error = PydanticCustomError("value_error", "{error}", {"error": said})
+    return ValidationError.from_exception_data("SearchSpec", [InitErrorDetails(type=error, loc=(key,), input=value)])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sharkbench.results.records import Epoch, Quality, Result, Speed
+from sharkbench.results.metrics import Metric, Quality
+from sharkbench.results.records import Epoch, Result, Speed
 from sharkbench.tracking import names
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric as Point
 
 
 def milliseconds(moment: str) -> int:
@@ -56,9 +57,10 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def measurements(result: Result) -> Iterator[tuple[str, float | None]]:
     """What came out, but speeds."""
-    yield from _qualities("", result.quality)
-    yield from _qualities("valid_", result.quality_valid)
-    yield from ((f"pack_gap_{label}", gap) for label, gap in result.pack_gap.items())
+    yield from _qualities("", result.quality, result.metrics)
+    yield from _qualities("valid_", result.quality_valid, result.metrics)
+    primary = result.metric.name
+    yield from ((f"pack_gap_{label}", gaps.get(primary)) for label, gaps in result.pack_gap.items())
     yield "bytes", result.bytes
     yield "bytes_ratio", result.bytes_ratio
     yield "param_ratio", result.param_ratio
@@ -71,14 +73,13 @@ def measurements(result: Result) -> Iterator[tuple[str, float | None]]:
         yield "train_epochs", result.training.epochs
 
 
-def _qualities(prefix: str, qualities: Mapping[str, Quality]) -> Iterator[tuple[str, float | None]]:
+def _qualities(prefix: str, quality: Quality, metrics: Sequence[Metric]) -> Iterator[tuple[str, float | None]]:
     """Each metric of each label, and under its own name the mean over the labels that have it."""
-    for metric in ("auc", "logloss", "normalized_entropy", "ece", "gauc"):
-        values = {label: getattr(quality, metric) for label, quality in qualities.items()}
-        yield from ((f"{prefix}{metric}_{label}", value) for label, value in values.items())
-        known = [value for value in values.values() if value is not None]
+    for name in (metric.name for metric in metrics):
+        known = {label: values[name] for label, values in quality.items() if name in values}
+        yield from ((f"{prefix}{name}_{label}", value) for label, value in known.items())
         if known:
-            yield f"{prefix}{metric}", sum(known) / len(known)
+            yield f"{prefix}{name}", sum(known.values()) / len(known)
 
 
 def speeds(speed: Speed) -> Iterator[tuple[str, float | None]]:
@@ -98,7 +99,7 @@ def speeds(speed: Speed) -> Iterator[tuple[str, float | None]]:
     yield "other_cpu_percent", speed.other_cpu_percent
 
 
-def curves(history: Iterable[Epoch], begun: int) -> Iterator[Metric]:
+def curves(history: Iterable[Epoch], begun: int) -> Iterator[Point]:
     """What was validated after each epoch, by stage, at ``begun`` (in milliseconds)."""
     steps: dict[str, int] = {}
     for epoch in history:
@@ -106,16 +107,15 @@ def curves(history: Iterable[Epoch], begun: int) -> Iterator[Metric]:
         values = [
             ("train_loss", epoch.train_loss),
             ("learning_rate", epoch.learning_rate),
-            *((f"valid_auc_{label}", value) for label, value in epoch.valid_auc.items()),
-            *((f"valid_logloss_{label}", value) for label, value in epoch.valid_logloss.items()),
+            *((f"valid_{name}_{label}", value) for label, own in epoch.valid.items() for name, value in own.items()),
         ]
         yield from metrics(((f"{epoch.stage}/{name}", value) for name, value in values), begun, step)
 
 
-def metrics(values: Iterable[tuple[str, float | None]], begun: int, step: int = 0) -> Iterator[Metric]:
+def metrics(values: Iterable[tuple[str, float | None]], begun: int, step: int = 0) -> Iterator[Point]:
     """Those of ``values`` that are a number, as MLflow has them."""
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric as Point
 
     for name, value in values:
         if value is not None and math.isfinite(value):
-            yield Metric(names.name(name), float(value), begun, step)
+            yield Point(names.name(name), float(value), begun, step)

@@ -34,7 +34,7 @@ def name(text: str) -> str:
     """A metric's or a parameter's name such that MLflow takes it, another one for every ``text``.
 
     Letters of any language, digits, ``_``, ``-``, ``.``, ``:``, blanks and single slashes stay; others become ``_xHH_``
-    with their number in Unicode: ``auc_click?`` is ``auc_click_x3F_``. A name that is too long ends in a digest.
+    with their number in Unicode: ``loss_click?`` is ``loss_click_x3F_``. A name that is too long ends in a digest.
     """
     legal = _TO_ESCAPE.sub(lambda found: f"_x{ord(found[0]):02X}_", text)
     if len(legal) <= NAME_LENGTH:

@@ -23,7 +23,7 @@ from sharkbench.model.model import Model
 from sharkbench.results.records import Epoch, TrainingCost
 from sharkbench.seeds import derive, seeded
 from sharkbench.tables.sharded import divided
-from sharkbench.tasks.config import TaskConfig
+from sharkbench.tasks.base import Task
 from sharkbench.training.checkpoint import Checkpoint, Finished
 from sharkbench.training.data_parallel import local_rank, local_size, replicas
 from sharkbench.training.group import Group
@@ -56,7 +56,7 @@ class FitReport:
 def fit(
     model: Model,
     dataset: PreparedDataset,
-    task: TaskConfig,
+    task: Task,
     recipe: Recipe,
     *,
     seed: int,
@@ -100,7 +100,7 @@ def fit(
         steps = TrainPart(train, recipe.batch_size, derive(seed, "batches"), drop_last, group)
         validation = ValidationPart(valid, VALIDATION_BATCH, group)
     module = CtrModule(model, task, recipe, dataset.schema.labels, stage, group, overrides)
-    keep_best = KeepBest(recipe, on_epoch)
+    keep_best = KeepBest(recipe, task.monitor(recipe.monitor), on_epoch)
     watching = [keep_best, *callbacks]
     checkpoint = None
     if checkpoints is not None and group.size == 1:  # there is no one file of what several processes hold

@@ -14,9 +14,9 @@ from torch import Tensor
 from sharkbench.data.dataset import Batch
 from sharkbench.errors import Diverged
 from sharkbench.model.model import Model
+from sharkbench.results.metrics import Metric, monitored
 from sharkbench.results.records import Epoch
-from sharkbench.tasks.build import task_of
-from sharkbench.tasks.config import TaskConfig
+from sharkbench.tasks.base import Task
 from sharkbench.training.data_parallel import check_alike
 from sharkbench.training.group import ALONE, Group
 from sharkbench.training.losses import LossInputs
@@ -35,7 +35,7 @@ class CtrModule(LightningModule):
     def __init__(
         self,
         model: Model,
-        task: TaskConfig,
+        task: Task,
         recipe: Recipe,
         labels: tuple[str, ...],
         stage: str,
@@ -47,8 +47,8 @@ class CtrModule(LightningModule):
         self.automatic_optimization = False
         self.overrides = overrides
         self.optimizer_names: list[str] = []
-        self.model, self.task_config, self.recipe, self.labels, self.stage = model, task, recipe, labels, stage
-        self.task, self.group = task_of(task), group
+        self.model, self.task, self.recipe, self.labels, self.stage = model, task, recipe, labels, stage
+        self.group = group
         self.history: list[Epoch] = []
         # Kept out of the registered modules: it holds the very parameters of model.backbone.
         self.run_backbone: Callable[[Tensor, Tensor], Tensor]
@@ -144,15 +144,14 @@ class CtrModule(LightningModule):
         check_alike(self.model, self.group)
         scores, truth = self._gathered(self._scores), self._gathered(self._truth)
         weights = self._gathered(self._weights) if self._weights else None
-        quality = self.task.quality(scores, truth, self.labels, self.task_config, weights=weights)
-        now = time.perf_counter()
+        quality = self.task.quality(scores, truth, self.labels, weights=weights)
+        now, followed = time.perf_counter(), monitored(self.task.metrics)
         self.history.append(
             Epoch(
                 stage=self.stage,
                 epoch=len(self.history) + 1,
                 train_loss=self._loss_sum / (self._loss_mass or 1),
-                valid_auc={label: q.auc for label, q in quality.items()},
-                valid_logloss={label: q.logloss for label, q in quality.items()},
+                valid={label: {m.name: values[m.name] for m in followed} for label, values in quality.items()},
                 learning_rate=self.trainer.optimizers[0].param_groups[-1]["lr"],
                 seconds=now - self._since,
             )
@@ -169,8 +168,8 @@ class CtrModule(LightningModule):
 class KeepBest(Callback):
     """Remember the weights of the best validation; lower the learning rate at a miss, stop after too many."""
 
-    def __init__(self, recipe: Recipe, on_epoch: Callable[[Epoch], None] | None) -> None:
-        self.recipe, self.on_epoch = recipe, on_epoch
+    def __init__(self, recipe: Recipe, metric: Metric, on_epoch: Callable[[Epoch], None] | None) -> None:
+        self.recipe, self.metric, self.on_epoch = recipe, metric, on_epoch
         self.best, self.best_epoch, self.misses = -float("inf"), 0, 0
         self.weights: dict[str, Tensor] = {}
 
@@ -181,9 +180,7 @@ class KeepBest(Callback):
             if self.on_epoch is not None:
                 self.on_epoch(epoch)
             return
-        by_label = epoch.valid_auc if self.recipe.monitor == "auc" else epoch.valid_logloss
-        mean = sum(by_label.values()) / len(by_label)
-        score = mean if self.recipe.monitor == "auc" else -mean
+        score = self.metric.score(self.metric.mean(epoch.valid))
         if score > self.best + self.recipe.min_delta:
             self.best, self.best_epoch, self.misses = score, epoch.epoch, 0
             kept, self.weights = self.weights, {}

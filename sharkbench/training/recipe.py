@@ -36,8 +36,9 @@ class Recipe(BaseModel):
     """Rows of the table start from N(0, init_std)."""
     validations_per_epoch: PositiveInt = 1
     """How often an epoch is interrupted to validate."""
-    monitor: Literal["auc", "logloss"] = "auc"
-    """What decides on validation, as the mean over labels."""
+    monitor: str | None = None
+    """The metric that decides on validation, as the mean over labels: one that the task monitors, its primary one
+    unless given."""
     min_delta: NonNegativeFloat = 1e-6
     """A validation that gains no more than this is a miss."""
     patience: PositiveInt = 2

@@ -53,7 +53,7 @@ def _sort_by(visit: Visit, heading: str) -> None:
 
 
 def test_nothing_is_complained_of_and_nothing_is_fetched(shown: Visit) -> None:
-    for chart in ("auc_bytes", "auc_lookups", "bytes_by_field", "training_time", "training_memory"):
+    for chart in ("quality_bytes", "quality_lookups", "bytes_by_field", "training_time", "training_memory"):
         assert shown.page.locator(f"#{chart} svg.marks path").count() > 5, chart
     assert shown.console == []
     assert [url for url in shown.requests if not url.startswith(("file:", "data:", "blob:"))] == []
@@ -124,10 +124,10 @@ def test_what_is_seen_is_what_is_copied(shown: Visit) -> None:
 
 def test_another_section_draws_its_own_points(shown: Visit) -> None:
     section = shown.page.locator("#section")
-    before = shown.page.locator("#auc_bytes svg.marks").inner_html()
+    before = shown.page.locator("#quality_bytes svg.marks").inner_html()
     section.select_option(index=3)
     shown.page.wait_for_function(
-        "before => document.querySelector('#auc_bytes svg.marks')?.innerHTML !== before", arg=before
+        "before => document.querySelector('#quality_bytes svg.marks')?.innerHTML !== before", arg=before
     )
     assert shown.console == []
 
@@ -171,7 +171,9 @@ def test_no_name_runs(visit: Visit, tmp_path: Path) -> None:
     write_report(Store(tmp_path), _suite(description=hostile), tmp_path, {})
     visit.page.goto((tmp_path / "report.html").as_uri())
     visit.page.locator("#bytes_by_field svg.marks").wait_for()
-    visit.page.locator("#auc_bytes svg.marks [aria-roledescription=point]").last.hover()  # shows the tip with the names
+    visit.page.locator(
+        "#quality_bytes svg.marks [aria-roledescription=point]"
+    ).last.hover()  # shows the tip with the names
     assert visit.page.locator("img").count() == 0
     assert visit.page.locator("header p").text_content() == hostile
     assert visit.console == []

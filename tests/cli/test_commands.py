@@ -213,6 +213,7 @@ def test_lists_name_everything(suite: Path) -> None:
     assert "parquet" in Done("list", "datasets").out
     assert "dcnv2" in Done("list", "backbones").out
     assert "kernel" in Done("list", "formats").out
+    assert "auc (primary)" in Done("list", "tasks").out
 
 
 def test_info_tells_paper_settings_and_budgets() -> None:

@@ -7,12 +7,13 @@ import io
 from rich.console import Console
 
 from sharkbench.cli.progress import Progress
-from sharkbench.results.records import Epoch, Quality, Result
+from sharkbench.results.records import Epoch, Result
 from sharkbench.runner.events import EpochEnded, MeasureEnded, MeasureStarted, Message, RunEnded, RunStarted
 from sharkbench.suite.costs import Costs
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
 from sharkbench.suite.run import RunSpec
+from tests.records import a_quality
 
 RUNS = plan(
     load(
@@ -44,13 +45,13 @@ def result(spec: RunSpec, seconds: float = 4.0, **changes: object) -> Result:
         "started": "2024-01-01T00:00:00+00:00",
         "seconds": seconds,
         "bytes_ratio": 0.5,
-        "quality": {"click": Quality(auc=0.75, logloss=0.5, normalized_entropy=0.9, ece=0.01)},
+        "quality": {"click": a_quality(auc=0.75)},
     }
     return Result.model_validate({**facts, **changes})
 
 
 EPOCH = Epoch(
-    stage="train", epoch=2, train_loss=0.5, valid_auc={"click": 0.7321}, valid_logloss={"click": 0.5},
+    stage="train", epoch=2, train_loss=0.5, valid={"click": {"auc": 0.7321, "logloss": 0.5}},
     learning_rate=0.1, seconds=1.0,
 )  # fmt: skip
 

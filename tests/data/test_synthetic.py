@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from sharkbench.data.options import Label
 from sharkbench.data.prepare import prepare
 from sharkbench.data.spec import SyntheticSpec
-from sharkbench.data.synthetic import bayes_auc, draw_truth, generate
+from sharkbench.data.synthetic import bayes_ranking, draw_truth, generate
 
 SMALL = (300, 200, 50, 20, 8)
 
@@ -46,15 +46,15 @@ def test_labels_follow_the_chances_and_the_rate() -> None:
     assert drawn.mean(1) == pytest.approx(chances.mean(1), abs=0.005)
     assert chances.mean(1) == pytest.approx(0.2, abs=0.02)
     for chance, label in zip(chances, drawn, strict=True):
-        assert bayes_auc(chance) == pytest.approx(roc_auc_score(label, chance), abs=0.005)
+        assert bayes_ranking(chance) == pytest.approx(roc_auc_score(label, chance), abs=0.005)
     assert 0.5 < np.corrcoef(chances)[0, 1] < 0.98
 
 
-def test_bayes_auc_equals_the_pairwise_definition() -> None:
+def test_bayes_ranking_equals_the_pairwise_definition() -> None:
     chance = np.random.default_rng(0).random(60)
     wins = [p * (1 - q) * (p > q) for i, p in enumerate(chance) for j, q in enumerate(chance) if i != j]
     pairs = [p * (1 - q) for i, p in enumerate(chance) for j, q in enumerate(chance) if i != j]
-    assert bayes_auc(chance) == pytest.approx(sum(wins) / sum(pairs))
+    assert bayes_ranking(chance) == pytest.approx(sum(wins) / sum(pairs))
 
 
 def test_importance_is_what_shuffling_a_field_costs() -> None:
@@ -77,7 +77,7 @@ def test_the_summary_tells_the_truth(tmp_path: Path) -> None:
     spec = SyntheticSpec(rows=5000, cardinalities=SMALL, importances=(0, 0, 1, 1, 2))
     data = prepare(spec, tmp_path)
     assert list(data.summary["importances"].values()) == [0, 0, 0.25, 0.25, 0.5]
-    assert 0.8 < data.summary["bayes_auc"]["click"] < 1
+    assert 0.8 < data.summary["bayes_ranking"]["click"] < 1
     assert data.summary["rows"] == {"train": 4000, "valid": 500, "test": 500}
 
 
@@ -102,4 +102,4 @@ def test_a_linear_model_learns_the_linear_part_and_not_the_rest(
     spec = SyntheticSpec(rows=30_000, cardinalities=SMALL, strength=strength)
     ranks, chances, labels = everything(spec)
     found = _one_hot_auc((ranks[:25_000], labels[0][:25_000]), (ranks[25_000:], labels[0][25_000:]), SMALL)
-    assert low < found / bayes_auc(chances[0]) < high
+    assert low < found / bayes_ranking(chances[0]) < high

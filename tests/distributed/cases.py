@@ -17,7 +17,7 @@ from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import SharkbenchError
-from sharkbench.tasks.config import Ctr
+from sharkbench.tasks.ctr import Ctr
 from sharkbench.training.recipe import Recipe
 
 DEEPFM = {"name": "deepfm", "hidden": [16], "dropout": 0.0}

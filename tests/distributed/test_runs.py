@@ -45,8 +45,8 @@ def test_a_run_over_two_processes_comes_to_what_one_comes_to(tmp_path: Path) -> 
     one, two = (Store(tmp_path / "out").get(run.key) for run in runs)
     assert one is not None
     assert two is not None
-    assert two.quality["click"].auc == pytest.approx(one.quality["click"].auc, abs=1e-5)
-    assert two.quality["click"].logloss == pytest.approx(one.quality["click"].logloss, abs=1e-5)
+    assert two.quality["click"]["auc"] == pytest.approx(one.quality["click"]["auc"], abs=1e-5)
+    assert two.quality["click"]["logloss"] == pytest.approx(one.quality["click"]["logloss"], abs=1e-5)
     assert (two.bytes, two.training.samples) == (one.bytes, one.training.samples)  # type: ignore[union-attr]
 
 

@@ -21,9 +21,13 @@ SWAPPED_PAIRS = 2
 """Pairs of scores closer than the tolerance that may change places: an AUC counts the pairs that are in order."""
 
 
+def of_labels(epoch: dict[str, Any], metric: str) -> list[float]:
+    return [values[metric] for values in epoch["valid"].values()]
+
+
 def numbers(history: list[dict[str, Any]]) -> torch.Tensor:
     return torch.tensor(
-        [[e["train_loss"], *e["valid_logloss"].values(), e["learning_rate"]] for e in history], dtype=torch.float64
+        [[e["train_loss"], *of_labels(e, "logloss"), e["learning_rate"]] for e in history], dtype=torch.float64
     )
 
 
@@ -31,7 +35,7 @@ def pairs_in_order(history: list[dict[str, Any]]) -> torch.Tensor:
     """Of each label and epoch: AUC times the pairs of a positive and a negative sample."""
     positive = dataset().splits["valid"].labels.double()
     pairs = positive.sum(0) * (1 - positive).sum(0)
-    return torch.tensor([list(e["valid_auc"].values()) for e in history], dtype=torch.float64) * pairs
+    return torch.tensor([of_labels(e, "auc") for e in history], dtype=torch.float64) * pairs
 
 
 @pytest.mark.parametrize("case", CASES)

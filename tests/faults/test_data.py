@@ -184,7 +184,7 @@ def test_a_method_trains_and_packs_fields_without_information(tmp_path: Path, co
     cache = tmp_path / "cache"
     assert run_suite(suite, plan(suite, cache_dir=cache), tmp_path / "out", cache_dir=cache) == Summary(done=3)
     for result in Store(tmp_path / "out").results():
-        assert np.isfinite(result.quality["y"].auc)
+        assert np.isfinite(result.quality["y"]["auc"])
         assert set(result.bytes_by_field) == {"one", "none", "user"}
         table = artifact.load(tmp_path / "out" / "runs" / result.key)
         first = torch.from_numpy(table.schema.offsets[:-1].copy())

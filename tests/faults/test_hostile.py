@@ -25,7 +25,6 @@ from sharkbench.files.durable import write_text
 from sharkbench.leaderboard.claims import findings_of, write_claims
 from sharkbench.leaderboard.report import write_report
 from sharkbench.model import artifact
-from sharkbench.results.records import Quality
 from sharkbench.results.store import Store
 from sharkbench.search.conduct import run_search
 from sharkbench.search.report import write_report as write_search_report
@@ -33,7 +32,7 @@ from sharkbench.suite.claims import Claim
 from sharkbench.suite.load import load
 from tests.faults.counting import Count
 from tests.faults.mutated_data import ADAPTER
-from tests.records import a_result, an_environment, put
+from tests.records import a_quality, a_result, an_environment, put
 
 BASE = {"datasets": ["synthetic"], "backbones": ["fm"], "methods": ["full"]}
 EVIL = (
@@ -134,7 +133,7 @@ class Tags(HTMLParser):
 def evil_store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "out")
     for number, evil in enumerate(EVIL):
-        good = Quality(auc=0.7, logloss=0.5, normalized_entropy=0.9, ece=0.01)
+        good = a_quality(auc=0.7)
         texts = {"method_label": f"{evil}", "dataset": f"{evil} d", "backbone": f"{evil} b", "suite": f"{evil}"}
         shared = {
             "bytes_by_field": {evil: 8},

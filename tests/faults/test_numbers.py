@@ -23,8 +23,7 @@ from sharkbench.runner import Summary, cell, run_suite
 from sharkbench.runner import execute as execution
 from sharkbench.suite.load import load
 from sharkbench.suite.plan import plan
-from sharkbench.tasks import ctr
-from sharkbench.tasks.config import Ctr
+from sharkbench.tasks.ctr import Ctr
 from tests.faults.counting import Count
 from tests.faults.mutated_data import ADAPTER
 from tests.faults.small_suite import SUITE
@@ -98,13 +97,13 @@ def test_metrics_agree_with_scikit_learn(data: st.DataObject) -> None:
     labels = np.array(data.draw(st.lists(st.integers(0, 1), min_size=size, max_size=size)), np.float32)
     if labels.min() == labels.max():
         with pytest.raises(DataError, match="has no AUC"):
-            ctr.quality(scores[:, None], labels[:, None], ["y"], Ctr())
+            Ctr().quality(scores[:, None], labels[:, None], ["y"])
         return
-    found = ctr.quality(scores[:, None], labels[:, None], ["y"], Ctr())["y"]
-    assert found.auc == pytest.approx(sklearn.roc_auc_score(labels, scores), abs=1e-12)
+    found = Ctr().quality(scores[:, None], labels[:, None], ["y"])["y"]
+    assert found["auc"] == pytest.approx(sklearn.roc_auc_score(labels, scores), abs=1e-12)
     p = np.clip(special.expit(scores.astype(np.float64)), 1e-7, 1 - 1e-7)
-    assert found.logloss == pytest.approx(sklearn.log_loss(labels, p), rel=1e-9)
-    assert np.isfinite([found.normalized_entropy, found.ece]).all()
+    assert found["logloss"] == pytest.approx(sklearn.log_loss(labels, p), rel=1e-9)
+    assert np.isfinite([found["normalized_entropy"], found["ece"]]).all()
 
 
 def test_counted(count: Count) -> None:
@@ -115,7 +114,7 @@ def test_counted(count: Count) -> None:
 def test_a_score_that_is_not_finite_has_no_auc(bad: float, count: Count) -> None:
     scores, labels = np.array([[0.1], [bad]], np.float32), np.array([[0.0], [1.0]], np.float32)
     with pytest.raises(Diverged, match="not finite"):
-        ctr.quality(scores, labels, ["y"], Ctr())
+        Ctr().quality(scores, labels, ["y"])
     count("scores that are not finite: divergence, not an AUC")
 
 
@@ -153,7 +152,7 @@ def test_the_test_split_is_read_once_and_through_the_packed_layer(
 
     monkeypatch.setattr(artifact, "load_model", blank)
     blanked = execution.execute(spec, tmp_path / "run", **run)
-    assert blanked.quality["click"].auc == 0.5
+    assert blanked.quality["click"]["auc"] == 0.5
     assert blanked.pack_gap["click"] < -0.01
     assert honest.pack_gap["click"] == 0.0
     count("the test split: read once; figures: those of the saved file")

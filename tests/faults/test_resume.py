@@ -22,7 +22,7 @@ from sharkbench.contract.check import tiny_dataset
 from sharkbench.files.digests import MadeAgain
 from sharkbench.model.model import Model
 from sharkbench.seeds import seeded
-from sharkbench.tasks.config import Ctr
+from sharkbench.tasks.ctr import Ctr
 from sharkbench.training import kept
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.recipe import Recipe

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sharkbench.results.records import REFERENCE, Environment, Quality, Result, Speed, Timing, TrainingCost
+from sharkbench.results.records import REFERENCE, Environment, Result, Speed, Timing, TrainingCost
 from sharkbench.results.store import Store
 from sharkbench.suite.run import RunSpec
+from tests.records import a_quality
 
 ENVIRONMENT = Environment(
     sharkbench="0.1.0",
@@ -58,10 +59,7 @@ def add_run(
             "measure": {},
         }
     )
-    quality = {
-        label: Quality(auc=value, logloss=1 - value, normalized_entropy=0.9, ece=0.01)
-        for label, value in (auc or {}).items()
-    }
+    quality = {label: a_quality(auc=value, logloss=1 - value) for label, value in (auc or {}).items()}
     fraction = budget or 1.0
     data: dict[str, Any] = {
         "key": spec.key,
@@ -95,7 +93,7 @@ def add_run(
         data |= {
             "quality": quality,
             "quality_valid": quality,
-            "pack_gap": dict.fromkeys(quality, -0.001),
+            "pack_gap": {label: {"auc": -0.001} for label in quality},
             "bytes": int(1000 * fraction),
             "fp32_bytes": 1000,
             "bytes_ratio": fraction,

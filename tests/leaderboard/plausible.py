@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from sharkbench.measure.auc_blocks import auc_blocks
-from sharkbench.results.records import Quality, Result, Speed, Timing, TrainingCost
+from sharkbench.results.records import Result, Speed, Timing, TrainingCost
 from sharkbench.results.store import Store
 from sharkbench.suite.run import RunSpec
+from sharkbench.tasks.ctr.blocks import auc_blocks
 from tests.leaderboard.handmade import ENVIRONMENT
+from tests.records import a_quality
 
 BUDGETS = (0.5, 0.25, 0.1)
 FALL = {"full": 0.0, "int8": 0.0002, "hash": 0.010, "qr": 0.004, "f_permutation": 0.002}
@@ -101,16 +102,17 @@ def _add(
         facts |= {"status": "failed", "kind": "out of memory", "reason": "the process was killed\nat 7.9 GiB"}
     else:
         noise = 0.3 + 40 * FALL.get(method, 0.01) * -np.log10(ratio) + 0.005 * seed
-        quality = {}
+        quality, parts = {}, {}
         for label in labels:
             scores = signal + noise * shared + 0.03 * rng.normal(size=len(truth))
             blocks = auc_blocks(scores, truth)
-            auc = float(np.mean(blocks.positives))
-            quality[label] = Quality(auc=auc, logloss=0.5, normalized_entropy=0.9, ece=0.01, auc_blocks=blocks)
+            auc = float(np.mean(blocks.samples["positives"]))
+            quality[label], parts[label] = a_quality(auc=auc), {"auc": blocks}
         shares = rng.dirichlet(np.arange(len(FIELDS), 0, -1))
         facts |= {
             "status": "ok",
             "quality": quality,
+            "parts": parts,
             "quality_valid": quality,
             "bytes": int(3_000_000 * ratio),
             "bytes_ratio": ratio,

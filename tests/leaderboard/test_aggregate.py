@@ -36,17 +36,20 @@ def _fail(add_run: AddRun, method: str, budget: float, status: str = "failed") -
 def test_the_area_averages_what_is_kept_over_log_bytes() -> None:
     # A third of the log bytes each at .1, .1 * 10^(1/3), .1 * 10^(2/3).
     points = [(0.1, 0.6), (0.1 * 10 ** (1 / 3), 0.7), (0.1 * 10 ** (2 / 3), 0.8)]
-    assert area(points, 0.8, 0.1) == pytest.approx((1 / 3 + 2 / 3 + 1) / 3)
-    assert area(points[2:], 0.8, 0.1) == pytest.approx(1 / 3)  # nothing below its smallest point
-    assert area([(0.01, 0.8)], 0.8, 0.1) == pytest.approx(1.0)  # smaller than asked is no better than what was asked
-    assert area([], 0.8, 0.1) == 0.0
-    assert area(points, 0.5, 0.1) is None
-    assert area(points, 0.8, 1.0) is None
+    assert area(points, 0.8, 0.1, 0.5) == pytest.approx((1 / 3 + 2 / 3 + 1) / 3)
+    assert area(points[2:], 0.8, 0.1, 0.5) == pytest.approx(1 / 3)  # nothing below its smallest point
+    assert area([(0.01, 0.8)], 0.8, 0.1, 0.5) == pytest.approx(
+        1.0
+    )  # smaller than asked is no better than what was asked
+    assert area([], 0.8, 0.1, 0.5) == 0.0
+    assert area(points, 0.5, 0.1, 0.5) is None
+    assert area(points, 0.8, 1.0, 0.5) is None
+    assert area(points, 0.8, 0.1, None) is None, "nothing says what knowing nothing is worth"
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.5, 0.8)), max_size=6))
 def test_the_area_lies_between_chance_and_full_precision(points: list[tuple[float, float]]) -> None:
-    kept = area(points, 0.8, 0.05)
+    kept = area(points, 0.8, 0.05, 0.5)
     assert kept is not None
     assert -1e-9 <= kept <= 1 + 1e-9
 
@@ -54,6 +57,7 @@ def test_the_area_lies_between_chance_and_full_precision(points: list[tuple[floa
 def test_the_smallest_within_a_tenth_of_a_percent() -> None:
     assert smallest([(0.5, 0.8), (0.25, 0.7993), (0.1, 0.79)], 0.8) == 0.25
     assert smallest([(0.5, 0.79)], 0.8) is None
+    assert smallest([(0.5, -0.8), (0.25, -0.8007), (0.1, -0.81)], -0.8) == 0.25, "of what is better the lower it is"
 
 
 def test_failed_and_infeasible_cells_count_as_worst(add_run: AddRun, out: Path) -> None:

@@ -24,19 +24,19 @@ def test_a_cell_gathers_its_seeds(out: Path, add_run: AddRun) -> None:
 
     large, small = cells(out)
 
-    assert large.name == ("synthetic", "random", "dnn", "hash", "0.25", "click")
-    assert large.auc_by_seed == {0: 0.70, 1: 0.72, 2: 0.71}
-    assert large.mean(lambda quality: quality.auc) == pytest.approx(0.71)
-    assert large.auc_std == pytest.approx(0.01)
-    assert large.mean(lambda quality: quality.logloss) == pytest.approx(0.29)
-    assert (large.status, large.n_failed, small.auc_std) == ("ok", 0, None)
+    assert large.name == ("synthetic", "random", "dnn", "hash", "0.25", "click", "ctr")
+    assert large.value_by_seed == {0: 0.70, 1: 0.72, 2: 0.71}
+    assert large.mean("auc") == pytest.approx(0.71)
+    assert large.value_std == pytest.approx(0.01)
+    assert large.mean("logloss") == pytest.approx(0.29)
+    assert (large.status, large.n_failed, small.value_std) == ("ok", 0, None)
     assert large.mean_cost(lambda cost: cost.seconds) == pytest.approx(9.0)
 
 
 def test_every_label_is_a_cell_of_its_own(out: Path, add_run: AddRun) -> None:
     add_run(auc={"view": 0.6, "click": 0.7})
 
-    assert [(cell.name.label, cell.mean(lambda q: q.auc)) for cell in cells(out)] == [("view", 0.6), ("click", 0.7)]
+    assert [(cell.name.label, cell.mean("auc")) for cell in cells(out)] == [("view", 0.6), ("click", 0.7)]
 
 
 def test_delta_pairs_seeds_with_the_full_precision_table(out: Path, add_run: AddRun) -> None:
@@ -49,7 +49,7 @@ def test_delta_pairs_seeds_with_the_full_precision_table(out: Path, add_run: Add
 
     assert plain.is_reference
     assert not hashed.is_reference
-    assert hashed.auc_delta == pytest.approx(-0.01), "seed 2 has no partner and seed 0 no run"
+    assert hashed.value_delta == pytest.approx(-0.01), "seed 2 has no partner and seed 0 no run"
 
 
 def test_what_has_all_bytes_and_more_training_is_no_reference(out: Path, add_run: AddRun) -> None:
@@ -57,7 +57,7 @@ def test_what_has_all_bytes_and_more_training_is_no_reference(out: Path, add_run
     add_run("trained on", None, 0, {"click": 0.75})
     add_run("hash", 0.25, 0, {"click": 0.69})
 
-    found = {cell.name.method: (cell.is_reference, cell.auc_delta) for cell in cells(out)}
+    found = {cell.name.method: (cell.is_reference, cell.value_delta) for cell in cells(out)}
 
     assert found["plain"][0]
     assert found["trained on"] == (False, pytest.approx(0.05))
@@ -68,7 +68,7 @@ def test_delta_never_crosses_recipes(out: Path, add_run: AddRun) -> None:
     add_run("plain", None, 0, {"click": 0.70}, epochs=9)
     add_run("hash", 0.25, 0, {"click": 0.69})
 
-    assert cells(out)[1].auc_delta is None
+    assert cells(out)[1].value_delta is None
 
 
 def test_a_new_recipe_supersedes_the_old_runs(out: Path, add_run: AddRun) -> None:
@@ -78,7 +78,7 @@ def test_a_new_recipe_supersedes_the_old_runs(out: Path, add_run: AddRun) -> Non
 
     (cell,) = cells(out)
 
-    assert cell.auc_by_seed == {0: 0.7}
+    assert cell.value_by_seed == {0: 0.7}
     assert len(cell.superseded) == 2
 
 
@@ -126,8 +126,8 @@ def test_an_auc_that_does_not_exist_is_left_out(out: Path, add_run: AddRun) -> N
 
     (cell,) = cells(out)
 
-    assert cell.auc_by_seed == {1: 0.7}
-    assert cell.mean(lambda quality: quality.auc) == 0.7
+    assert cell.value_by_seed == {1: 0.7}
+    assert cell.mean("auc") == 0.7
 
 
 def test_speeds_of_different_hardware_are_not_mixed(out: Path, add_run: AddRun) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sharkbench.leaderboard.claims import Finding, findings_of, overall, write_claims
 from sharkbench.results.store import NOTES, Store
 from sharkbench.suite.claims import Claim
+from sharkbench.tasks.ctr import Ctr
 from tests.leaderboard.handmade import speed_of
 
 AddRun = Callable[..., str]
@@ -127,13 +128,20 @@ def test_written_as_csv(measured: Path, tmp_path: Path) -> None:
     [
         ({"at_least": None}, "either at_least or at_most"),
         ({"at_most": 1}, "either at_least or at_most"),
-        ({"figure": "aucc"}, "did you mean 'auc'"),
         ({"compare": "ratio"}, "needs a rival"),
     ],
 )
 def test_claims_that_cannot_be_meant(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         claim(**settings)
+
+
+def test_a_figure_is_one_of_the_tasks_metrics_or_of_what_is_measured_beside() -> None:
+    assert claim().of(Ctr.metrics).figure == "auc", "the primary one"
+    for figure in ("ece", "bytes_ratio", "note:path.seconds"):
+        assert claim(figure=figure).of(Ctr.metrics).figure == figure
+    with pytest.raises(ValueError, match="unknown figure 'aucc'; did you mean 'auc'"):
+        claim(figure="aucc").of(Ctr.metrics)
 
 
 def test_unknown_names_are_said() -> None:

@@ -25,7 +25,7 @@ def test_runs_of_all_machines_come_together(tmp_path: Path) -> None:
     done = merge([tmp_path / "a", tmp_path / "b", tmp_path / ARCHIVE], tmp_path / "all")
     assert (done.added, done.replaced, done.kept, done.conflicts) == (3, 0, 0, [])
     (cell,) = cells_of(Store(tmp_path / "all"))
-    assert sorted(cell.auc_by_seed) == [0, 1, 2]
+    assert sorted(cell.value_by_seed) == [0, 1, 2]
     models = [run for run in (tmp_path / "all" / "runs").iterdir() if (run / "packed.safetensors").is_file()]
     assert len(models) == 2
 
@@ -56,7 +56,7 @@ def test_different_results_of_one_run_are_told(tmp_path: Path) -> None:
     add_run(Store(tmp_path / "b"), "hash", 0.1, 0, {"click": 0.71, "like": 0.6})
     done = merge([tmp_path / "a"], tmp_path / "b")
     assert done.conflicts == ["synthetic, dnn, hash at 0.1, seed 0: AUC of click is 0.7100 here and 0.7000 there"]
-    assert Store(tmp_path / "b").results()[0].quality["click"].auc == 0.71
+    assert Store(tmp_path / "b").results()[0].quality["click"]["auc"] == 0.71
 
 
 def test_results_that_differ_name_the_hardware_where_that_differs(tmp_path: Path) -> None:

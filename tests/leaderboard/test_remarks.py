@@ -13,15 +13,17 @@ from sharkbench.leaderboard import write
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.remarks import MANY
 from sharkbench.leaderboard.report.content import runs_of, warnings
-from sharkbench.leaderboard.report.rows import HEADINGS, row_of
+from sharkbench.leaderboard.report.rows import headings, row_of
 from sharkbench.leaderboard.standings import Standing, standings_of
 from sharkbench.leaderboard.terminal import print_leaderboard
 from sharkbench.results.records import BUSY_PERCENT
 from sharkbench.results.store import Store
+from sharkbench.tasks.ctr import Ctr
 from tests.leaderboard.handmade import speed_of
 
 AddRun = Callable[..., str]
 FULL = [0.750, 0.760, 0.755]
+SHOWN = headings({"ctr": Ctr.metrics})
 
 
 def fill(add_run: AddRun, method: str, budget: float | None, aucs: list[float], other_cpu: float = 0.0) -> None:
@@ -39,9 +41,9 @@ def views(out: Path, method: str) -> tuple[str, str, str]:
     write(out)
     with (out / "leaderboard.csv").open() as file:
         row = next(row for row in csv.DictReader(file) if row["method"] == method)
-    names = [heading.name for heading in HEADINGS]
+    names = [heading.name for heading in SHOWN]
     own = next(standing for standing in standings if standing.cell.name.method == method)
-    return shown.get(), row["remarks"], row_of(own).entries[names.index("remarks")].text
+    return shown.get(), row["remarks"], row_of(own, SHOWN).entries[names.index("remarks")].text
 
 
 def improved(by: float) -> list[float]:
@@ -80,8 +82,8 @@ def test_speeds_of_a_busy_machine_are_marked_in_every_view(add_run: AddRun, out:
     assert "?" not in of_full
     assert in_csv == in_report == "timed on a busy machine: other processes used up to 137% of a core (1 of 3 seeds)"
     standings: dict[str, Standing] = {s.cell.name.method: s for s in standings_of(cells_of(Store(out)))}
-    speeds = [row_of(standings[method]).entries for method in ("full", "hash")]
-    place = [heading.name for heading in HEADINGS].index("lookups")
+    speeds = [row_of(standings[method], SHOWN).entries for method in ("full", "hash")]
+    place = [heading.name for heading in SHOWN].index("lookups")
     assert [entries[place].text for entries in speeds] == ["0.5x", "0.5x?"]
     assert any("marked ?" in text for text in warnings(runs_of(s.cell for s in standings.values())))
     with (out / "leaderboard.csv").open() as file:

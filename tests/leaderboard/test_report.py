@@ -20,10 +20,11 @@ from sharkbench.leaderboard.report import charts, write_report
 from sharkbench.leaderboard.report.cards import MethodCard
 from sharkbench.leaderboard.report.images import _names
 from sharkbench.leaderboard.report.page import embedded, link_arxiv, prose
-from sharkbench.leaderboard.report.rows import RUN_HEADINGS, WIDTH, position
+from sharkbench.leaderboard.report.rows import WIDTH, position, run_headings
 from sharkbench.results.archive import opened
 from sharkbench.results.store import Store
 from sharkbench.suite.model import Suite
+from sharkbench.tasks.ctr import Ctr
 from tests.leaderboard.plausible import fill
 
 AddRun = Callable[..., str]
@@ -117,20 +118,20 @@ def test_plots_get_numbers_and_the_front(plausible: Path) -> None:
     data = json.loads(page.scripts[0])
     section = data["sections"][0]
     cells = {(cell["method"], cell["budget"]): cell for cell in section["cells"]}
-    assert cells["qr", "0.1"]["auc"] is None
+    assert cells["qr", "0.1"]["value"] is None
     assert cells["qr", "0.1"]["bytes_ratio"] == pytest.approx(0.1)
-    front = sorted((c["bytes_ratio"], c["auc"]) for c in section["cells"] if c["front"])
+    front = sorted((c["bytes_ratio"], c["value"]) for c in section["cells"] if c["front"])
     assert front == sorted(front, key=lambda point: point[1])
-    assert min(c["bytes_ratio"] for c in section["cells"] if c["auc"]) == front[0][0]
+    assert min(c["bytes_ratio"] for c in section["cells"] if c["value"]) == front[0][0]
     for cell in section["cells"]:
-        if cell["auc"] is not None and not cell["front"]:
-            assert any(b <= cell["bytes_ratio"] and a >= cell["auc"] for b, a in front)
+        if cell["value"] is not None and not cell["front"]:
+            assert any(b <= cell["bytes_ratio"] and a >= cell["value"] for b, a in front)
     place = data["places"][section["place"]]
     full = next(record for record in place["records"] if record["row"] == "full")
     assert len(full["bytes"]) == len(place["fields"])
     assert sum(full["bytes"]) == pytest.approx(3e6, abs=20)
     runs = data["runs"]["method-1"]
-    assert {len(run) for run in runs} == {len(RUN_HEADINGS)}
+    assert {len(run) for run in runs} == {len(run_headings("AUC"))}
     assert len(runs) == 2 * 2 * 3 * 3  # data sets, backbones, budgets, seeds
     drawn = {tuple(note["charts"]) for note in data["notes"].values()}
     assert drawn == {("path_bytes", "path_fields"), ("scores",)}
@@ -143,8 +144,8 @@ def test_every_number_of_a_noted_table_is_drawn() -> None:
     by_round = [{"round": r, "field": f"f{i}", "score": 0.1 * i + r} for r in (1, 2) for i in range(5 - r)]
     plain = [{"field": f"f{i}", "score": 0.1 * i - 0.1} for i in range(3)]
 
-    assert _drawn(charts.path_bytes(), path) == {"point": 2 * 4}  # what is seen, and what a pointer finds
-    assert _drawn(charts.path_fields(), path) == {"point": 2 * 4}
+    assert _drawn(charts.path_bytes(Ctr().primary), path) == {"point": 2 * 4}  # what is seen, and what a pointer finds
+    assert _drawn(charts.path_fields(Ctr().primary), path) == {"point": 2 * 4}
     assert _drawn(charts.scores(), by_round) == {"bar": 4, "tick": 3}
     assert _drawn(charts.scores(), plain) == {"bar": 3}
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from sharkbench.leaderboard.resolution import Z, resolution, standard_error
-from sharkbench.measure.auc_blocks import auc_blocks
-from sharkbench.results.records import AucBlocks
+from sharkbench.results.metrics import Parts
+from sharkbench.tasks.ctr.blocks import auc_blocks
 
 Floats = NDArray[np.float64]
 
@@ -88,9 +88,9 @@ def test_the_resolution_covers_what_the_draw_of_rows_does() -> None:
         smallest, alone = resolution([own], [other]), standard_error([own])
         assert smallest is not None
         assert alone is not None
-        beyond += abs(np.mean(own.positives) - np.mean(other.positives)) > smallest
+        beyond += abs(np.mean(own.samples["positives"]) - np.mean(other.samples["positives"])) > smallest
         truth = norm.cdf(1 / math.sqrt(2 * (1 + 0.3**2)))
-        covered += abs(np.mean(own.positives) - truth) < Z * alone
+        covered += abs(np.mean(own.samples["positives"]) - truth) < Z * alone
     assert beyond / trials == pytest.approx(0.05, abs=4 * math.sqrt(0.05 * 0.95 / trials))
     assert covered / trials == pytest.approx(0.95, abs=4 * math.sqrt(0.05 * 0.95 / trials))
 
@@ -113,14 +113,14 @@ def test_seeds_average_out_what_training_adds_but_not_the_rows() -> None:
 
 def test_nothing_is_said_where_there_is_nothing_to_say() -> None:
     three, two = (
-        AucBlocks(positives=(0.5, 0.6, 0.7), negatives=(0.5, 0.6)),
-        AucBlocks(positives=(0.5, 0.6), negatives=(0.5, 0.6)),
+        Parts(samples={"positives": (0.5, 0.6, 0.7), "negatives": (0.5, 0.6)}),
+        Parts(samples={"positives": (0.5, 0.6), "negatives": (0.5, 0.6)}),
     )
-    one = AucBlocks(positives=(0.5,), negatives=(0.5, 0.5))
+    one = Parts(samples={"positives": (0.5,), "negatives": (0.5, 0.5)})
     assert standard_error([]) is None
     assert resolution([three], [two]) is None  # other rows
     assert standard_error([one]) is None
-    assert standard_error([AucBlocks(positives=(math.nan, 0.5), negatives=(0.5, 0.5))]) is None
+    assert standard_error([Parts(samples={"positives": (math.nan, 0.5), "negatives": (0.5, 0.5)})]) is None
 
 
 def test_with_weights_the_error_is_that_of_a_weighted_auc() -> None:

@@ -11,9 +11,8 @@ from scipy import stats
 
 from sharkbench.leaderboard.cells import cells_of
 from sharkbench.leaderboard.standings import Standing, standings_of
-from sharkbench.measure.auc_blocks import auc_blocks
-from sharkbench.results.records import Quality
 from sharkbench.results.store import Store
+from sharkbench.tasks.ctr.blocks import auc_blocks
 from tests.leaderboard.handmade import ENVIRONMENT, speed_of
 
 AddRun = Callable[..., str]
@@ -152,10 +151,8 @@ def test_what_the_test_rows_resolve_stands_beside(add_run: AddRun, out: Path) ->
     for method, budget, noise in (("full", None, 0.0), ("near", 0.25, 0.01), ("far", 0.1, 1.0)):
         for seed in range(3):
             blocks = auc_blocks(shared + noise * rng.normal(size=3000), labels)
-            quality = Quality(
-                auc=float(np.mean(blocks.positives)), logloss=0.5, normalized_entropy=1, ece=0, auc_blocks=blocks
-            )
-            add_run(method, budget, seed, {"click": quality.auc}, quality={"click": quality})
+            auc = float(np.mean(blocks.samples["positives"]))
+            add_run(method, budget, seed, {"click": auc}, parts={"click": {"auc": blocks}})
     found = _standings(out)
     near, far = found["near", "0.25"].resolution, found["far", "0.1"].resolution
     assert near is not None

@@ -65,15 +65,15 @@ def test_stale_runs_are_left_out_where_there_are_others_and_never_averaged_with_
         add_run("hash", 0.25, seed, {"click": 0.6}, started="2026-02-01T00:00:00+00:00", epochs=7)
 
     def state(self: Freshness, result: Result) -> str:
-        return "stale" if result.quality["click"].auc == 0.6 else "fresh"
+        return "stale" if result.quality["click"]["auc"] == 0.6 else "fresh"
 
     monkeypatch.setattr(Freshness, "state", state)
     [cell] = cells_of(Store(out))
-    assert cell.auc_mean == pytest.approx(0.7)
+    assert cell.value_mean == pytest.approx(0.7)
     assert (len(cell.runs), len(cell.superseded), cell.state) == (3, 3, "fresh")
     monkeypatch.setattr(Freshness, "state", lambda self, result: "stale")
     [cell] = cells_of(Store(out))
-    assert cell.auc_mean == pytest.approx(0.6)
+    assert cell.value_mean == pytest.approx(0.6)
     [standing] = standings_of([cell])
     assert standing.remarks[0].text.startswith("stale: the code of 3 of 3 runs")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sharkbench.data.dataset import Split
 from sharkbench.measure.quality import predict, quality
-from sharkbench.tasks.config import Ctr
+from sharkbench.tasks.ctr import Ctr
 
 
 class Scorer(nn.Module):
@@ -49,5 +49,5 @@ def test_quality_by_label() -> None:
     split = split_of(400)
     result = quality(predict(Scorer(), split), split, ("a", "b"), Ctr())
     expected = roc_auc_score(split.labels[:, 1].numpy(), -split.ids[:, 0].numpy())
-    assert result["b"].auc == pytest.approx(expected)
-    assert result["b"].gauc == pytest.approx(expected), "one group is the whole split"
+    assert result["b"]["auc"] == pytest.approx(expected)
+    assert result["b"]["gauc"] == pytest.approx(expected), "one group is the whole split"

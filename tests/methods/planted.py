@@ -14,7 +14,7 @@ from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.data.spec import SyntheticSpec
 from sharkbench.data.synthetic import draw_truth, generate
-from sharkbench.tasks.config import Ctr
+from sharkbench.tasks.ctr import Ctr
 from sharkbench.training.recipe import Recipe
 
 IMPORTANCES = (1.0, 0.0, 0.5, 0.25, 0.0, 0.12, 0.06, 0.0)

@@ -216,7 +216,7 @@ def test_a_cache_needs_a_step_per_row() -> None:
 
 def auc(bench: Workbench, **settings: object) -> float:
     model = registry.parse({"name": "alpt", "cache": 0, **settings}).compress(bench)
-    return bench.evaluate(model)["click"].auc
+    return bench.evaluate(model)["click"]["auc"]
 
 
 @pytest.mark.parametrize("step", ["row", "field"])

@@ -64,6 +64,6 @@ def test_only_a_table_that_is_small_enough_is_ever_the_best(tmp_path: Path, ramp
     assert model.embedding.mask.sum() == method.kept  # type: ignore[attr-defined]
     assert (rows_of(model.embedding) != 0).sum() == method.kept  # type: ignore[attr-defined]
     # Had a denser validation been kept, cutting it down would show.
-    auc = bench.evaluate(model)["click"].auc
-    aucs = [epoch.valid_auc["click"] for epoch in bench.ledger.history if epoch.stage == "prune"]
+    auc = bench.evaluate(model)["click"]["auc"]
+    aucs = [epoch.valid["click"]["auc"] for epoch in bench.ledger.history if epoch.stage == "prune"]
     assert any(auc == pytest.approx(other, abs=1e-7) for other in aucs)

@@ -186,8 +186,8 @@ def test_training_serves_what_it_validated(optimizer: str, dataset: PreparedData
         torch.testing.assert_close(
             served(split.ids, split.dense), model.eval()(split.ids, split.dense), rtol=1e-4, atol=1e-5
         )
-    best = max(epoch.valid_auc["click"] for epoch in bench.ledger.history)
-    assert bench.evaluate(model)["click"].auc == pytest.approx(best, abs=1e-4)
+    best = max(epoch.valid["click"]["auc"] for epoch in bench.ledger.history)
+    assert bench.evaluate(model)["click"]["auc"] == pytest.approx(best, abs=1e-4)
     assert served.layer.nbytes <= (bench.budget or 0)
     assert best > 0.6
 
@@ -197,7 +197,7 @@ def test_fine_tuning_recovers_and_never_ends_below_its_start(dataset: PreparedDa
     method = {"name": "f_quantization", "tiers": ["int2", "int4", "int8", "fp16"]}
     rounded = registry.parse({**method, "epochs": 0}).compress(bench)
     tuned = registry.parse(method).compress(bench)
-    assert bench.evaluate(tuned)["click"].auc >= bench.evaluate(rounded)["click"].auc
+    assert bench.evaluate(tuned)["click"]["auc"] >= bench.evaluate(rounded)["click"]["auc"]
 
 
 def test_touched_rows_are_on_the_grid_of_their_tier_after_a_step(shared: Path) -> None:

@@ -101,7 +101,7 @@ def test_first_order_scores_find_the_noise_and_agree_with_permutation(
     bench = bench_on(dataset, shared, backbone)
     model, names = bench.full_model(), [f.name for f in dataset.schema.fields]
     taylor = taylor_scores(model, dataset.splits["valid"], bench.task)[:, 0].numpy()
-    exact, _ = permutation_scores(model, dataset.splits["valid"], bench.task, 5, bench.generator("test"))
+    exact = permutation_scores(model, dataset.splits["valid"], bench.task, 5, bench.generator("test"))["logloss"]
 
     assert {names[i] for i in np.argsort(taylor)[: len(NOISE)]} == NOISE
     real = [i for i, name in enumerate(names) if name not in NOISE]
@@ -112,7 +112,7 @@ def test_permutation_moves_the_slots_of_a_field_together(tmp_path: Path) -> None
     bench = bench_on(tiny_dataset(), tmp_path, "fm")
     model, split = moved(bench), bench.dataset.splits["valid"]
     generator = torch.Generator().manual_seed(3)
-    loss, _ = permutation_scores(model, split, bench.task, 1, generator)
+    loss = permutation_scores(model, split, bench.task, 1, generator)["logloss"]
 
     generator.manual_seed(3)
     orders = [torch.randperm(len(split), generator=generator) for _ in range(4)]
@@ -164,7 +164,7 @@ def test_a_tolerance_stops_the_pruning_before_it_costs_more(dataset: PreparedDat
     names = {dataset.schema.fields[f].name for f in model.embedding.fields}
     assert not names & NOISE
     assert "f0" in names
-    auc = bench.evaluate(model)["click"].auc
+    auc = bench.evaluate(model)["click"]["auc"]
     assert auc >= path[0]["auc"] - 0.003
     # The last step taken was one field too many.
     assert path[-1]["auc"] < path[0]["auc"] - 0.003
@@ -244,7 +244,8 @@ def test_permutation_ranks_by_the_measure_that_is_stated(measure: str, tmp_path:
     method = registry.parse({"name": "permutation", "measure": measure, "shuffles": 2})
     assert isinstance(method, FieldSelection)
     split, generator = bench.dataset.splits["valid"], bench.generator("permutation")
-    loss, auc = permutation_scores(model, split, bench.task, 2, generator)
+    found = permutation_scores(model, split, bench.task, 2, generator)
+    loss, auc = found["logloss"], found["auc"]
     assert not torch.allclose(loss, auc)
     torch.testing.assert_close(method.scores(bench, model), loss if measure == "loss" else auc)
 

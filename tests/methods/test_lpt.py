@@ -168,12 +168,12 @@ def test_bits_decide_the_bytes(bits: int, dataset: PreparedDataset, tmp_path: Pa
 
 def auc(bench: Workbench, **settings: object) -> float:
     model = registry.parse({"name": "lpt", "cache": 0, **settings}).compress(bench)
-    return bench.evaluate(model)["click"].auc
+    return bench.evaluate(model)["click"]["auc"]
 
 
 def test_eight_bits_learn_what_full_precision_learns(dataset: PreparedDataset, tmp_path: Path) -> None:
     bench = bench_on(dataset, tmp_path, "dnn", epochs=3, init_std=0.1, optimizer="lazy_adam")
-    full = bench.evaluate(bench.full_model())["click"].auc
+    full = bench.evaluate(bench.full_model())["click"]["auc"]
     assert auc(bench, bits=8) > full - 0.01
 
 

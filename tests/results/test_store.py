@@ -15,9 +15,9 @@ import pytest
 from filelock import FileLock
 
 from sharkbench.files.durable import write_text
-from sharkbench.results.records import Epoch, Quality
+from sharkbench.results.records import Epoch
 from sharkbench.results.store import MAX_FILE_BYTES, NOTES, RESULT, SPEED, SPEED_ERROR, Store
-from tests.records import KEY, a_result, a_speed, put
+from tests.records import KEY, a_quality, a_result, a_speed, put
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def test_a_store_that_does_not_exist_is_empty_and_is_not_made_by_reading(store: 
 
 
 def test_what_is_published_is_read_back_equal(store: Store) -> None:
-    quality = Quality(auc=0.7, logloss=0.5, normalized_entropy=0.9, ece=0.01)
+    quality = a_quality(auc=0.7)
     epoch = Epoch(
-        stage="train", epoch=0, train_loss=0.1, valid_auc={"y": 0.5}, valid_logloss={"y": 0.6}, learning_rate=0.1,
+        stage="train", epoch=0, train_loss=0.1, valid={"y": {"auc": 0.5, "logloss": 0.6}}, learning_rate=0.1,
         seconds=1.0,
     )  # fmt: skip
     result = a_result(quality={"y": quality}, history=[epoch], bytes=12)

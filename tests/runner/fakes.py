@@ -31,7 +31,7 @@ def execute(
     print(f"log of {spec.method_label}", flush=True)
     note(shared.parent, f"began {spec.key} {os.getpid()}")
     (directory / "packed.safetensors").write_bytes(b"x" * 100)
-    on_epoch(Epoch(stage="train", epoch=1, train_loss=1.0, valid_auc={"y": 0.5}, valid_logloss={"y": 0.5},
+    on_epoch(Epoch(stage="train", epoch=1, train_loss=1.0, valid={"y": {"auc": 0.5, "logloss": 0.5}},
                    learning_rate=0.1, seconds=0.1))  # fmt: skip
     say_how_it_went(spec, directory)
     if spec.method_label == "infeasible":

@@ -232,7 +232,7 @@ def test_results_are_those_of_local_runs_to_the_bit(tmp_path: Path, cluster: Clu
         assert one is not None
         assert other is not None
         assert one.model_dump(exclude=timed) == other.model_dump(exclude=timed)
-        losses = [[(epoch.train_loss, epoch.valid_auc) for epoch in result.history] for result in (one, other)]
+        losses = [[(epoch.train_loss, epoch.valid) for epoch in result.history] for result in (one, other)]
         assert losses[0] == losses[1]
         for file in ("packed.safetensors", "backbone.safetensors"):
             assert (here.directory(key) / file).read_bytes() == (there.directory(key) / file).read_bytes()

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sharkbench.results.records import Epoch, Quality, Result, Speed, Timing
+from sharkbench.results.records import Epoch, Result, Speed, Timing
 from sharkbench.runner.outcome import facts_of, infeasible
 from sharkbench.suite.run import RunSpec
+from tests.records import a_quality
 
 FP32_BYTES = 1_000_000
 FULL_AUC = 0.8
@@ -48,15 +49,15 @@ def execute(
         raise ValueError("the loss is nan")
     auc = planted_auc(spec)
     history = [
-        Epoch(stage="train", epoch=number, train_loss=1.0, valid_auc={"click": auc - 0.01 / number},
-              valid_logloss={"click": 0.5}, learning_rate=0.1, seconds=0.1)
+        Epoch(stage="train", epoch=number, train_loss=1.0, learning_rate=0.1, seconds=0.1,
+              valid={"click": {"auc": auc - 0.01 / number, "logloss": 0.5}})
         for number in (1, 2)
     ]  # fmt: skip
     for epoch in history:
         on_epoch(epoch)
         if spec.method_label == "slow":
             time.sleep(1)  # long enough to be given up
-    quality = {"click": Quality(auc=auc, logloss=0.5, normalized_entropy=0.9, ece=0.01)}
+    quality = {"click": a_quality(auc=auc)}
     (directory / "packed.safetensors").write_bytes(b"x")
     return Result(
         **facts_of(spec), status="ok", started=started, seconds=30.0,

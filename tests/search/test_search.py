@@ -37,7 +37,7 @@ def test_the_default_is_tried_first_and_beaten(bench: Bench) -> None:
         assert first.number == 0
         assert not any(trial.default for trial in search.finished[1:])
         assert best is not None
-        assert best.outcome.auc > first.outcome.auc
+        assert best.outcome.value > first.outcome.value
         assert len(search.finished) == 12
         assert search.study.trials[0].params == {"train.learning_rate": 0.001}
 
@@ -163,7 +163,7 @@ def test_lookups_are_timed_where_they_are_weighed(bench: Bench) -> None:
 
 def test_seeds_of_a_trial_are_averaged(bench: Bench) -> None:
     [search] = bench.search(**TUNED, trials=2, seeds=[1], methods=["hash"]).searches
-    assert list(search.finished[0].outcome.aucs) == [1_000_000]
+    assert list(search.finished[0].outcome.values) == [1_000_000]
 
 
 def test_chosen_settings_are_trained_again_with_the_report_s_seeds(bench: Bench) -> None:

@@ -39,7 +39,7 @@ def test_a_search_is_a_parent_run_with_its_files_and_the_best_auc_by_trial(bench
     for search in searched.searches:
         ok = sorted((t for t in search.finished if t.outcome.status == "ok"), key=lambda trial: trial.number)
         curve = client.get_metric_history(number, f"best valid AUC/{search.name}")
-        best = accumulate((trial.outcome.auc for trial in ok), max)
+        best = accumulate((trial.outcome.value for trial in ok), max)
         assert [(point.step, point.value) for point in curve] == list(zip([t.number for t in ok], best, strict=True))
 
 

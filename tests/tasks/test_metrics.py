@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from sharkbench.tasks import ctr, metrics
-from sharkbench.tasks.config import Ctr
+from sharkbench.tasks.ctr import Ctr, metrics
 
 
 def drawn(seed: int, n: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,7 +86,7 @@ def test_memory_is_little_more_than_a_key_per_score() -> None:
     labels = (rng.random((n, 1)) < 0.3).astype(np.float32)
     tracemalloc.start()
     try:
-        ctr.quality(scores, labels, ("click",), Ctr())
+        Ctr().quality(scores, labels, ("click",))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

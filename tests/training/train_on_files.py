@@ -20,7 +20,7 @@ from sharkbench.data.arrow import SplitWriter, open_split
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.measure.quality import predict
-from sharkbench.tasks.config import Ctr
+from sharkbench.tasks.ctr import Ctr
 from sharkbench.training.recipe import Recipe
 
 SLOTS, DENSE, CHUNK, JUDGED = 8, 48, 50_000, 10_000

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sharkbench.results.metrics import Metric
+
 Spec = dict[str, Any]
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
@@ -51,21 +53,27 @@ def _methods(methods: Sequence[str]) -> Spec:
 
 
 _PICK: Spec = {"name": "picked", "select": {"type": "point", "fields": ["method"]}, "bind": "legend"}
-_AUC: Spec = {
-    "field": "auc",
-    "type": "quantitative",
-    "scale": {"zero": False, "nice": True},
-    "title": "test AUC",
-    "axis": {"format": ".4~f"},
-}
-_TIP: list[Spec] = [
-    {"field": "method", "title": "method"},
-    {"field": "budget", "title": "budget"},
-    {"field": "size", "title": "bytes"},
-    {"field": "auc", "title": "AUC", "format": ".4f"},
-    {"field": "difference", "title": "to fp32"},
-    {"field": "lookups", "title": "lookups, relative to fp32", "format": ".2f"},
-]
+
+
+def _value(metric: Metric) -> Spec:
+    return {
+        "field": "value",
+        "type": "quantitative",
+        "scale": {"zero": False, "nice": True},
+        "title": f"test {metric.title}",
+        "axis": {"format": f".{metric.digits}~f"},
+    }
+
+
+def _tip(metric: Metric) -> list[Spec]:
+    return [
+        {"field": "method", "title": "method"},
+        {"field": "budget", "title": "budget"},
+        {"field": "size", "title": "bytes"},
+        {"field": "value", "title": metric.title, "format": f".{metric.digits}f"},
+        {"field": "difference", "title": "to fp32"},
+        {"field": "lookups", "title": "lookups, relative to fp32", "format": ".2f"},
+    ]
 
 
 def _log(field: str, title: str, form: str) -> Spec:
@@ -78,33 +86,33 @@ def _log(field: str, title: str, form: str) -> Spec:
     }
 
 
-def _full_line() -> Spec:
+def _full_line(y: Spec) -> Spec:
     return {
         "data": {"name": "full"},
         "mark": {"type": "rule", "strokeDash": [5, 4], "color": _GREY, "tooltip": "full precision"},
-        "encoding": {"y": _AUC},
+        "encoding": {"y": y},
     }
 
 
-def auc_bytes(methods: Sequence[str]) -> Spec:
-    """AUC against bytes: a line per method, 95% intervals of the difference to fp32, the front, and what failed."""
+def quality_bytes(methods: Sequence[str], metric: Metric) -> Spec:
+    """The metric against bytes: a line per method, 95% intervals of the difference to fp32, the front, what failed."""
     look, x = _methods(methods), _log("bytes_ratio", "bytes, relative to the fp32 table", ".2~%")
-    ok = {"filter": "isValid(datum.auc)"}
+    y, tip, ok = _value(metric), _tip(metric), {"filter": "isValid(datum.value)"}
     return _chart(
-        "Test AUC against bytes relative to the fp32 table, by method.",
+        f"Test {metric.title} against bytes relative to the fp32 table, by method.",
         [
-            _full_line(),
+            _full_line(y),
             {
                 "transform": [ok, {"filter": "datum.front"}],
                 "mark": {"type": "line", "interpolate": "step-after", "color": "#bbbbbb", "strokeWidth": 5},
-                "encoding": {"x": x, "y": _AUC},
+                "encoding": {"x": x, "y": y},
             },
             {
                 "transform": [ok, {"filter": "isValid(datum.low)"}],
                 "mark": {"type": "rule", "strokeWidth": 1.5},
                 "encoding": {
                     "x": x,
-                    "y": {**_AUC, "field": "low"},
+                    "y": {**y, "field": "low"},
                     "y2": {"field": "high"},
                     "color": look["color"],
                     "opacity": look["opacity"],
@@ -113,44 +121,44 @@ def auc_bytes(methods: Sequence[str]) -> Spec:
             {
                 "transform": [ok],
                 "mark": {"type": "line", "strokeWidth": 1.2},
-                "encoding": {"x": x, "y": _AUC, "color": look["color"], "opacity": look["opacity"]},
+                "encoding": {"x": x, "y": y, "color": look["color"], "opacity": look["opacity"]},
             },
             {
                 "transform": [ok],
                 "params": [_PICK],
                 "mark": {"type": "point", "filled": True, "size": 90},
-                "encoding": {"x": x, "y": _AUC, "tooltip": _TIP, **look},
+                "encoding": {"x": x, "y": y, "tooltip": tip, **look},
             },
             {
-                "transform": [{"filter": "!isValid(datum.auc) && isValid(datum.bytes_ratio)"}],
+                "transform": [{"filter": "!isValid(datum.value) && isValid(datum.bytes_ratio)"}],
                 "mark": {"type": "text", "text": "✕", "fontSize": 14, "dy": -8},
                 "encoding": {
                     "x": x,
                     "y": {"value": "height"},
                     "color": look["color"],
                     "opacity": look["opacity"],
-                    "tooltip": [*_TIP[:2], {"field": "status", "title": "status"}],
+                    "tooltip": [*tip[:2], {"field": "status", "title": "status"}],
                 },
             },
         ],
     )
 
 
-def auc_lookups(methods: Sequence[str]) -> Spec:
-    """AUC against lookups per second relative to fp32."""
-    look = _methods(methods)
+def quality_lookups(methods: Sequence[str], metric: Metric) -> Spec:
+    """The metric against lookups per second relative to fp32."""
+    look, y = _methods(methods), _value(metric)
     return _chart(
-        "Test AUC against lookups per second relative to the fp32 table, by method.",
+        f"Test {metric.title} against lookups per second relative to the fp32 table, by method.",
         [
-            _full_line(),
+            _full_line(y),
             {
-                "transform": [{"filter": "isValid(datum.auc) && isValid(datum.lookups)"}],
+                "transform": [{"filter": "isValid(datum.value) && isValid(datum.lookups)"}],
                 "params": [_PICK],
                 "mark": {"type": "point", "filled": True, "size": 90},
                 "encoding": {
                     "x": _log("lookups", "lookups per second, relative to the fp32 table", ".2~f"),
-                    "y": _AUC,
-                    "tooltip": _TIP,
+                    "y": y,
+                    "tooltip": _tip(metric),
                     **look,
                 },
             },
@@ -199,20 +207,21 @@ def training_memory() -> Spec:
     return _bars("Peak memory in training by method.", "peak", "peak memory in training, bytes")
 
 
-def path_bytes() -> Spec:
-    """The way of a method that shrinks a model step by step: AUC against bytes after each step."""
-    return _path("bytes", _log("bytes_ratio", "bytes, relative to the fp32 table", ".2~%"))
+def path_bytes(metric: Metric) -> Spec:
+    """The way of a method that shrinks a model step by step: the metric against bytes after each step."""
+    return _path(metric, "bytes", _log("bytes_ratio", "bytes, relative to the fp32 table", ".2~%"))
 
 
-def path_fields() -> Spec:
-    """The same way, AUC against the number of fields that are left."""
+def path_fields(metric: Metric) -> Spec:
+    """The same way, the metric against the number of fields that are left."""
     axis = {"tickMinStep": 1, "format": "d"}
     scale = {"zero": False, "padding": 12}
-    return _path("fields", {"field": "fields", "type": "quantitative", "title": "fields", "axis": axis, "scale": scale})
+    x = {"field": "fields", "type": "quantitative", "title": "fields", "axis": axis, "scale": scale}
+    return _path(metric, "fields", x)
 
 
-def _path(what: str, x: Spec) -> Spec:
-    y = {**_AUC, "title": "validation AUC"}
+def _path(metric: Metric, what: str, x: Spec) -> Spec:
+    y = {**_value(metric), "field": metric.name, "title": f"validation {metric.title}"}
     line = {
         "mark": {"type": "line", "point": True, "color": _HUES[0]},
         "encoding": {"x": x, "y": y, "order": {"field": "step"}},
@@ -221,11 +230,11 @@ def _path(what: str, x: Spec) -> Spec:
         {"field": "step", "title": "step"},
         {"field": "fields", "title": "fields left"},
         {"field": "bytes_ratio", "title": "bytes, relative to fp32", "format": ".2%"},
-        {"field": "auc", "title": "AUC", "format": ".4f"},
+        {"field": metric.name, "title": metric.title, "format": f".{metric.digits}f"},
         {"field": "dropped", "title": "dropped"},
     ]
     points = {"mark": {"type": "point", "size": 120, "opacity": 0}, "encoding": {"x": x, "y": y, "tooltip": tip}}
-    return _chart(f"AUC against {what} after each step.", [line, points], data={"name": "rows"}, height=240)
+    return _chart(f"{metric.title} against {what} after each step.", [line, points], data={"name": "rows"}, height=240)
 
 
 def scores() -> Spec:

@@ -13,16 +13,20 @@ from sharkbench.leaderboard.figures import duration, size
 from sharkbench.leaderboard.remarks import revision
 from sharkbench.leaderboard.report.cards import MethodCard
 from sharkbench.leaderboard.standings import Standing
+from sharkbench.results.metrics import Metric
 from sharkbench.results.store import Store
 
 MAX_NOTE_ROWS = 400
-CHARTS = {
-    "path_bytes": {"step", "bytes_ratio", "auc"},
-    "path_fields": {"step", "fields", "auc"},
-    "scores": {"field", "score"},
-    "tiers": {"field", "tier", "share_of_rows"},
-}
-"""Plots of noted tables, and the columns that each takes."""
+
+
+def charts_for(metric: Metric) -> dict[str, set[str]]:
+    """Plots of noted tables, and the columns that each takes."""
+    return {
+        "path_bytes": {"step", "bytes_ratio", metric.name},
+        "path_fields": {"step", "fields", metric.name},
+        "scores": {"field", "score"},
+        "tiers": {"field", "tier", "share_of_rows"},
+    }
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Note:
     """A table that a method has noted down in one run; ``charts`` names the plots that its columns allow."""
 
     title: str
+    task: str
     columns: list[str]
     rows: list[dict[str, Any]]
     left_out: int
@@ -176,7 +181,7 @@ def _notes(store: Store, runs: Sequence[FinishedRun]) -> list[Note]:
 def _note(name: str, rows: list[dict[str, Any]], run: FinishedRun) -> Note:
     result = run.result
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    charts = [chart for chart, needed in CHARTS.items() if needed <= set(columns)]
+    charts = [chart for chart, needed in charts_for(result.metric).items() if needed <= set(columns)]
     at = f" @ {result.budget}" if result.budget else ""
     title = f"{name}: {result.dataset}, {result.backbone}{at}, seed {result.seed}"
-    return Note(title, columns, rows[:MAX_NOTE_ROWS], max(0, len(rows) - MAX_NOTE_ROWS), charts)
+    return Note(title, result.task, columns, rows[:MAX_NOTE_ROWS], max(0, len(rows) - MAX_NOTE_ROWS), charts)

@@ -14,18 +14,21 @@ from sharkbench.leaderboard.report import charts, series
 from sharkbench.leaderboard.standings import Section, Standing
 
 _PANEL = 330
+_KINDS = ("bytes", "lookups")
+"""What a metric is drawn against."""
 
 
 def write_images(standings: Sequence[Standing], folder: Path) -> list[Path]:
-    """Write ``auc_bytes-*`` and ``auc_lookups-*`` into ``folder``, replacing those of an earlier report."""
+    """Write ``<metric>_bytes-*`` and ``<metric>_lookups-*`` into ``folder``, replacing those of an earlier report."""
     folder.mkdir(parents=True, exist_ok=True)
     methods = sorted({standing.cell.name.method for standing in standings})
-    panels: dict[tuple[str, str, str], dict[Section, list[Standing]]] = {}
+    panels: dict[tuple[str, str, str, str], dict[Section, list[Standing]]] = {}
     for section, members in series.by_section(standings).items():
-        panels.setdefault((section.dataset, section.split, section.label), {})[section] = members
+        panels.setdefault((section.dataset, section.split, section.label, section.task), {})[section] = members
     names = _names(panels)
     paths = [path for key, sections in panels.items() for path in _figures(methods, sections, folder, names[key])]
-    for old in {*folder.glob("auc_*.png"), *folder.glob("auc_*.svg")} - set(paths):
+    kinds = [f"*_{kind}-*.{form}" for kind in _KINDS for form in ("png", "svg")]
+    for old in {file for kind in kinds for file in folder.glob(kind)} - set(paths):
         old.unlink()
     return paths
 
@@ -33,9 +36,10 @@ def write_images(standings: Sequence[Standing], folder: Path) -> list[Path]:
 def _figures(
     methods: Sequence[str], sections: dict[Section, list[Standing]], folder: Path, name: str
 ) -> Iterator[Path]:
+    metric = next(iter(sections.values()))[0].cell.metric
     for kind, chart, needed in (
-        ("auc_bytes", charts.auc_bytes(methods), ("auc",)),
-        ("auc_lookups", charts.auc_lookups(methods), ("auc", "lookups")),
+        (f"{metric.name}_bytes", charts.quality_bytes(methods, metric), ("value",)),
+        (f"{metric.name}_lookups", charts.quality_lookups(methods, metric), ("value", "lookups")),
     ):
         panels = [panel for section, members in sections.items() if (panel := _panel(chart, section, members, needed))]
         if panels:
@@ -56,8 +60,8 @@ def _panel(
     cells = series.points(members)
     if not any(all(cell[name] is not None for name in needed) for cell in cells):
         return None
-    full = series.full_auc(members)
-    data = {"cells": cells, "full": [] if full is None else [{"auc": full}]}
+    full = series.full_value(members)
+    data = {"cells": cells, "full": [] if full is None else [{"value": full}]}
     layers = [_still(layer, data) for layer in chart["layer"]]
     title = f"{section.dataset}, {section.backbone}" + (f", {section.label}" if section.label else "")
     return {"width": _PANEL, "height": _PANEL * 0.8, "title": title, "data": {"values": cells}, "layer": layers}
@@ -70,11 +74,12 @@ def _still(layer: charts.Spec, data: dict[str, Any]) -> charts.Spec:
     return {**{name: value for name, value in layer.items() if name != "params"}, "encoding": encoding, **own}
 
 
-def _names(keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
-    """A file name for each, of letters, digits, ``-``, ``_`` and ``.``; those that would be the same get a number."""
-    names: dict[tuple[str, str, str], str] = {}
+def _names(keys: Iterable[tuple[str, str, str, str]]) -> dict[tuple[str, str, str, str], str]:
+    """By data set, split, label and task, a file name for each, of letters, digits, ``-``, ``_`` and ``.``; those that
+    would be the same get a number."""
+    names: dict[tuple[str, str, str, str], str] = {}
     for key in keys:
-        plain = re.sub(r"[^\w.-]+", "_", "-".join(part for part in key if part), flags=re.ASCII)[:100].strip(".")
+        plain = re.sub(r"[^\w.-]+", "_", "-".join(part for part in key[:3] if part), flags=re.ASCII)[:100].strip(".")
         name, number = plain, 1
         while name in names.values():
             number += 1

@@ -23,11 +23,22 @@ from markupsafe import Markup
 from sharkbench.leaderboard import figures
 from sharkbench.leaderboard.aggregate import summaries
 from sharkbench.leaderboard.claims import Finding
+from sharkbench.leaderboard.columns import distinct, metrics_of
 from sharkbench.leaderboard.published import Comparison
 from sharkbench.leaderboard.report import charts, content, series
 from sharkbench.leaderboard.report.bundle import bundle
-from sharkbench.leaderboard.report.rows import HEADINGS, RUN_HEADINGS, WIDTH, Row, position, row_of, run_entries
+from sharkbench.leaderboard.report.rows import (
+    WIDTH,
+    Heading,
+    Row,
+    headings,
+    position,
+    row_of,
+    run_entries,
+    run_headings,
+)
 from sharkbench.leaderboard.standings import Standing
+from sharkbench.results.metrics import primary_of
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _ROLE = re.compile(r":[a-z]+:`([^`]+)`")
@@ -44,7 +55,10 @@ def render(
     kept: Path | None = None,
 ) -> str:
     """The HTML of the whole report; ``kept`` is where :func:`bundle` keeps its script."""
-    rows = {standing.cell.name: row_of(standing) for standing in standings}
+    tasks = metrics_of(standing.cell for standing in standings)
+    shown = headings(tasks)
+    rows = {standing.cell.name: row_of(standing, shown) for standing in standings}
+    titles = " or ".join(metric.title for metric in distinct(tasks, lambda metric: metric.primary))
     assets = resources.files(__package__) / "assets"
     script_of_plots = bundle(kept)
     script = (assets / "report.js").read_text(encoding="utf-8")
@@ -64,15 +78,16 @@ def render(
         data=embedded(_data(standings, pages)),
         facts=[(term, values) for term, values in content.facts(runs) if values],
         warnings=content.warnings(runs),
-        headings=HEADINGS,
+        headings=shown,
         rows=list(rows.values()),
         row_of=rows,
-        constant=constant(list(rows.values())),
-        run_headings=RUN_HEADINGS,
+        constant=constant(list(rows.values()), shown),
+        metric=titles,
+        run_headings=run_headings(titles),
         anchors={page.label: page.anchor for page in pages},
         choices=[
             (i, h.text, _values(row.entries[i].text for row in rows.values()))
-            for i, h in enumerate(HEADINGS)
+            for i, h in enumerate(shown)
             if h.filtered
         ],
         ticks=[
@@ -88,8 +103,15 @@ def render(
             )
         ],
         interval_width=WIDTH,
-        summaries=summaries(standings),
-        sections=[(i, series.section_title(section)) for i, section in enumerate(series.by_section(standings))],
+        summaries=[
+            (task, primary_of(metrics), summaries([s for s in standings if s.section.task == task]))
+            for task, metrics in tasks.items()
+        ],
+        several=len(tasks) > 1,
+        sections=[
+            (i, series.section_title(section, named=len(tasks) > 1))
+            for i, section in enumerate(series.by_section(standings))
+        ],
         published=published,
         claims=claims,
         failures=content.failures(runs),
@@ -98,11 +120,11 @@ def render(
     )
 
 
-def constant(rows: Sequence[Row]) -> dict[str, str]:
+def constant(rows: Sequence[Row], shown: Sequence[Heading]) -> dict[str, str]:
     """Columns that say the same in every row, and what; they are said once above the table, and hidden in it."""
     if len(rows) < 2:
         return {}
-    texts = {heading.name: {row.entries[i].text for row in rows} for i, heading in enumerate(HEADINGS)}
+    texts = {heading.name: {row.entries[i].text for row in rows} for i, heading in enumerate(shown)}
     return {name: found.pop() for name, found in texts.items() if len(found) == 1 and name != "method"}
 
 
@@ -114,28 +136,37 @@ def _data(standings: Sequence[Standing], pages: Sequence[content.MethodPage]) ->
     methods = sorted({standing.cell.name.method for standing in standings})
     sections, places = [], {}
     for section, members in series.by_section(standings).items():
-        full = series.full_auc(members)
-        place = json.dumps(section[:3])  # what is the same for every label
+        full = series.full_value(members)
+        place = json.dumps([*section[:3], section.task])  # what is the same for every label
         if place not in places:
             records, fields = series.places(members)
             places[place] = {"records": records, "fields": fields, "chart": charts.bytes_by_field(fields)}
-        points = {"cells": series.points(members), "full": [] if full is None else [{"auc": full}], "place": place}
-        sections.append(points)
+        sections.append(
+            {
+                "cells": series.points(members),
+                "full": [] if full is None else [{"value": full}],
+                "place": place,
+                "task": section.task,
+            }
+        )
     return {
         "sections": sections,
         "places": places,
         "charts": {
-            "auc_bytes": charts.auc_bytes(methods),
-            "auc_lookups": charts.auc_lookups(methods),
-            "training_time": charts.training_time(),
-            "training_memory": charts.training_memory(),
-            "path_bytes": charts.path_bytes(),
-            "path_fields": charts.path_fields(),
-            "scores": charts.scores(),
-            "tiers": charts.tiers(),
+            task: {
+                "quality_bytes": charts.quality_bytes(methods, primary_of(metrics)),
+                "quality_lookups": charts.quality_lookups(methods, primary_of(metrics)),
+                "training_time": charts.training_time(),
+                "training_memory": charts.training_memory(),
+                "path_bytes": charts.path_bytes(primary_of(metrics)),
+                "path_fields": charts.path_fields(primary_of(metrics)),
+                "scores": charts.scores(),
+                "tiers": charts.tiers(),
+            }
+            for task, metrics in metrics_of(standing.cell for standing in standings).items()
         },
         "notes": {
-            f"{page.anchor}-note-{i}": {"charts": note.charts, "rows": note.rows}
+            f"{page.anchor}-note-{i}": {"task": note.task, "charts": note.charts, "rows": note.rows}
             for page in pages
             for i, note in enumerate(page.notes)
             if note.charts

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from sharkbench.leaderboard.cells import Cell, FinishedRun
-from sharkbench.leaderboard.figures import duration, number, p_value, percent, size
+from sharkbench.leaderboard.columns import Tasks, distinct
+from sharkbench.leaderboard.figures import duration, p_value, percent, size
 from sharkbench.leaderboard.remarks import times_of
 from sharkbench.leaderboard.standings import Standing
 
@@ -64,29 +65,35 @@ def drawn(standing: Standing) -> Drawn | None:
     if difference is None:
         return None
     interval = difference.interval
-    low, high = (position(interval.low), position(interval.high)) if interval else (None, None)
-    return Drawn(low, high, position(difference.mean), hollow=not difference.resolved)
+    factor = standing.cell.metric.factor
+    low, high = (position(interval.low * factor), position(interval.high * factor)) if interval else (None, None)
+    return Drawn(low, high, position(difference.mean * factor), hollow=not difference.resolved)
 
 
 def _name(value: str) -> Entry:
     return Entry(value)
 
 
-def _auc(standing: Standing) -> Entry:
-    mean, spread = standing.cell.auc_mean, standing.cell.auc_std
+def _value(standing: Standing) -> Entry:
+    mean, spread, metric = standing.cell.value_mean, standing.cell.value_std, standing.cell.metric
     if mean is None:
         return Entry(standing.cell.status)
-    return Entry(f"{mean:.4f}" + (f" ± {spread:.4f}" if spread is not None else ""), mean)
+    return Entry(metric.text(mean) + (f" ± {metric.text(spread)}" if spread is not None else ""), mean)
 
 
 def _difference(standing: Standing) -> Entry:
     difference = standing.difference
-    return Entry("") if difference is None else Entry(f"{difference.mean:+.4f}", difference.mean)
+    return Entry("") if difference is None else Entry(standing.cell.metric.change(difference.mean), difference.mean)
 
 
 def _interval(standing: Standing) -> Entry:
-    interval = standing.difference.interval if standing.difference else None
-    return Entry("") if interval is None else Entry(f"[{interval.low:+.4f}, {interval.high:+.4f}]", interval.low)
+    interval, change = standing.difference.interval if standing.difference else None, standing.cell.metric.change
+    return Entry("") if interval is None else Entry(f"[{change(interval.low)}, {change(interval.high)}]", interval.low)
+
+
+def _resolution(standing: Standing) -> Entry:
+    found = standing.resolution
+    return Entry("") if found is None else Entry(standing.cell.metric.text(found), found)
 
 
 def _rank(standing: Standing) -> Entry:
@@ -122,7 +129,44 @@ def _budget(standing: Standing) -> Entry:
         return Entry(name)
 
 
-HEADINGS: Sequence[Heading] = (
+def headings(tasks: Tasks) -> tuple[Heading, ...]:
+    """The columns for what has those metrics; its task is named where there are several."""
+    primary = distinct(tasks, lambda metric: metric.primary)
+    titles = " or ".join(metric.title for metric in primary)
+    units = " or ".join(dict.fromkeys(metric.units for metric in primary))
+    by = ", ".join(dict.fromkeys(metric.by for metric in primary if metric.by))
+    return (
+        *(
+            [Heading("task", "task", "task", lambda s: _name(s.cell.name.task), style="", filtered=True)]
+            * (len(tasks) > 1)
+        ),
+        *_BEFORE,
+        Heading(
+            "value", titles, f"test {titles} through the packed table, mean and standard deviation over seeds", _value
+        ),
+        Heading(
+            "difference", "to fp32", f"{titles} minus that of the fp32 table with the same seed, mean", _difference
+        ),
+        Heading("interval", "95% interval", "of that difference over seeds, Student's t", _interval),
+        Heading(
+            "p_holm",
+            "p",
+            "paired t-test of no difference, corrected (Holm) for the methods of the same budget",
+            lambda s: _figure(s.p_holm, p_value),
+            style="n detail",
+        ),
+        Heading(
+            "resolution",
+            f"{units} show",
+            f"the smallest difference to fp32 that the {units} of the test split can show" + (f" ({by})" if by else ""),
+            _resolution,
+            style="n detail",
+        ),
+        *_AFTER,
+    )
+
+
+_BEFORE: tuple[Heading, ...] = (
     Heading("dataset", "data set", "data set", lambda s: _name(s.cell.name.dataset), style="", filtered=True),
     Heading("split", "split", "how it was split", lambda s: _name(s.cell.name.split), style="detail"),
     Heading("backbone", "backbone", "backbone", lambda s: _name(s.cell.name.backbone), style="", filtered=True),
@@ -141,23 +185,9 @@ HEADINGS: Sequence[Heading] = (
         "among the methods of the same budget; shared where seeds cannot tell them apart; none for fewer than 3 seeds",
         _rank,
     ),
-    Heading("auc", "AUC", "test AUC through the packed table, mean and standard deviation over seeds", _auc),
-    Heading("difference", "to fp32", "AUC minus that of the fp32 table with the same seed, mean", _difference),
-    Heading("interval", "95% interval", "of that difference over seeds, Student's t", _interval),
-    Heading(
-        "p_holm",
-        "p",
-        "paired t-test of no difference, corrected (Holm) for the methods of the same budget",
-        lambda s: _figure(s.p_holm, p_value),
-        style="n detail",
-    ),
-    Heading(
-        "resolution",
-        "rows show",
-        "the smallest difference to fp32 that the rows of the test split can show (DeLong)",
-        lambda s: _figure(s.resolution, lambda v: number(v, ".4f")),
-        style="n detail",
-    ),
+)
+
+_AFTER: tuple[Heading, ...] = (
     Heading("bytes", "bytes", "of the packed table", lambda s: _figure(s.cell.mean_of(lambda r: r.bytes), size)),
     Heading(
         "bytes_ratio",
@@ -191,42 +221,37 @@ HEADINGS: Sequence[Heading] = (
 
 
 class Row(NamedTuple):
-    """A row of the leaderboard: an entry for each of :data:`HEADINGS`."""
+    """A row of the leaderboard: an entry for each heading."""
 
     entries: list[Entry]
     picture: Drawn | None
     standing: Standing
 
 
-def row_of(standing: Standing) -> Row:
-    return Row([heading.entry(standing) for heading in HEADINGS], drawn(standing), standing)
+def row_of(standing: Standing, shown: Sequence[Heading]) -> Row:
+    return Row([heading.entry(standing) for heading in shown], drawn(standing), standing)
 
 
-RUN_HEADINGS = (
-    "data set",
-    "backbone",
-    "budget",
-    "seed",
-    "status",
-    "AUC",
-    "bytes",
-    "epochs",
-    "seconds",
-    "started",
-    "run",
-)
+def run_headings(title: str) -> tuple[str, ...]:
+    """Of the table of a method's runs; ``title`` is that of the primary metric."""
+    names = ("data set", "backbone", "budget", "seed", "status")
+    return (*names, title, "bytes", "epochs", "seconds", "started", "run")
 
 
 def run_entries(run: FinishedRun) -> list[str | float | None]:
-    """A run of a method, an entry for each of :data:`RUN_HEADINGS`."""
-    result = run.result
+    """A run of a method, an entry for each of :func:`run_headings`."""
+    result, metric = run.result, run.result.metric
     return [
         result.dataset,
         result.backbone,
         result.budget or "",
         result.seed,
         result.status,
-        ", ".join(f"{label} {quality.auc:.4f}" for label, quality in result.quality.items()),
+        ", ".join(
+            f"{label} {metric.text(values[metric.name])}"
+            for label, values in result.quality.items()
+            if metric.name in values
+        ),
         result.bytes,
         result.training.epochs if result.training else None,
         round(result.seconds, 1),

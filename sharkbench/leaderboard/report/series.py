@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -16,9 +17,11 @@ Record = dict[str, Any]
 NAMED_FIELDS = 7
 
 
-def section_title(section: Section) -> str:
+def section_title(section: Section, *, named: bool = False) -> str:
+    """``named``: with its task, where there are several."""
     label = f", {section.label}" if section.label else ""
-    return f"{section.dataset} ({section.split} split), {section.backbone}{label}"
+    task = f", {section.task}" if named else ""
+    return f"{section.dataset} ({section.split} split), {section.backbone}{label}{task}"
 
 
 def by_section(standings: Iterable[Standing]) -> dict[Section, list[Standing]]:
@@ -26,20 +29,20 @@ def by_section(standings: Iterable[Standing]) -> dict[Section, list[Standing]]:
     return {section: list(group) for section, group in groupby(standings, key=lambda standing: standing.section)}
 
 
-def full_auc(members: Iterable[Standing]) -> float | None:
-    """Mean AUC of the full-precision table of a section."""
-    return next((auc for s in members if s.cell.is_reference and (auc := _auc(s.cell)) is not None), None)
+def full_value(members: Iterable[Standing]) -> float | None:
+    """Mean of the primary metric of the full-precision table of a section, as it is shown."""
+    return next((value for s in members if s.cell.is_reference and (value := _value(s.cell)) is not None), None)
 
 
 def points(members: Sequence[Standing]) -> list[Record]:
-    """A record per cell; those on the front have more AUC than everything with as few bytes or fewer."""
-    full = full_auc(members)
+    """A record per cell; those on the front are better than everything with as few bytes or fewer."""
+    full, score = full_value(members), members[0].cell.metric.score
     records = [_point(standing, members, full) for standing in members]
-    best = 0.0
-    reached = [r for r in records if r["auc"] is not None and r["bytes_ratio"] is not None]
-    for record in sorted(reached, key=lambda r: (r["bytes_ratio"], -r["auc"])):
-        record["front"] = record["auc"] > best
-        best = max(best, record["auc"])
+    best = -math.inf
+    reached = [r for r in records if r["value"] is not None and r["bytes_ratio"] is not None]
+    for record in sorted(reached, key=lambda r: (r["bytes_ratio"], -score(r["value"]))):
+        record["front"] = score(record["value"]) > best
+        best = max(best, score(record["value"]))
     return records
 
 
@@ -47,18 +50,19 @@ def _point(standing: Standing, members: Sequence[Standing], full: float | None) 
     cell, difference = standing.cell, standing.difference
     interval = difference.interval if difference else None
     measured = cell.mean_of(lambda result: result.bytes_ratio)
-    shown = f"{difference.mean:+.4f}" if difference else ""
+    change, factor = cell.metric.change, cell.metric.factor
+    shown = change(difference.mean) if difference else ""
     if interval:
-        shown += f" [{interval.low:+.4f}, {interval.high:+.4f}]"
+        shown += f" [{change(interval.low)}, {change(interval.high)}]"
     return {
         "method": cell.name.method,
         "budget": cell.name.budget,
         "status": cell.status,
         "bytes_ratio": _round(measured if measured is not None else asked_ratio(cell, [s.cell for s in members])),
         "size": size(cell.mean_of(lambda result: result.bytes)),
-        "auc": _round(_auc(cell)),
-        "low": _round(full + interval.low if full is not None and interval else None),
-        "high": _round(full + interval.high if full is not None and interval else None),
+        "value": _round(_value(cell)),
+        "low": _round(full + interval.low * factor if full is not None and interval else None),
+        "high": _round(full + interval.high * factor if full is not None and interval else None),
         "difference": shown,
         "lookups": _round(cell.lookup_ratio),
         "front": False,
@@ -96,8 +100,8 @@ def _place(cell: Cell, named: Sequence[str], fields: Sequence[str]) -> Record:
     }
 
 
-def _auc(cell: Cell) -> float | None:
-    return cell.auc_mean
+def _value(cell: Cell) -> float | None:
+    return None if cell.value_mean is None else cell.value_mean * cell.metric.factor
 
 
 def _round(value: float | None) -> float | None:

@@ -128,12 +128,12 @@
     });
   };
   const drawSection = (index) => {
-    const { cells, full, place } = data.sections[index];
+    const { cells, full, place, task } = data.sections[index];
     const { records: places, fields, chart } = data.places[place];
-    const { auc_bytes, auc_lookups, training_time, training_memory } = data.charts;
-    const judged = cells.filter((cell) => cell.auc !== null);
-    draw("auc_bytes", auc_bytes, { cells, full }, !judged.length);
-    draw("auc_lookups", auc_lookups, { cells, full }, !judged.some((cell) => cell.lookups !== null));
+    const { quality_bytes, quality_lookups, training_time, training_memory } = data.charts[task];
+    const judged = cells.filter((cell) => cell.value !== null);
+    draw("quality_bytes", quality_bytes, { cells, full }, !judged.length);
+    draw("quality_lookups", quality_lookups, { cells, full }, !judged.some((cell) => cell.lookups !== null));
     const bars = places.map((place) => place.row);
     const parts = places.flatMap(({ row, formats, bytes }) =>
       bytes.map((nbytes, order) => ({ row, formats, field: fields[order], bytes: nbytes, order }))
@@ -144,11 +144,11 @@
   };
   const drawn = new Set();
   const drawNotes = (page) => {
-    for (const [id, { charts, rows }] of Object.entries(data.notes)) {
+    for (const [id, { task, charts, rows }] of Object.entries(data.notes)) {
       if (!id.startsWith(page.id + "-note-") || drawn.has(id)) continue;
       drawn.add(id);
       for (const chart of charts) {
-        draw(`${id}-${chart}`, data.charts[chart], { rows }, false, !chart.startsWith("path") && rows.map((row) => row.field));
+        draw(`${id}-${chart}`, data.charts[task][chart], { rows }, false, !chart.startsWith("path") && rows.map((row) => row.field));
       }
     }
   };

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sharkbench.results.records import AucBlocks, Quality
-from sharkbench.tasks.metrics import parts
+from sharkbench.results.metrics import Parts
+from sharkbench.tasks.ctr.metrics import parts
 
 MAX_BLOCKS = 100
 
@@ -17,7 +17,7 @@ def auc_blocks(
     scores: NDArray[np.floating],
     labels: NDArray[np.floating | np.integer],
     weights: NDArray[np.floating] | None = None,
-) -> AucBlocks:
+) -> Parts:
     """Structural components of the AUC (DeLong et al., Biometrics 1988), averaged over blocks of rows.
 
     The rows of each class are dealt to the blocks in turn, in the order of the data, so that blocks depend on the
@@ -39,23 +39,12 @@ def auc_blocks(
         return _weighted(scores, labels > 0, weights.astype(np.float64))
     positives, negatives = scores[labels > 0], scores[labels <= 0]
     ordered_positives, ordered_negatives = np.sort(positives), np.sort(negatives)
-    return AucBlocks(
-        positives=_by_block(positives, lambda part: _share_below(part, ordered_negatives)),
-        negatives=_by_block(negatives, lambda part: 1 - _share_below(part, ordered_positives)),
+    return Parts(
+        samples={
+            "positives": _by_block(positives, lambda part: _share_below(part, ordered_negatives)),
+            "negatives": _by_block(negatives, lambda part: 1 - _share_below(part, ordered_positives)),
+        }
     )
-
-
-def with_auc_blocks(
-    quality: Mapping[str, Quality],
-    scores: NDArray[np.floating],
-    labels: NDArray[np.floating | np.integer],
-    weights: NDArray[np.floating] | None = None,
-) -> dict[str, Quality]:
-    """``quality`` of labels with their blocks, from the ``[n, T]`` scores and labels in the same order."""
-    return {
-        name: found.model_copy(update={"auc_blocks": auc_blocks(scores[:, t], labels[:, t], weights)})
-        for t, (name, found) in enumerate(quality.items())
-    }
 
 
 def _share_below(own: NDArray[np.float32], ordered: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -76,7 +65,7 @@ def _by_block(
     return tuple(round(float(mean), 8) for mean in sums / counts)
 
 
-def _weighted(scores: NDArray[np.float32], positive: NDArray[np.bool_], weights: NDArray[np.float64]) -> AucBlocks:
+def _weighted(scores: NDArray[np.float32], positive: NDArray[np.bool_], weights: NDArray[np.float64]) -> Parts:
     counts = weights > 0
     sides = [(scores[side], weights[side]) for side in (positive & counts, ~positive & counts)]
     found = []
@@ -87,10 +76,7 @@ def _weighted(scores: NDArray[np.float32], positive: NDArray[np.bool_], weights:
         shares = sum(reached[end] for end in ends) / (2 * reached[-1])
         found.append((shares, weight))
     (beaten, of_positives), (beating, of_negatives) = found
-    return AucBlocks(
-        positives=_moves(beaten, of_positives),
-        negatives=_moves(1 - beating, of_negatives),
-    )
+    return Parts(samples={"positives": _moves(beaten, of_positives), "negatives": _moves(1 - beating, of_negatives)})
 
 
 def _moves(shares: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, ...]:

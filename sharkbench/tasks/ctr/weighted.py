@@ -1,4 +1,4 @@
-"""The metrics of :mod:`sharkbench.tasks.metrics` for samples that have weights: one of weight 2 is like two samples.
+"""The metrics of :mod:`sharkbench.tasks.ctr.metrics` for samples with weights: one of weight 2 is like two samples.
 
 A sort has to carry the weights along, which takes some 40 bytes per score where a key alone takes 8.
 """
@@ -10,14 +10,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sharkbench.tasks import metrics
-from sharkbench.tasks.metrics import Keys, Labels, Scores, Weights
+from sharkbench.tasks.ctr import metrics
+from sharkbench.tasks.ctr.metrics import Keys, Labels, Scores, Weights
 
 Masses = NDArray[np.float64]
 
 
 def sort_scores(scores: Scores, labels: Labels, weights: Weights) -> tuple[Keys, Masses]:
-    """``[n]`` keys as :func:`sharkbench.tasks.metrics.sort_scores` makes them, and the weight of each.
+    """``[n]`` keys as :func:`sharkbench.tasks.ctr.metrics.sort_scores` makes them, and the weight of each.
 
     Samples of weight 0 are left out: they have no part in anything.
     """

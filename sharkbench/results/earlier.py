@@ -1,0 +1,99 @@
+"""Results of before metrics were data, when there was one task and its metrics were fields: read in today's shape.
+
+It states what was so then, and follows no later change of the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TASK = "ctr"
+_SHARE = {"low": 0.0, "high": 1.0}
+METRICS: tuple[dict[str, Any], ...] = (
+    {
+        **_SHARE,
+        "name": "auc",
+        "title": "AUC",
+        "higher_is_better": True,
+        "primary": True,
+        "monitored": True,
+        "chance": 0.5,
+        "by": "DeLong",
+        "spread": 0.01,
+        "typical_spread": 0.001,
+    },
+    {
+        "name": "logloss",
+        "title": "log loss",
+        "higher_is_better": False,
+        "monitored": True,
+        "low": 0.0,
+        "spread": 0.01,
+    },
+    {
+        "name": "normalized_entropy",
+        "title": "normalized entropy",
+        "meaning": "log loss, relative to that of the label's base rate",
+        "higher_is_better": False,
+        "low": 0.0,
+    },
+    {
+        **_SHARE,
+        "name": "ece",
+        "title": "calibration error",
+        "meaning": "expected calibration error",
+        "higher_is_better": False,
+    },
+    {
+        **_SHARE,
+        "name": "gauc",
+        "title": "grouped AUC",
+        "meaning": "AUC within groups, where a group column is named",
+        "higher_is_better": True,
+    },
+)
+_PRIMARY, _PARTS = "auc", "auc_blocks"
+_OF_EPOCHS = {"valid_auc": "auc", "valid_logloss": "logloss"}
+
+
+def as_now(said: Any) -> Any:
+    """What a result says, with its task and metrics; one that states its metrics is returned as it is."""
+    if not isinstance(said, dict) or "metrics" in said:
+        return said
+    now = {"task": TASK, "metrics": METRICS, **said}
+    for field in ("quality", "quality_valid"):
+        now[field], parts = _apart(said.get(field, {}))
+        if parts:
+            now["parts"] = parts
+    gaps = said.get("pack_gap", {})
+    if isinstance(gaps, Mapping):
+        now["pack_gap"] = {label: gap if isinstance(gap, Mapping) else {_PRIMARY: gap} for label, gap in gaps.items()}
+    if isinstance(said.get("history"), list):
+        now["history"] = [_epoch(epoch) for epoch in said["history"]]
+    return now
+
+
+def _apart(quality: Any) -> tuple[Any, dict[str, Any]]:
+    """Values by label, and parts by label."""
+    if not isinstance(quality, Mapping):
+        return quality, {}
+    values, parts = {}, {}
+    for label, found in quality.items():
+        if not isinstance(found, Mapping):
+            values[label] = found
+            continue
+        values[label] = {name: value for name, value in found.items() if name != _PARTS and value is not None}
+        if (blocks := found.get(_PARTS)) is not None:
+            parts[label] = {_PRIMARY: {"samples": blocks}}
+    return values, parts
+
+
+def _epoch(epoch: Any) -> Any:
+    if not isinstance(epoch, Mapping) or not _OF_EPOCHS.keys() & epoch.keys():
+        return epoch
+    valid: dict[str, dict[str, Any]] = {}
+    for field, name in _OF_EPOCHS.items():
+        for label, value in epoch.get(field, {}).items():
+            valid.setdefault(label, {})[name] = value
+    return {**{name: value for name, value in epoch.items() if name not in _OF_EPOCHS}, "valid": valid}
