@@ -8,50 +8,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sharkbench.results.metrics import Metric
+
 TASK = "ctr"
-_SHARE = {"low": 0.0, "high": 1.0}
-METRICS: tuple[dict[str, Any], ...] = (
-    {
-        **_SHARE,
-        "name": "auc",
-        "title": "AUC",
-        "higher_is_better": True,
-        "primary": True,
-        "monitored": True,
-        "chance": 0.5,
-        "by": "DeLong",
-        "spread": 0.01,
-        "typical_spread": 0.001,
-    },
-    {
-        "name": "logloss",
-        "title": "log loss",
-        "higher_is_better": False,
-        "monitored": True,
-        "low": 0.0,
-        "spread": 0.01,
-    },
-    {
-        "name": "normalized_entropy",
-        "title": "normalized entropy",
-        "meaning": "log loss, relative to that of the label's base rate",
-        "higher_is_better": False,
-        "low": 0.0,
-    },
-    {
-        **_SHARE,
-        "name": "ece",
-        "title": "calibration error",
-        "meaning": "expected calibration error",
-        "higher_is_better": False,
-    },
-    {
-        **_SHARE,
-        "name": "gauc",
-        "title": "grouped AUC",
-        "meaning": "AUC within groups, where a group column is named",
-        "higher_is_better": True,
-    },
+METRICS = (
+    Metric(
+        name="auc",
+        title="AUC",
+        higher_is_better=True,
+        primary=True,
+        monitored=True,
+        low=0,
+        high=1,
+        chance=0.5,
+        by="DeLong",
+        spread=0.01,
+        typical_spread=0.001,
+    ),
+    Metric(name="logloss", title="log loss", higher_is_better=False, monitored=True, low=0, spread=0.01),
+    Metric(
+        name="normalized_entropy",
+        title="normalized entropy",
+        meaning="log loss, relative to that of the label's base rate",
+        higher_is_better=False,
+        low=0,
+    ),
+    Metric(
+        name="ece",
+        title="calibration error",
+        meaning="expected calibration error",
+        higher_is_better=False,
+        low=0,
+        high=1,
+    ),
+    Metric(
+        name="gauc",
+        title="grouped AUC",
+        meaning="AUC within groups, where a group column is named",
+        higher_is_better=True,
+        low=0,
+        high=1,
+    ),
 )
 _PRIMARY, _PARTS = "auc", "auc_blocks"
 _OF_EPOCHS = {"valid_auc": "auc", "valid_logloss": "logloss"}
