@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import runpy
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import setuptools
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -57,6 +60,25 @@ def test_every_folder_of_code_is_a_package() -> None:
     folders = {file.parent for top in ("sharkbench", "methods", "suites") for file in (ROOT / top).rglob("*.py")}
 
     assert not [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_every_package_is_installed_and_from_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of methods too."""
+    said: dict[str, Any] = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **keywords: said.update(keywords))
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+
+    def place(package: str) -> Path:
+        parent, _, name = package.rpartition(".")
+        if package in said["package_dir"]:
+            return ROOT / said["package_dir"][package]
+        return place(parent) / name if parent else ROOT / name
+
+    stated = {package: place(package) for package in said["packages"]}
+    folders = {file.parent for top in ("sharkbench", "methods", "suites") for file in (ROOT / top).rglob("__init__.py")}
+    assert set(stated.values()) == folders
+    assert stated["sharkbench.methods.alpt"] == ROOT / "methods" / "alpt"
 
 
 def test_everything_that_is_imported_is_a_stated_dependency() -> None:

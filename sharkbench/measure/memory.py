@@ -43,16 +43,22 @@ def fp32_bytes(schema: Schema, width: int) -> int:
     return 4 * width * schema.num_rows
 
 
-def memory_of(layer: PackedLayer) -> Memory:
-    """Read off the live buffers."""
+def memory_of(layer: PackedLayer, fp32_width: int | None = None) -> Memory:
+    """Read off the live buffers.
+
+    Args:
+        fp32_width: numbers per row of the fp32 table that the layer stands for; the layer's own unless given. It is
+            another one where a method has chosen its dimension.
+    """
+    width = layer.width if fp32_width is None else fp32_width
     kinds = sorted({part.kind for part in layer.formats})
     return Memory(
         bytes=layer.nbytes,
         bytes_by_field=layer.nbytes_by_field(),
         bytes_by_format={kind: sum(part.nbytes for part in layer.formats if part.kind == kind) for kind in kinds},
-        fp32_bytes=fp32_bytes(layer.schema, layer.width),
+        fp32_bytes=fp32_bytes(layer.schema, width),
         parameters=layer.num_parameters,
-        fp32_parameters=layer.width * layer.schema.num_rows,
+        fp32_parameters=width * layer.schema.num_rows,
         formats=kinds,
     )
 

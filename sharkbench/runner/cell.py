@@ -130,7 +130,7 @@ def judge(spec: RunSpec, bench: Workbench, made: Made, directory: Path) -> dict[
     )
     seal(directory, (artifact.PACKED, artifact.BACKBONE))
     packed = artifact.load_model(directory)
-    memory, nbytes = memory_of(packed.layer), artifact.tensor_bytes(directory)
+    memory, nbytes = memory_of(packed.layer, bench.width), artifact.tensor_bytes(directory)
     if bench.budget is not None and made.method.budgeted and nbytes > bench.budget:
         raise OverBudget(f"the packed layer takes {nbytes:,} bytes, {nbytes - bench.budget:,} more than the budget")
     trained, (valid, _) = bench.evaluate(made.model), _quality(packed, dataset, "valid", spec)

@@ -11,6 +11,7 @@ import pytest
 from sharkbench.contract import registry
 from sharkbench.contract.pipeline import Pipeline
 from sharkbench.errors import InputError
+from sharkbench.keys.closure import changes, closure
 
 SOURCE = '''
 from typing import ClassVar, Literal
@@ -140,3 +141,69 @@ def test_a_helper_beside_a_method_is_its_own(
     found = [sys.modules[registry.get(name).__module__] for name in ("mine", "yours")]
     assert [module.STRENGTH for module in found] == ["mine", "yours"]
     assert "_parts" not in registry.names()
+
+
+PACKAGE = {
+    "__init__.py": "from .numbers import STRENGTH\n"
+    + SOURCE.format(name="packed", from_model=False).replace("strength: int = 3", "strength: int = STRENGTH")
+    + "        from .layers.rows import rows\n",
+    "numbers.py": "STRENGTH = 7\n",
+    "layers/__init__.py": "",
+    "layers/rows.py": "from ..numbers import STRENGTH\nrows = STRENGTH\n",
+}
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def test_a_method_may_be_a_folder(folder: Path) -> None:
+    write(folder / "packed", PACKAGE)
+    (folder / "no_method").mkdir()
+    (folder / "no_method" / "notes.py").write_text("raise RuntimeError")
+    add(folder, "plain")
+    assert {"packed", "plain"} <= set(registry.names())
+    assert not {"no_method", "numbers", "layers"} & set(registry.names())
+
+    method = registry.parse("packed")
+    assert method.model_dump() == {"name": "packed", "strength": 7}
+    found = closure(registry.modules_of(method))
+    own = {"user.packed", "user.packed.numbers", "user.packed.layers", "user.packed.layers.rows"}
+    assert own <= found.keys()
+    assert "user.plain" not in found
+    (folder / "packed" / "layers" / "rows.py").write_text("rows = 8\n")
+    assert changes(found, closure(registry.modules_of(method))) == ["user.packed.layers.rows"]
+
+
+def test_a_file_and_a_folder_of_one_name_are_two_methods(folder: Path) -> None:
+    write(folder / "packed", PACKAGE)
+    add(folder, "packed")
+    with pytest.raises(InputError, match="two methods are called 'packed'"):
+        registry.names()
+
+
+def test_a_method_of_another_package_is_found_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "their_methods_of_ours" / "packed", PACKAGE)
+    (tmp_path / "their_methods_of_ours" / "__init__.py").touch()
+    installed = tmp_path / "theirs-1.0.dist-info"
+    write(
+        installed,
+        {
+            "METADATA": "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n",
+            "entry_points.txt": f"[{registry.ENTRY_POINTS}]\npacked = their_methods_of_ours.packed:Mine\n",
+        },
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._entry_points.cache_clear()
+    try:
+        method = registry.parse({"name": "packed", "strength": 2})
+        found = closure(registry.modules_of(method))
+    finally:
+        monkeypatch.undo()
+        registry._entry_points.cache_clear()
+    own = {"packed", "packed.numbers", "packed.layers", "packed.layers.rows"}
+    assert {f"their_methods_of_ours.{name}" for name in own} <= found.keys()
