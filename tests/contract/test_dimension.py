@@ -12,7 +12,7 @@ from sharkbench.measure.lookup import measure_speed
 from sharkbench.measure.memory import memory_of
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.model import artifact
-from sharkbench.tables.table import FullTable
+from sharkbench.tables.rows import Rows
 
 
 @pytest.mark.parametrize("dimension", [2, 16])
@@ -24,7 +24,7 @@ def test_a_table_of_another_dimension_is_trained_packed_saved_and_loaded(
     shape = bench.shape_of(dimension)
     assert (shape.dimension, shape.first_order) == (dimension, bench.first_order)
     with bench.seeded("table"):
-        table = FullTable(bench.schema, shape.width, bench.init_std, sparse=bench.recipe.sparse)
+        table = bench.table(Rows.initial(bench.schema, bench.fields, shape.width, bench.init_std))
     model = bench.model(table, dimension=dimension)
     bench.train(model)
     packed = model.pack()
@@ -46,7 +46,7 @@ def test_a_table_of_another_dimension_is_trained_packed_saved_and_loaded(
 
 def test_rows_of_another_width_than_the_backbone_reads_are_refused() -> None:
     bench = tiny_bench("deepfm", None)
-    narrow = FullTable(bench.schema, bench.shape_of(2).width, 0.1, sparse=False)
+    narrow = bench.table(Rows.initial(bench.schema, bench.fields, bench.shape_of(2).width, 0.1))
     with pytest.raises(ValueError, match="rows of 4 numbers, a backbone of dimension 6 reads 8"):
         bench.model(narrow)
     assert bench.model(narrow, dimension=2).embedding is narrow

@@ -85,7 +85,7 @@ def test_a_validation_is_the_bench_s() -> None:
         found = loop.validate(model)
     assert found == bench.evaluate(model)
     [epoch] = bench.ledger.history
-    assert epoch.valid_auc == {label: quality.auc for label, quality in found.items()}
+    assert {label: values["auc"] for label, values in epoch.valid.items()} == {k: v["auc"] for k, v in found.items()}
     assert math.isnan(epoch.train_loss)
 
 
@@ -112,7 +112,7 @@ def test_the_best_state_is_kept_if_asked(monkeypatch: pytest.MonkeyPatch) -> Non
     for keep_best in (False, True):
         state, _, loop = grown(bench_in(None), keep_best=keep_best)
         rows.append(state["rows"])
-        scores = [sum(epoch.valid_auc.values()) for epoch in loop.history]
+        scores = [sum(values["auc"] for values in epoch.valid.values()) for epoch in loop.history]
         assert scores[loop.best_epoch - 1] == max(scores)
     state, _, _ = grown(bench_in(None), rounds=loop.best_epoch)
     assert torch.equal(rows[1], state["rows"])

@@ -16,8 +16,10 @@ from torch import Tensor
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
 from sharkbench.contract.workbench import Workbench
+from sharkbench.data.schema import Schema
 from sharkbench.model.model import Model
-from sharkbench.tables.table import FullTable
+from sharkbench.tables.parts import Table
+from sharkbench.tables.rows import Rows
 from sharkbench.training import kept
 from sharkbench.training.losses import Distillation, LossInputs
 from sharkbench.training.module import CtrModule
@@ -71,11 +73,11 @@ def bench_in(folder: Path | None) -> Workbench:
     return replace(bench, checkpoints=folder, recipe=bench.recipe.model_copy(update=changes))
 
 
-class Scaled(FullTable):
+class Scaled(Table):
     """A scale per field, by an optimizer of the layer's own."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(self, schema: Schema, width: int, init_std: float) -> None:
+        super().__init__(schema, width, [Rows.initial(schema, range(schema.num_fields), width, init_std)])
         self.scale = torch.nn.Parameter(torch.ones(self.schema.num_fields, 1))
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ class Scaled(FullTable):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         momentum = partial(torch.optim.SGD, lr=0.05, momentum=0.9)
-        return [{"params": [self.weight]}, {"params": [self.scale], "optimizer": momentum, "name": "scale"}]
+        return [*super().parameter_groups(), {"params": [self.scale], "optimizer": momentum, "name": "scale"}]
 
 
 class Averaging:
@@ -143,8 +145,7 @@ def masked(bench: Workbench) -> Model:
 
 def method(**settings: Any) -> Callable[[Workbench], Model]:
     def compressed(bench: Workbench) -> Model:
-        config = registry.parse(settings)
-        return config.sized_for(bench.budget or 0, bench.shape).compress(bench)
+        return registry.parse(settings).compress(bench)
 
     return compressed
 

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from sharkbench.data.dataset import PreparedDataset
-from sharkbench.tables.table import FullTable
+from sharkbench.data.schema import Schema
+from sharkbench.tables.parts import Table
+from sharkbench.tables.rows import Rows
 from sharkbench.training.optimizers import OwnOptimizer, build_optimizers
 from sharkbench.training.overrides import Overrides
 from tests.training.test_fit import QUICK, make_model, train
@@ -17,11 +19,11 @@ from tests.training.test_fit import QUICK, make_model, train
 SGD = partial(torch.optim.SGD, lr=0.5)
 
 
-class Scaled(FullTable):
+class Scaled(Table):
     """``s_f e_i``: a scale per field, by an optimizer of the layer's own."""
 
-    def __init__(self, *args: Any, follows: bool = True, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(self, schema: Schema, width: int, init_std: float, *, follows: bool = True) -> None:
+        super().__init__(schema, width, [Rows.initial(schema, range(schema.num_fields), width, init_std)])
         self.scale = torch.nn.Parameter(torch.ones(self.schema.num_fields, 1))
         self.follows = follows
 
@@ -30,7 +32,7 @@ class Scaled(FullTable):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         own = {"params": [self.scale], "optimizer": SGD, "name": "scale", "follows": self.follows}
-        return [{"params": [self.weight]}, own]
+        return [*super().parameter_groups(), own]
 
 
 def test_each_optimizer_has_its_parameters_and_no_other(dataset: PreparedDataset) -> None:
