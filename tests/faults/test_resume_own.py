@@ -107,7 +107,7 @@ class Averaging:
 
 
 def own_optimizers(bench: Workbench) -> Model:
-    table = Scaled(bench.schema, bench.width, bench.init_std, sparse=False)
+    table = Scaled(bench.schema, bench.width, bench.init_std)
     with torch.no_grad():
         table.weight.copy_(bench.full_table().weight)
     model = bench.model(table)
