@@ -18,6 +18,7 @@ from sharkbench.contract.check import tiny_bench
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.schema import Schema
 from sharkbench.model.model import Model
+from sharkbench.tables.kept import rows_of
 from sharkbench.tables.parts import Table
 from sharkbench.tables.rows import Rows
 from sharkbench.training import kept
@@ -109,7 +110,7 @@ class Averaging:
 def own_optimizers(bench: Workbench) -> Model:
     table = Scaled(bench.schema, bench.width, bench.init_std)
     with torch.no_grad():
-        table.weight.copy_(bench.full_table().weight)
+        table.members[0].weight.copy_(rows_of(bench.full_table()))  # type: ignore[operator]
     model = bench.model(table)
     biases = [parameter for parameter in model.backbone.parameters() if parameter.ndim == 1]
     adam = OwnOptimizer("biases", biases, partial(torch.optim.Adam, lr=1e-3, weight_decay=0.01), follows=False)
