@@ -38,6 +38,7 @@ LAYERS = """
     results
     data
     keys
+    plugins
     files
     errors seeds
 """.strip().splitlines()

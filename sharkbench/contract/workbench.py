@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from filelock import FileLock
 
-from sharkbench.backbones import BackboneShape, build, width
-from sharkbench.backbones.config import BackboneConfig
+from sharkbench.backbones import BackboneConfig, BackboneShape, build, width
 from sharkbench.contract import full_models as shared_models
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.schema import Schema

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import replicated
+from sharkbench.formats.base import Example, num_rows, replicated
 from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.gpu.launch import Launch, alignment
 from sharkbench.formats.in_tiers import InTiers
@@ -143,6 +143,20 @@ class Tiered(InTiers):
             "aligns": tuple(alignment(rows, [size]) for rows, size in zip(tables, self.sizes, strict=True)),
         }
         return [Launch.of("tiered_rows", ids, places, out, own, said)]
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        rows = torch.randn(num_rows(schema, fields), width)
+        codecs = [RowCodec(), RowCodec(dtype="int8"), None, RowCodec(dtype="fp16")]
+        for count in (1, 2, 4):
+            tier, kept = torch.randint(count, (len(rows),)), [max(1, width // (1 + t)) for t in range(count)]
+            as_stored = torch.zeros_like(rows)
+            for t, (codec, own) in enumerate(zip(codecs[:count], kept, strict=True)):
+                if codec is not None and (tier == t).any():
+                    as_stored[tier == t, :own] = codec.decode(codec.encode(rows[tier == t, :own]), own)
+            counts = torch.bincount(tier, minlength=count).tolist()
+            packed = cls.pack(schema, fields, rows, tier, codecs[:count], kept)
+            yield Example(packed, cls.bytes_of(counts, width, codecs[:count], kept), as_stored)
 
     def nbytes_by_field(self) -> dict[str, int]:
         return self.with_shared([0] * len(self.fields))

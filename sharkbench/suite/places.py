@@ -9,9 +9,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from sharkbench.backbones import BACKBONES, BackboneSettings
 from sharkbench.contract import registry
 from sharkbench.contract.method import Method
+from sharkbench.data.columns import Columns
+from sharkbench.data.spec import SOURCES
 from sharkbench.errors import InputError
+from sharkbench.plugins import Plugins
 from sharkbench.suite.document import Node
 from sharkbench.suite.entries import PartOf
 
@@ -109,12 +113,21 @@ def _alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+_PLUGINS: dict[type[BaseModel], tuple[Plugins[Any], str]] = {
+    Method: (registry.METHODS, "name"),
+    BackboneSettings: (BACKBONES, "name"),
+    Columns: (SOURCES, "source"),
+}
+"""What a suite names, and by which key."""
+
+
 def _concrete(expected: Sequence[Any], node: Node) -> list[Any]:
-    """``Method`` replaced by the method that ``node`` names."""
-    name = node.get("name")
-    if Method not in expected or name is None or name.value not in registry.names():
-        return list(expected)
-    try:
-        return [registry.get(str(name.value))]
-    except InputError:
-        return []
+    """The base of plug-ins replaced by the one that ``node`` names."""
+    for base, (known, key) in _PLUGINS.items():
+        name = node.get(key)
+        if base in expected and name is not None and name.value in known.names():
+            try:
+                return [known.get(str(name.value))]
+            except InputError:
+                return []
+    return list(expected)

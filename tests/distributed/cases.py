@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from sharkbench.backbones.config import BackboneConfig
+from sharkbench.backbones import BackboneConfig
 from sharkbench.contract import registry
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split

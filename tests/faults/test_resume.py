@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import Callback
 
 from sharkbench.backbones import BackboneShape, build, width
-from sharkbench.backbones.config import DeepFM
+from sharkbench.backbones.ctr.deepfm import DeepFM
 from sharkbench.contract.check import tiny_dataset
 from sharkbench.files.digests import MadeAgain
 from sharkbench.model.model import Model

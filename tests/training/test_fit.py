@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from sharkbench.backbones import BackboneShape, build, width
-from sharkbench.backbones.config import DeepFM
+from sharkbench.backbones.ctr.deepfm import DeepFM
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.errors import DataError, Diverged
 from sharkbench.measure.quality import predict, quality
