@@ -56,7 +56,7 @@ class IntRows(RowTable):
     @classmethod
     def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
         rows = torch.randn(num_rows(schema, fields), width)
-        for tail in {0, width // 3}:
+        for tail in {0, 1, width // 3}:
             for dtype in BITS:
                 codec = RowCodec.model_validate({"dtype": dtype, "symmetric": tail > 0, "tail": tail})
                 as_stored = codec.decode(codec.encode(rows), width)

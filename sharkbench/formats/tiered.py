@@ -147,7 +147,7 @@ class Tiered(InTiers):
     @classmethod
     def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
         rows = torch.randn(num_rows(schema, fields), width)
-        codecs = [RowCodec(), RowCodec(dtype="int8"), None, RowCodec(dtype="fp16")]
+        codecs = [RowCodec(), RowCodec(dtype="int8", tail=1), None, RowCodec(dtype="fp16")]
         for count in (1, 2, 4):
             tier, kept = torch.randint(count, (len(rows),)), [max(1, width // (1 + t)) for t in range(count)]
             as_stored = torch.zeros_like(rows)
@@ -184,8 +184,8 @@ class Tiered(InTiers):
     ) -> Self:
         said, kind = read_settings(TieredSettings, settings, cls.kind), cls.kind
         require(all(t.dimension <= width for t in said.tiers), kind, "a tier keeps more numbers than a row has")
-        fits = (t.codec.is_float or not t.dimension or t.codec.tail < t.dimension for t in said.tiers)
-        require(all(fits), kind, "a tier keeps no codes beside its tail")
+        fits = (t.codec.is_float or not t.dimension or t.codec.tail <= t.dimension for t in said.tiers)
+        require(all(fits), kind, "a tier's tail has more numbers than its rows")
         total, index, counts = sum(schema.fields[f].cardinality for f in fields), None, []
         names: set[str] = set()
         if len(said.tiers) > 1:
