@@ -50,7 +50,7 @@ def main() -> None:
 
     from sharkbench.data.loader import BatchStream
     from sharkbench.data.prepare import prepare
-    from sharkbench.data.spec import SyntheticSpec
+    from sharkbench.data.sources.synthetic import SyntheticSpec
 
     with tempfile.TemporaryDirectory() as folder:
         data = prepare(SyntheticSpec(rows=rows), Path(folder))

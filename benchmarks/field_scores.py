@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sharkbench.backbones.config import DeepFM
+from sharkbench.backbones.ctr.deepfm import DeepFM
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import Field, Schema

@@ -102,7 +102,7 @@ def read_all(layer: Callable[[Any], Any], batches: list[Any]) -> None:
 
 def bench_of(name: str, rows: int, folder: Path) -> Any:
     """A workbench on the splits in ``folder``, with the method's budget."""
-    from sharkbench.backbones.config import DNN
+    from sharkbench.backbones.ctr.dnn import DNN
     from sharkbench.contract.workbench import Workbench
     from sharkbench.data.arrow import open_split
     from sharkbench.data.dataset import PreparedDataset

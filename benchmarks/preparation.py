@@ -29,7 +29,7 @@ from pathlib import Path
 import psutil
 import sharkbench.data.arrow, sharkbench.data.scan, sharkbench.data.encode
 from sharkbench.data.prepare import prepare
-from sharkbench.data.spec import CriteoSpec
+from sharkbench.data.sources.criteo import CriteoSpec
 def busy():
     times = psutil.cpu_times()
     return sum(times) - times.idle - times.iowait

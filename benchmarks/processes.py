@@ -41,7 +41,7 @@ def measure(rows: int, steps: int, processes: int, divided: bool) -> dict[str, A
     import torch
     from lightning.pytorch import Callback
 
-    from sharkbench.backbones.config import DNN
+    from sharkbench.backbones.ctr.dnn import DNN
     from sharkbench.contract.workbench import Workbench
     from sharkbench.data.dataset import PreparedDataset, Split
     from sharkbench.data.schema import Field, Schema

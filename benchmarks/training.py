@@ -34,13 +34,13 @@ from sharkbench.tables.table import FullTable
 from torch import Tensor, nn
 
 from sharkbench.backbones import BackboneShape, build, width
-from sharkbench.backbones.config import DeepFM
+from sharkbench.backbones.ctr.deepfm import DeepFM
 from sharkbench.data.arrow import SplitWriter, open_split
 from sharkbench.data.dataset import Batch, PreparedDataset
 from sharkbench.data.loader import batches
 from sharkbench.data.prepare import prepare
 from sharkbench.data.schema import Field, Schema
-from sharkbench.data.spec import KuaiRandSpec
+from sharkbench.data.sources.kuairand import KuaiRandSpec
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model

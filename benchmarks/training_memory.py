@@ -53,7 +53,7 @@ def write_rows(path: Path, rows: int) -> None:
 
 
 def spec_of(rows: int, cache: Path) -> Any:
-    from sharkbench.data.spec import CsvSpec
+    from sharkbench.data.sources.csv import CsvSpec
 
     fields = [f"f{i}" for i in range(len(CARDINALITIES))]
     return CsvSpec.model_validate({"path": str(cache / f"{rows}.csv"), "labels": ["click"], "categorical": fields})
@@ -80,7 +80,7 @@ def training(rows: int, cache: Path) -> None:
     """In this process: train one epoch, and judge on the test split."""
     import torch
 
-    from sharkbench.backbones.config import DNN
+    from sharkbench.backbones.ctr.dnn import DNN
     from sharkbench.contract import registry
     from sharkbench.contract.workbench import Workbench
     from sharkbench.data.prepare import prepare

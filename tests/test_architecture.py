@@ -39,6 +39,7 @@ LAYERS = """
     results
     data
     keys
+    plugins
     files
     errors seeds
 """.strip().splitlines()

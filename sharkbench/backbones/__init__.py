@@ -1,19 +1,20 @@
-"""What turns field vectors into logits: one file each, named like the backbone, with one subclass of ``Backbone``.
+"""What turns field vectors into logits. The settings of each backbone are a file, its network is another.
 
-``config`` is light; everything else comes with torch and is imported when first asked for.
+Settings are light; networks come with torch and are imported when first asked for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sharkbench.backbones.config import BackboneConfig, width
+from sharkbench.backbones.config import BackboneSettings, width
+from sharkbench.backbones.registry import BACKBONES, BackboneConfig
 
 if TYPE_CHECKING:
     from sharkbench.backbones.base import Backbone, BackboneShape
     from sharkbench.backbones.factory import build
 
-__all__ = ["Backbone", "BackboneConfig", "BackboneShape", "build", "width"]
+__all__ = ["BACKBONES", "Backbone", "BackboneConfig", "BackboneSettings", "BackboneShape", "build", "width"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,17 +1,25 @@
-"""The settings of each backbone. Light: suites are checked without importing torch."""
+"""What the settings of backbones have in common. Light: suites are checked without importing torch."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from sharkbench.backbones.base import Backbone, BackboneShape
 
 Units = Annotated[int, Field(gt=0, le=65_536)]
 Activation = Literal["relu", "gelu", "silu", "tanh"]
 
 
 class BackboneSettings(BaseModel):
-    """What all backbones have in common."""
+    """A backbone: its hyperparameters, and the network that they make.
+
+    One file per backbone, named like it. Keep it light (no torch at import, the network is imported within
+    :meth:`build`), because suites are checked by importing the backbones that they name.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -21,6 +29,10 @@ class BackboneSettings(BaseModel):
     """Whether each row of the table carries one first-order (linear) weight per label besides its vector."""
     vectors: ClassVar[bool] = True
     """Whether it reads embedding vectors at all."""
+
+    @abstractmethod
+    def build(self, shape: BackboneShape) -> Backbone:
+        """The network; :func:`sharkbench.backbones.build` gives its parameters their start."""
 
 
 class DeepSettings(BackboneSettings):
@@ -34,80 +46,6 @@ class DeepSettings(BackboneSettings):
     """Share of hidden units dropped in training."""
     activation: Activation = "relu"
     """Non-linearity of the hidden layers."""
-
-
-class Linear(BackboneSettings):
-    """Logistic regression: first-order weights only. A reference, not a backbone with embeddings."""
-
-    name: Literal["linear"] = "linear"
-
-    first_order: ClassVar[bool] = True
-    vectors: ClassVar[bool] = False
-
-
-class FM(BackboneSettings):
-    """Factorization machine (Rendle, ICDM 2010)."""
-
-    name: Literal["fm"] = "fm"
-
-    first_order: ClassVar[bool] = True
-
-
-class WideDeep(DeepSettings):
-    """Wide & Deep (Cheng et al., DLRS 2016): a linear part beside a perceptron."""
-
-    name: Literal["widedeep"] = "widedeep"
-
-    first_order: ClassVar[bool] = True
-
-
-class DNN(DeepSettings):
-    """A perceptron on the concatenated vectors."""
-
-    name: Literal["dnn"] = "dnn"
-
-
-class DeepFM(DeepSettings):
-    """DeepFM (Guo et al., IJCAI 2017): a factorization machine beside a perceptron on the same vectors."""
-
-    name: Literal["deepfm"] = "deepfm"
-
-    first_order: ClassVar[bool] = True
-
-
-class DCN(DeepSettings):
-    """Deep & Cross (Wang et al., ADKDD 2017): rank-one cross layers beside a perceptron."""
-
-    name: Literal["dcn"] = "dcn"
-
-    cross_layers: int = Field(default=3, ge=1, le=64)
-    """Number of cross layers."""
-
-
-class DCNv2(DeepSettings):
-    """DCN-V2 (Wang et al., WWW 2021): full-matrix cross layers in parallel with a perceptron."""
-
-    name: Literal["dcnv2"] = "dcnv2"
-
-    cross_layers: int = Field(default=3, ge=1, le=64)
-    """Number of cross layers."""
-
-
-class DLRM(DeepSettings):
-    """DLRM (Naumov et al., 2019, arXiv:1906.00091): dot products of all pairs of fields, then a perceptron."""
-
-    name: Literal["dlrm"] = "dlrm"
-
-    bottom: tuple[Units, ...] = Field(default=(64,), min_length=1, max_length=64)
-    """Hidden units of the perceptron that turns the dense inputs, where there are any, into one more vector."""
-    self_interaction: bool = False
-    """Take each vector's dot product with itself too."""
-
-
-BackboneConfig = Annotated[
-    Linear | FM | WideDeep | DNN | DeepFM | DCN | DCNv2 | DLRM,
-    Field(discriminator="name"),
-]
 
 
 def width(config: BackboneSettings, dimension: int, num_labels: int) -> int:

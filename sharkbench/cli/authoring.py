@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sharkbench.cli.guard import FAILED
-from sharkbench.cli.options import MethodName
+from sharkbench.cli.options import complete_method
+from sharkbench.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from sharkbench.contract.checking import Outcome
 
 
 def new(
@@ -25,18 +30,49 @@ def new(
     print(f"{where}sharkbench check {name}")
 
 
-def check(name: MethodName) -> None:
-    """Check whether a method keeps the contract."""
-    from sharkbench.contract.check import check_method
-
+def check(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="[KIND] NAME",
+            help="A method's name; or 'format', 'backbone', 'source', and one's.",
+            autocompletion=complete_method,
+        ),
+    ],
+    name: Annotated[str | None, typer.Argument(hidden=True)] = None,
+) -> None:
+    """Check whether a method keeps the contract; or a format, backbone or source."""
+    kind, name = ("method", what) if name is None else (what, name)
     failed = 0
-    for outcome in check_method(name):
+    for outcome in _checked(kind, name):
         failed += not outcome.passed
         mark = "ok  " if outcome.passed else "FAIL"
         print(f"{mark}  {outcome.check}" + (f": {outcome.message}" if outcome.message else ""), flush=True)
     if failed:
         print(f"{name} fails {failed} of its checks", file=sys.stderr)
         raise typer.Exit(FAILED)
+
+
+def _checked(kind: str, name: str) -> Iterator[Outcome]:
+    match kind:
+        case "method":
+            from sharkbench.contract.check import check_method
+
+            return check_method(name)
+        case "format":
+            from sharkbench.contract.format_check import check_format
+
+            return check_format(name)
+        case "backbone":
+            from sharkbench.contract.backbone_check import check_backbone
+
+            return check_backbone(name)
+        case "source":
+            from sharkbench.contract.source_check import check_source
+
+            return check_source(name)
+    kinds = ("method", "format", "backbone", "source")
+    raise InputError(f"unknown kind of plug-in '{kind}'{did_you_mean(kind, kinds)}")
 
 
 def schema() -> None:

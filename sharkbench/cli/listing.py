@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -49,20 +49,18 @@ def methods() -> None:
 @guarded
 def datasets() -> None:
     """Sources of data, as 'source' of a data set names them."""
-    from sharkbench.data.spec import DatasetSpec
+    from sharkbench.data.spec import SOURCES
 
-    sources = get_args(get_args(DatasetSpec)[0])
-    table(("source", "what it is"), [(s.model_fields["source"].default, _first_sentence(s)) for s in sources])
+    table(("source", "what it is"), [(name, _first_sentence(kind)) for name, kind in SOURCES.available().items()])
 
 
 @listing.command()
 @guarded
 def backbones() -> None:
     """Models that read the embedding vectors."""
-    from sharkbench.backbones.config import BackboneConfig
+    from sharkbench.backbones import BACKBONES
 
-    kinds = get_args(get_args(BackboneConfig)[0])
-    table(("backbone", "what it is"), [(b.model_fields["name"].default, _first_sentence(b)) for b in kinds])
+    table(("backbone", "what it is"), [(name, _first_sentence(kind)) for name, kind in BACKBONES.available().items()])
 
 
 @listing.command()

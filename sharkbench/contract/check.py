@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sharkbench.contract import registry
+from sharkbench.contract.checking import Checks, Outcome, outcomes
 from sharkbench.contract.method import Method
 from sharkbench.errors import Infeasible
 from sharkbench.files.durable import scratch_folder
@@ -29,28 +29,13 @@ BACKBONES = ("deepfm", "dcn")
 """One with first-order weights (rows wider than the dimension) and one without."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    check: str
-    passed: bool
-    message: str
-
-
 def check_method(name: str) -> Iterator[Outcome]:
     """Run every check on the method called ``name``, one after the other.
 
     Raises:
         InputError: there is no such method.
     """
-    method = registry.get(name)
-    for title, check in CHECKS.items():
-        try:
-            note = check(method)
-            yield Outcome(title, True, note or "")
-        except AssertionError as error:
-            yield Outcome(title, False, str(error))
-        except Exception as error:
-            yield Outcome(title, False, f"{type(error).__name__}: {error}")
+    yield from outcomes(CHECKS, registry.get(name))
 
 
 def _states_itself(method: type[Method]) -> None:
@@ -145,7 +130,7 @@ def _repeats_itself(method: type[Method]) -> None:
         assert torch.equal(one[key], two[key]), f"the same seed gave another '{key}': an unseeded random source"
 
 
-CHECKS: dict[str, Callable[[type[Method]], str | None]] = {
+CHECKS: Checks[type[Method]] = {
     "states title, paper, year, family and equation": _states_itself,
     "settings survive JSON": _round_trips,
     "meets budgets": _meets_budgets,
@@ -191,7 +176,7 @@ def tiny_bench(backbone: str, budget: float | None) -> Workbench:
     """A workbench of its own on :func:`tiny_dataset`: D = 6, one epoch, ``budget`` as a fraction."""
     from pydantic import TypeAdapter
 
-    from sharkbench.backbones.config import BackboneConfig
+    from sharkbench.backbones import BackboneConfig
     from sharkbench.contract.workbench import Workbench
     from sharkbench.tasks import registry as tasks
     from sharkbench.training.recipe import Recipe

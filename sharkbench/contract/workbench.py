@@ -12,8 +12,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from sharkbench.backbones import BackboneShape, build, width
-from sharkbench.backbones.config import BackboneConfig
+from sharkbench.backbones import BackboneConfig, BackboneShape, build, width
 from sharkbench.contract import full_models as shared_models
 from sharkbench.contract.loop import Loop
 from sharkbench.contract.sizing import UNLIMITED

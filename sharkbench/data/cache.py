@@ -12,7 +12,6 @@ from typing import Any
 
 from sharkbench.data.columns import Columns
 from sharkbench.data.options import GivenSplit
-from sharkbench.data.spec import BarsSpec, HubSpec
 from sharkbench.errors import DataError
 from sharkbench.files.digests import SETTLED
 from sharkbench.files.durable import write_text
@@ -39,8 +38,8 @@ def fingerprint(spec: Columns, cache_dir: Path | None = None, *, afresh: bool = 
     if spec.files() and isinstance(spec.split, GivenSplit) and not spec.split.column:
         by_file = {key: value for key, value in stated(spec.split).items() if key not in ("train", "valid", "test")}
         settings["split"] = {**by_file, "parts": spec.split.valid is not None}
-    if isinstance(spec, HubSpec | BarsSpec) and not spec.files():
-        settings["commit"] = _hub_commit(spec, cache_dir)
+    if commit := spec.commit(cache_dir):
+        settings["commit"] = commit
     content = [_digest(file, cache_dir, afresh) for file in spec.files()]
     text = json.dumps([settings, content], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -83,21 +82,3 @@ def _remember(memory: Path, known: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_text(memory, json.dumps(known))
-
-
-def _hub_commit(spec: HubSpec | BarsSpec, cache_dir: Path) -> str:
-    """The commit that the spec's revision stands for now; the last one seen where the hub cannot be reached."""
-    identity = spec.id if isinstance(spec, HubSpec) else spec.hub_id
-    if len(spec.revision) == 40:
-        return spec.revision
-    memory = cache_dir / "hub" / f"{hashlib.sha256(f'{identity}@{spec.revision}'.encode()).hexdigest()[:32]}.json"
-    try:
-        from huggingface_hub import HfApi
-
-        commit = HfApi().dataset_info(identity, revision=spec.revision, timeout=10).sha
-        _remember(memory, {"id": identity, "revision": spec.revision, "commit": commit})
-    except Exception:  # offline, or no such data set: reading it will say which
-        if not memory.is_file():
-            return spec.revision
-        commit = json.loads(memory.read_text())["commit"]
-    return str(commit)

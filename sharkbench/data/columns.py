@@ -6,7 +6,7 @@ import os
 import re
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,9 @@ from sharkbench.data.options import (
     TemporalSplit,
 )
 from sharkbench.errors import InputError
+
+if TYPE_CHECKING:
+    from sharkbench.data.readers.base import Source
 
 
 def expand(path: str) -> str:
@@ -56,13 +59,16 @@ def matching_files(path: str) -> list[Path]:
 
 
 class Columns(Options):
-    """The keys that every source shares. A column that is not named anywhere is an input: text and whole numbers are
-    categorical, other numbers are put into quantile buckets. Names may hold ``*`` (``ignore: [debug_*]``)."""
+    """A source of data: the keys that every one shares, and what opens it.
+
+    One file per source, named like it. Keep it light (no pyarrow at import, the reader is imported within
+    :meth:`open`), because suites are checked by importing the sources that they name. A column that is not named
+    anywhere is an input: text and whole numbers are categorical, other numbers are put into quantile buckets. Names may
+    hold ``*`` (``ignore: [debug_*]``).
+    """
 
     never_inputs: ClassVar[frozenset[str]] = frozenset()
     """Columns of the source that would leak the label or say nothing; inputs only if a role names them."""
-    reader: ClassVar[str]
-    """What reads it, as ``module:function``."""
 
     name: str = Field("", validate_default=False)
     """Name in tables; made from the source unless given."""
@@ -132,6 +138,31 @@ class Columns(Options):
         Raises:
             InputError: one is missing.
         """
+
+    @abstractmethod
+    def open(self) -> Source:
+        """What reads the rows.
+
+        Raises:
+            InputError: a file is missing.
+            DataError: a feature table is malformed, or the data cannot be fetched.
+        """
+
+    def commit(self, cache_dir: Path) -> str:
+        """Names the rows where they lie in no files, such as a revision of a remote store; ``""`` where files and
+        settings decide them. ``cache_dir`` may remember what was asked for."""
+        return ""
+
+    @classmethod
+    def bare_names(cls) -> dict[str, dict[str, Any]]:
+        """What a suite may name without settings, and the settings that each name stands for."""
+        return {}
+
+    @classmethod
+    def example(cls, folder: Path) -> Self | None:
+        """A small data set (some sixty rows), whose files are written into ``folder``: what ``sharkbench check source``
+        looks at. ``None`` where there is none."""
+        return None
 
     def states(self, key: str) -> bool:
         """Whether ``key`` says something else than the source's default."""

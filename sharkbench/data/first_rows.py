@@ -7,12 +7,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sharkbench.data.columns import Columns
-from sharkbench.data.spec import BarsSpec, HubSpec, SyntheticSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sharkbench.data.sources.base import Chunk, Source
+    from sharkbench.data.readers.base import Chunk, Source
 
 
 def check_first_rows(spec: Columns) -> None:
@@ -25,17 +24,16 @@ def check_first_rows(spec: Columns) -> None:
             row, a label that is not 0 or 1.
         InputError: a file is missing.
     """
-    if isinstance(spec, SyntheticSpec) or (isinstance(spec, HubSpec | BarsSpec) and not spec.files()):
+    if not spec.files():
         return
     from sharkbench.data.scan import scan
-    from sharkbench.data.sources import open_source
 
     with TemporaryDirectory() as folder:
-        scan(spec, _first_rows(open_source(spec)), Path(folder) / "scan.arrow", lambda done: None)
+        scan(spec, _first_rows(spec.open()), Path(folder) / "scan.arrow", lambda done: None)
 
 
 def _first_rows(whole: Source) -> Source:
-    from sharkbench.data.sources.base import Source
+    from sharkbench.data.readers.base import Source
 
     class FirstRows(Source):
         def chunks(self) -> Iterator[Chunk]:

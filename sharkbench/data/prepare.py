@@ -43,7 +43,7 @@ def prepared_path(spec: Columns, cache_dir: Path | None = None) -> Path:
 
 
 def _folder_of(spec: Columns, digest: str, cache_dir: Path) -> Path:
-    code = Snapshot(cache_dir / "code").digest((__name__, spec.reader.partition(":")[0]))
+    code = Snapshot(cache_dir / "code").digest((__name__, type(spec).__module__))
     return cache_dir / "prepared" / hashlib.sha256(f"{digest} {code}".encode()).hexdigest()[:32]
 
 
@@ -175,10 +175,9 @@ def _make(spec: Columns, folder: Path, digest: str, progress: bool) -> None:
     from sharkbench.data.oddities import oddities
     from sharkbench.data.progress import bars
     from sharkbench.data.scan import scan
-    from sharkbench.data.sources import open_source
     from sharkbench.data.splits import assign
 
-    source = open_source(spec)
+    source = spec.open()
     scratch = folder / "scan.arrow"
     with bars(f"Preparing {spec.name}", progress) as stage:
         scanned = scan(spec, source, scratch, stage("reading"))

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sharkbench.data.coding import codes
 from sharkbench.data.options import GivenSplit, Label
-from sharkbench.data.sources.base import Chunk, Source
+from sharkbench.data.readers.base import Chunk, Source
 from sharkbench.data.spelling import as_float, as_floats, plain
 from sharkbench.errors import DataError
 

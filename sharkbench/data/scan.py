@@ -19,9 +19,9 @@ from sharkbench.data.coding import CODED, code_column, codes
 from sharkbench.data.columns import Columns
 from sharkbench.data.lists import is_list, mended, tokens
 from sharkbench.data.options import GivenSplit, MultiValued, Numeric
+from sharkbench.data.readers.base import Chunk, Source
 from sharkbench.data.roles import Roles, resolve
 from sharkbench.data.row_checks import PARTS, RowChecks
-from sharkbench.data.sources.base import Chunk, Source
 from sharkbench.data.spelling import Spelling, plain
 from sharkbench.errors import DataError
 

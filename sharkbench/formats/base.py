@@ -6,7 +6,7 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,17 @@ from sharkbench.formats.stored import Stored
 
 SHARED = "(shared)"
 """Stands in ``nbytes_by_field`` for what several fields share."""
+
+
+class Example(NamedTuple):
+    """A table to check a format by."""
+
+    packed: Format
+    nbytes: int
+    """What :meth:`Format.bytes_of` says of it."""
+    rows: Tensor | None = None
+    """``[R, width]`` the rows of its fields as they should come out, one field after the other; ``None`` where
+    :meth:`Format.lookup` is the only way to tell."""
 
 
 class Format(Stored):
@@ -138,6 +149,12 @@ class Format(Stored):
         return {}
 
     @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        """Small tables of random numbers over ``fields``: what ``sharkbench check format`` looks at. None where rows
+        cannot be so wide."""
+        return iter(())
+
+    @classmethod
     @abstractmethod
     def restore(
         cls,
@@ -152,6 +169,11 @@ class Format(Stored):
         Raises:
             ArtifactError: the tensors are not what the settings say.
         """
+
+
+def num_rows(schema: Schema, fields: Sequence[int]) -> int:
+    """Rows of these fields together."""
+    return sum(schema.fields[f].cardinality for f in fields)
 
 
 def replicated(schema: Schema, times: int) -> Schema:

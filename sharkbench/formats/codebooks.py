@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import replicated
+from sharkbench.formats.base import Example, num_rows, replicated
 from sharkbench.formats.codec import CHUNK, RowCodec
 from sharkbench.formats.in_tiers import InTiers
 from sharkbench.formats.kernels import CODEBOOKS, Columns, Program
@@ -195,6 +195,21 @@ class Codebooks(InTiers):
         per_part = [(books[0 if said.shared else j], w, said.codec.row_bytes(w)) for j, w in enumerate(said.widths)]
         parts = torch.tensor([[book.data_ptr(), w, size] for book, w, size in per_part])
         return [self.program(CODEBOOKS, columns, [*own, parts], books)]
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        rows, parts = num_rows(schema, fields), min(3, width)
+        widths = [len(part) for part in torch.arange(width).tensor_split(parts)]
+        for per_field in (False, True):
+            own = len(fields) if per_field else 1
+            books = [torch.randn(7 * own, w) for w in widths]
+            packed = cls.pack(schema, fields, torch.randint(7, (rows, parts)), books, per_field=per_field)
+            yield Example(packed, cls.bytes_of([rows], widths, 7, fields=own))
+        tier, codes = torch.randint(2, (rows,)), torch.randint(2, (rows, parts))
+        books = [torch.randn(8, width) for _ in widths]
+        packed = cls.pack(schema, fields, codes, books, "add", tiers=(tier, (3, 1)))
+        counts = torch.bincount(tier, minlength=2).tolist()
+        yield Example(packed, cls.bytes_of(counts, [width] * parts, 8, (3, 1)))
 
     def nbytes_by_field(self) -> dict[str, int]:
         books = sum(b.nbytes for b in self.books) // len(self.fields) if self.settings.per_field else 0

@@ -100,6 +100,9 @@ class RowCodec(BaseModel):
     ) -> tuple[Tensor, Tensor | None]:
         """Scale and offset per row, as they will be stored (already rounded to the stored type), in float32."""
         kept = FLOATS[self.scale]
+        if not body.shape[1]:  # rows of first-order weights only
+            none = body.new_zeros(len(body))
+            return none, None if self.symmetric else none
         if self.symmetric:
             if self.bits == 1:
                 # The best single magnitude in the squared sense is the mean one; codes stand for -s/2 and s/2.
@@ -147,7 +150,7 @@ class RowCodec(BaseModel):
         Raises:
             ArtifactError: it is not, or it cannot.
         """
-        if not self.is_float and self.tail >= width:
+        if not self.is_float and self.tail > width:
             raise ArtifactError(f"{what}: {self.tail} of {width} columns are said to stand beside the codes")
         kind, columns = self.stored_dtype, width if self.is_float else self.row_bytes(width)
         if stored.dtype != kind or tuple(stored.shape) != (rows, columns):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import SHARED, Format, replicated
+from sharkbench.formats.base import SHARED, Example, Format, replicated
 from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.composed_parts import ComposedSettings, DigitPart, Operation, composed_width, fits, hashed
 from sharkbench.formats.gpu import composition
@@ -204,6 +204,21 @@ class Composed(Format):
             return None
         fields = {"functions": self.function_words, "starts": self.starts, "first_rows": self.firsts}
         return [composition.launch(ids, places, out, tables, head, fields, said)]
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        sizes = [schema.fields[f].cardinality for f in fields]
+        digits = [Digit(modulus=max(1, n // 3)) for n in sizes]
+        hashes = [Hash(multiplier=(1 << 40) + 7, increment=11, modulus=max(1, n // 2)) for n in sizes]
+        moduli = [sum(f.modulus for f in part) for part in (digits, hashes)]
+        chosen = torch.rand(sum(sizes)) < 0.2
+        for combine in get_args(Operation):
+            tables, whole = [torch.randn(n, width) for n in moduli], width * (1 + (combine == "concat"))
+            for head in (None, (chosen, torch.randn(int(chosen.sum()), whole))):
+                packed = cls.pack(schema, fields, [digits, hashes], tables, combine, head=head)
+                owned = None if head is None else (sum(sizes), int(chosen.sum()))
+                nbytes = cls.bytes_of(moduli, [width] * 2, combine, hashes=len(fields), head=owned)
+                yield Example(packed, nbytes)
 
     def nbytes_by_field(self) -> dict[str, int]:
         total: dict[str, int] = {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Iterator, Sequence
+from typing import Self, get_args
 
+import torch
 from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.codec import FloatName, RowCodec
+from sharkbench.formats.base import Example, num_rows
+from sharkbench.formats.codec import FLOATS, FloatName, RowCodec
 from sharkbench.formats.rows import RowTable
 
 
@@ -28,3 +30,10 @@ class Dense(RowTable):
     def bytes_of(cls, rows: int, width: int, dtype: FloatName = "fp32") -> int:
         """Bytes of so many rows of ``width`` numbers."""
         return rows * RowCodec(dtype=dtype).row_bytes(width)
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        rows = torch.randn(num_rows(schema, fields), width)
+        for dtype in get_args(FloatName):
+            as_stored = rows.to(FLOATS[dtype]).float()
+            yield Example(cls.pack(schema, fields, rows, dtype), cls.bytes_of(len(rows), width, dtype), as_stored)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import tau
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import SHARED, Format, replicated
+from sharkbench.formats.base import SHARED, Example, Format, replicated
 from sharkbench.formats.index import mix
 from sharkbench.formats.restoring import only, read_settings, require, take, take_exact
 
@@ -93,6 +93,16 @@ class Generated(Format):
         for k, (weight, bias) in enumerate(self.layers):
             x = F.linear(x if k == 0 else ACTIVATIONS[self.activation](x), weight, bias)
         return F.embedding(places, x)
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        for hidden in ([], [6, 5]):
+            shapes = [*pairwise([12, *hidden, width])]
+            weights, biases = [torch.randn(n, m) for m, n in shapes], [torch.randn(n) for _, n in shapes]
+            for transform in get_args(Transform):
+                seeds = torch.randint(1 << 62, (12,))
+                packed = cls.pack(schema, fields, seeds, weights, biases, "relu", transform)
+                yield Example(packed, cls.bytes_of(12, hidden, width))
 
     def nbytes_by_field(self) -> dict[str, int]:
         return {SHARED: self.nbytes}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.codec import RowCodec
+from sharkbench.formats.base import Example, num_rows
+from sharkbench.formats.codec import BITS, RowCodec
 from sharkbench.formats.rows import RowTable
 
 
@@ -50,3 +52,12 @@ class IntRows(RowTable):
     def bytes_of(cls, rows: int, width: int, codec: RowCodec) -> int:
         """Bytes of so many rows of ``width`` numbers, scales, offsets and the tail included."""
         return rows * codec.row_bytes(width)
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        rows = torch.randn(num_rows(schema, fields), width)
+        for tail in {0, 1, width // 3}:
+            for dtype in BITS:
+                codec = RowCodec.model_validate({"dtype": dtype, "symmetric": tail > 0, "tail": tail})
+                as_stored = codec.decode(codec.encode(rows), width)
+                yield Example(cls.pack(schema, fields, rows, codec), cls.bytes_of(len(rows), width, codec), as_stored)

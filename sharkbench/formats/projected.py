@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import SHARED, Format, replicated
+from sharkbench.formats.base import SHARED, Example, Format, replicated
 from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.kernels import PROJECTED, Columns, Program
 from sharkbench.formats.restoring import only, read_settings, require, take, take_exact
@@ -167,6 +167,20 @@ class Projected(Format):
             groups.append([*addresses, self.dimensions[g], int(firsts[i]), *self.codec.words(self.dimensions[g])])
         held = [t for g in range(len(self.dimensions)) for t in self._group(g) if t is not None]
         return [self.program(PROJECTED, columns, [torch.tensor(groups), max(self.dimensions)], held)]
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        sizes = [schema.fields[f].cardinality for f in fields]
+        dimensions = [min(width, 1 + 2 * i) for i in range(len(fields))]
+        rows = [torch.randn(n, d) for n, d in zip(sizes, dimensions, strict=True)]
+        matrices = [torch.randn(d, width) if d < width else None for d in dimensions]
+        as_stored = torch.cat([r if m is None else r @ m for r, m in zip(rows, matrices, strict=True)])
+        packed = cls.pack(schema, fields, rows, matrices, width=width)
+        yield Example(packed, cls.bytes_of(sizes, dimensions, width), as_stored)
+        short, matrix, bias = torch.randn(sum(sizes), 2), torch.randn(2, width), torch.randn(width)
+        packed = cls.pack(schema, fields, [short], [matrix], [0] * len(fields), [bias])
+        nbytes = cls.bytes_of([sum(sizes)], [2], width, matrices=[True], biases=[True])
+        yield Example(packed, nbytes, short @ matrix + bias)
 
     def nbytes_by_field(self) -> dict[str, int]:
         total, shared = {}, 0

@@ -1,51 +1,51 @@
-"""Every packed format by its kind, found by walking this package: a new format is a new file."""
+"""Packed formats by kind: those of the project, in the folders of ``$SHARKBENCH_FORMATS``, in the folders of methods,
+and in other packages. A new format is a new file, named like its kind."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
-from functools import cache
-from types import ModuleType
+from collections.abc import Iterable
 
-import sharkbench.formats
-from sharkbench.errors import ArtifactError, did_you_mean
+from sharkbench import plugins
+from sharkbench.errors import ArtifactError, InputError
 from sharkbench.formats.base import Format
+from sharkbench.plugins import Plugins, formats_of_methods
 
 
-@cache
+class UnknownFormat(ArtifactError):
+    """A table is in a format that is not here."""
+
+
+FORMATS = Plugins(
+    plugins.FORMATS,
+    lambda: Format,
+    lambda kind: vars(kind).get("kind"),
+    formats_of_methods,
+)
+
+
 def formats() -> dict[str, type[Format]]:
     """Kind to class, by name."""
-    found: dict[str, type[Format]] = {}
-    for module in pkgutil.iter_modules(sharkbench.formats.__path__, "sharkbench.formats."):
-        if module.name.rpartition(".")[2].startswith("_"):
-            continue
-        for candidate in _in(importlib.import_module(module.name)):
-            if module.name.rpartition(".")[2] != candidate.kind:
-                raise ValueError(f"{module.name} holds the format '{candidate.kind}': they must be called the same")
-            found[candidate.kind] = candidate
-    return dict(sorted(found.items()))
+    return FORMATS.available()
 
 
 def format_of_kind(kind: str) -> type[Format]:
     """The class that restores parts of this kind, from the file that is called like it; no other is imported.
 
     Raises:
-        ArtifactError: there is none.
+        UnknownFormat: there is none.
     """
-    if not any(module.name == kind for module in pkgutil.iter_modules(sharkbench.formats.__path__)):
-        raise ArtifactError(f"unknown format '{kind}'{did_you_mean(kind, formats())}")
-    module = importlib.import_module(f"sharkbench.formats.{kind}")
-    for candidate in _in(module):
-        if candidate.kind == kind:
-            return candidate
-    raise ArtifactError(f"unknown format '{kind}'{did_you_mean(kind, formats())}")
+    try:
+        return FORMATS.get(kind)
+    except InputError as error:
+        raise UnknownFormat(str(error)) from error
 
 
-def _in(module: ModuleType) -> list[type[Format]]:
-    """Formats that a module defines."""
-    return [
-        candidate
-        for _, candidate in inspect.getmembers(module, inspect.isclass)
-        if issubclass(candidate, Format) and "kind" in vars(candidate) and candidate.__module__ == module.__name__
-    ]
+def providers(parts: Iterable[Format]) -> str:
+    """What formats that are not the project's own came with, as others are told; ``""`` if all are its own."""
+    within = [*parts]
+    for part in within:
+        within += getattr(part, "formats", [])
+    own = f"{plugins.FORMATS.package}."
+    foreign = sorted({part.kind for part in within if not type(part).__module__.startswith(own)})
+    known = FORMATS.found() if foreign else {}
+    return ", ".join(dict.fromkeys(known[kind].provider if kind in known else f"'{kind}'" for kind in foreign))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import SHARED, Format, replicated
+from sharkbench.formats.base import SHARED, Example, Format, replicated
 from sharkbench.formats.codec import FLOATS, FloatName
 from sharkbench.formats.index import MAX_ROWS, mix
 from sharkbench.formats.kernels import SHARED_ARRAY, Columns, Program
@@ -76,6 +76,12 @@ class SharedArray(Format):
         dtype = list(FLOATS.values()).index(self.array.dtype)
         own: list[int | Tensor] = [self.array, dtype, len(self.array), self.block, int(self.seed), int(self.signed)]
         return [self.program(SHARED_ARRAY, columns, own)]
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        for block, signed in ((1, False), (4, True), (width + 3, True)):
+            packed = cls.pack(schema, fields, width, torch.randn(41), block, 987654321, signed)
+            yield Example(packed, cls.bytes_of(41))
 
     def nbytes_by_field(self) -> dict[str, int]:
         return {SHARED: self.nbytes}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import Format, replicated
+from sharkbench.formats.base import Example, Format, num_rows, replicated
+from sharkbench.formats.dense import Dense
 from sharkbench.formats.gpu.launch import Launch
 from sharkbench.formats.kernels import Columns, Program
 from sharkbench.formats.registry import format_of_kind
@@ -82,6 +83,14 @@ class SideBySide(Format):
             made += mine
             at += part.width
         return made
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        if width > 1:
+            left, right = torch.randn(num_rows(schema, fields), width - 1), torch.randn(num_rows(schema, fields), 1)
+            parts = [Dense.pack(schema, fields, left, "fp16"), Dense.pack(schema, fields, right)]
+            nbytes = cls.bytes_of(Dense.bytes_of(len(left), width - 1, "fp16"), Dense.bytes_of(len(right), 1))
+            yield Example(cls.pack(parts), nbytes, torch.cat([left.half().float(), right], 1))
 
     def nbytes_by_field(self) -> dict[str, int]:
         total: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import SHARED, Format, replicated
+from sharkbench.formats.base import SHARED, Example, Format, num_rows, replicated
 from sharkbench.formats.codec import CHUNK, FLOATS, FloatName
 from sharkbench.formats.kernels import SPARSE_BITMAP, SPARSE_CSR, Columns, Program
 from sharkbench.formats.restoring import only, read_settings, require, take, take_exact
@@ -148,6 +148,16 @@ class Sparse(Format):
         """Where the values of each field begin, and where those of the last end."""
         edges = torch.tensor([*self.first_rows.tolist(), int(self.cardinalities.sum())])
         return [0, *self._span(edges[1:] - 1)[1].tolist()]
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        for form in _NAMES:
+            for share in (0.0, 0.2, 1.0):
+                rows = torch.randn(num_rows(schema, fields), width)
+                kept = torch.rand(rows.shape) < share
+                packed = cls.pack(schema, fields, rows, "fp16", kept, form)
+                nbytes = cls.bytes_of(len(rows), width, int(kept.sum()), "fp16", form)
+                yield Example(packed, nbytes, rows.half().float() * kept)
 
     def nbytes_by_field(self) -> dict[str, int]:
         places = self._first_places()

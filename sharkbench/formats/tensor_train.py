@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import SHARED, Format, replicated
+from sharkbench.formats.base import SHARED, Example, Format, num_rows, replicated
 from sharkbench.formats.codec import FLOATS, FloatName
 from sharkbench.formats.index import MAX_ROWS
 from sharkbench.formats.kernels import TENSOR_TRAIN, Columns, Program
@@ -82,6 +82,17 @@ class TensorTrain(Format):
             following //= core.shape[0]
             own += [core, *core.shape[1:], following]
         return [self.program(TENSOR_TRAIN, columns, own)]
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        rows = num_rows(schema, fields)
+        factors, columns = (-(-rows // 4), 2, 2), (1, width, 1)
+        for rank in (1, 3):
+            shapes = zip(factors, (1, rank, rank), columns, (rank, rank, 1), strict=True)
+            cores = [torch.randn(*shape) for shape in shapes]
+            whole = torch.einsum("aip,bpjq,cqk->abcijk", cores[0][:, 0, :, :], cores[1], cores[2][..., 0])
+            as_stored = whole.reshape(-1, width)[:rows]
+            yield Example(cls.pack(schema, fields, cores), cls.bytes_of(factors, columns, (rank, rank)), as_stored)
 
     def nbytes_by_field(self) -> dict[str, int]:
         return {self.schema.fields[self.fields[0]].name if len(self.fields) == 1 else SHARED: self.nbytes}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import replicated
+from sharkbench.formats.base import Example, num_rows, replicated
 from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.gpu.launch import Launch, alignment
 from sharkbench.formats.in_tiers import InTiers
@@ -144,6 +144,20 @@ class Tiered(InTiers):
         }
         return [Launch.of("tiered_rows", ids, places, out, own, said)]
 
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        rows = torch.randn(num_rows(schema, fields), width)
+        codecs = [RowCodec(), RowCodec(dtype="int8", tail=1), None, RowCodec(dtype="fp16")]
+        for count in (1, 2, 4):
+            tier, kept = torch.randint(count, (len(rows),)), [max(1, width // (1 + t)) for t in range(count)]
+            as_stored = torch.zeros_like(rows)
+            for t, (codec, own) in enumerate(zip(codecs[:count], kept, strict=True)):
+                if codec is not None and (tier == t).any():
+                    as_stored[tier == t, :own] = codec.decode(codec.encode(rows[tier == t, :own]), own)
+            counts = torch.bincount(tier, minlength=count).tolist()
+            packed = cls.pack(schema, fields, rows, tier, codecs[:count], kept)
+            yield Example(packed, cls.bytes_of(counts, width, codecs[:count], kept), as_stored)
+
     def nbytes_by_field(self) -> dict[str, int]:
         return self.with_shared([0] * len(self.fields))
 
@@ -170,8 +184,8 @@ class Tiered(InTiers):
     ) -> Self:
         said, kind = read_settings(TieredSettings, settings, cls.kind), cls.kind
         require(all(t.dimension <= width for t in said.tiers), kind, "a tier keeps more numbers than a row has")
-        fits = (t.codec.is_float or not t.dimension or t.codec.tail < t.dimension for t in said.tiers)
-        require(all(fits), kind, "a tier keeps no codes beside its tail")
+        fits = (t.codec.is_float or not t.dimension or t.codec.tail <= t.dimension for t in said.tiers)
+        require(all(fits), kind, "a tier's tail has more numbers than its rows")
         total, index, counts = sum(schema.fields[f].cardinality for f in fields), None, []
         names: set[str] = set()
         if len(said.tiers) > 1:

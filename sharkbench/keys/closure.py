@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from sharkbench.errors import InputError
+from sharkbench.plugins import FORMATS, USER_PACKAGES, module_of_format
 
-SAME_BITS = ("sharkbench.formats._kernels", "sharkbench.formats.gpu")
-"""They give the bits of the plain path, which tests hold; their speed is not part of a result."""
-USER_PACKAGES = "sharkbench_user_methods"
-"""What the names of packages that hold a user's methods begin with; the rest says in which folder they lie."""
+SAME_BITS = ("sharkbench.formats._kernels", "sharkbench.formats.gpu", "sharkbench.plugins")
+"""Kernels that give the bits of the plain path, which tests hold; their speed is not part of a result. And what finds
+plug-ins, which are themselves part of it."""
 _LENGTH = 16
 
 _Found = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -82,7 +82,9 @@ class Snapshot:
             if name in known or name.startswith(without) or not _is_own(name.partition(".")[0], frozenset(tops)):
                 continue
             known.add(name)
-            package = name.rpartition(".")[0]
+            package, _, last = name.rpartition(".")
+            if package == FORMATS.package and self._found(name) is None and (elsewhere := module_of_format(last)):
+                waiting.append(elsewhere)
             if (found := self._found(name)) is not None:
                 yield name, found[0]
                 waiting += found[1]
@@ -163,7 +165,7 @@ def normalised(source: str | bytes) -> str:
 
 
 def _label(name: str) -> str:
-    """Without the part of a name that says in which folder a user's method lies."""
+    """Without the part of a name that says in which folder a user's plug-in lies."""
     top, dot, rest = name.partition(".")
     return f"user{dot}{rest}" if top.startswith(USER_PACKAGES) else name
 
@@ -258,6 +260,8 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
                 if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value[:1] != ".":
                     yield first.value
                 yield from _imports(child, package)
+            case ast.Call(func=ast.Name(id="format_of_kind"), args=[ast.Constant(value=str(kind))]):
+                yield f"{FORMATS.package}.{kind}"
             case _:
                 yield from _imports(child, package)
 

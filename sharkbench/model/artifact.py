@@ -26,7 +26,9 @@ from sharkbench.data.mapped import leave
 from sharkbench.errors import ArtifactError, InputError
 from sharkbench.files.digests import SEAL, Damaged, check
 from sharkbench.files.durable import replacing
+from sharkbench.formats.base import Format
 from sharkbench.formats.layer import PackedLayer, Unknown
+from sharkbench.formats.registry import UnknownFormat, providers
 from sharkbench.model.model import PackedModel
 
 PACKED, BACKBONE = "packed.safetensors", "backbone.safetensors"
@@ -59,6 +61,8 @@ class PartMetadata(_Strict):
     kind: str
     fields: tuple[int, ...]
     settings: dict[str, Any]
+    provider: str = Field(default="", max_length=200)
+    """What its format came with, where that is not this package."""
 
 
 class PackedMetadata(_Strict):
@@ -109,7 +113,7 @@ def save(
         "fingerprint": fingerprint,
         "width": layer.width,
         "schema": layer.schema.to_json(),
-        "parts": [{"kind": p.kind, "fields": list(p.fields), "settings": p.describe()} for p in layer.formats],
+        "parts": [_described(part) for part in layer.formats],
         "extra": dict(extra or {}),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,6 +186,11 @@ def _write(file: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any])
         alone[name] = tensor
     with replacing(file) as partial:
         save_file(alone, partial, metadata={_KEY: json.dumps(metadata, allow_nan=False)})
+
+
+def _described(part: Format) -> dict[str, Any]:
+    said = {"kind": part.kind, "fields": list(part.fields), "settings": part.describe()}
+    return {**said, "provider": came_with} if (came_with := providers([part])) else said
 
 
 def _file(path: Path | str, name: str) -> Path:
@@ -265,6 +274,8 @@ def _parse(adapter: TypeAdapter[Any], metadata: Any, file: Path) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "metadata"
+        if first["type"] == "union_tag_invalid":
+            raise ArtifactError(f"{file}, {place}: {first['msg']}; what it came with is needed here too") from None
         raise ArtifactError(f"{file}, {place}: {first['msg']}; the file is damaged") from None
 
 
@@ -278,7 +289,11 @@ def _layer(said: PackedMetadata, tensors: Mapping[str, Tensor], unknown: Unknown
         raise ArtifactError(f"more than {_MAX_SLOTS} slots; the file is damaged")
     schema = data_schema.Schema.from_json(said.model_schema.model_dump())
     parts = [(part.kind, part.fields, part.settings) for part in said.parts]
-    return PackedLayer.restore(schema, said.width, parts, tensors, unknown)
+    try:
+        return PackedLayer.restore(schema, said.width, parts, tensors, unknown)
+    except UnknownFormat as error:
+        came_with = ", ".join(dict.fromkeys(part.provider for part in said.parts if part.provider))
+        raise ArtifactError(f"{error}{came_with and f'; it came with {came_with}, which is needed here too'}") from None
 
 
 def _backbone(said: BackboneMetadata, tensors: Mapping[str, Tensor], file: Path) -> nn.Module:

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from sharkbench.backbones.config import BackboneConfig
+from sharkbench.backbones import BackboneConfig
 from sharkbench.contract import registry
 from sharkbench.contract.budget import Budget
 from sharkbench.contract.method import Method

@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from sharkbench.backbones import BACKBONES, BackboneSettings
 from sharkbench.contract import registry
 from sharkbench.contract.budget import Budget
 from sharkbench.contract.method import Method
+from sharkbench.data.columns import Columns
+from sharkbench.data.spec import SOURCES
 from sharkbench.results.metrics import monitored
 from sharkbench.suite.entries import BackboneEntry, DatasetEntry, MethodEntry
 from sharkbench.suite.model import Suite
 from sharkbench.suite.search import COSTS
-from sharkbench.tasks import registry as task_registry
 from sharkbench.tasks.base import Task
+from sharkbench.tasks.registry import TASKS
 
 
-def suite_schema(
-    methods: Mapping[str, type[Method]] | None = None, tasks: Mapping[str, type[Task]] | None = None
-) -> dict[str, Any]:
+def suite_schema(own: Callable[[type[BaseModel]], bool] = lambda kind: True) -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a suite file.
 
     Args:
-        methods, tasks: those to complete, by name; every one that can be imported unless given.
+        own: which methods, backbones, sources and tasks to complete, of those that can be imported.
     """
-    methods = registry.available() if methods is None else methods
-    tasks = task_registry.available() if tasks is None else tasks
-    models: list[type[BaseModel]] = [Suite, *methods.values(), *tasks.values()]
+    methods = {name: kind for name, kind in registry.available().items() if own(kind)}
+    backbones = {name: kind for name, kind in BACKBONES.available().items() if own(kind)}
+    sources = {name: kind for name, kind in SOURCES.available().items() if own(kind)}
+    tasks = {name: kind for name, kind in TASKS.available().items() if own(kind)}
+    models: list[type[BaseModel]] = [Suite, *methods.values(), *backbones.values(), *sources.values(), *tasks.values()]
     keys, schema = models_json_schema([(model, "validation") for model in models])
     definitions = schema["$defs"]
     suite = definitions.pop(_name(keys[Suite, "validation"]))
-    _write_in_one_mapping(definitions, DatasetEntry.__name__)
-    _write_in_one_mapping(definitions, BackboneEntry.__name__)
+    bare = [short for kind in sources.values() for short in kind.bare_names()]
+    for entry, base, named, names in (
+        (DatasetEntry, Columns, sources, bare),
+        (BackboneEntry, BackboneSettings, backbones, backbones),
+    ):
+        own_keys = [keys[kind, "validation"] for kind in named.values()]
+        _write_in_one_mapping(definitions, entry.__name__, own_keys, sorted(names))
+        definitions.pop(base.__name__)
     references = {name: keys[method, "validation"] for name, method in methods.items()}
     for name, reference in references.items():
         _describe_method(definitions[_name(reference)], methods[name])
-    names = {"enum": sorted(references)}
-    definitions["Stage"] = {"anyOf": [names, *references.values()]}
+    by_name = {"enum": sorted(references)}
+    definitions["Stage"] = {"anyOf": [by_name, *references.values()]}
     definitions["Pipeline"] = {
         "description": "Methods in a row, each on the model that the one before it returned.",
         "type": "object",
@@ -52,7 +61,7 @@ def suite_schema(
         "required": ["pipeline"],
         "additionalProperties": False,
     }
-    definitions[MethodEntry.__name__] = {"anyOf": [names, *references.values(), {"$ref": "#/$defs/Pipeline"}]}
+    definitions[MethodEntry.__name__] = {"anyOf": [by_name, *references.values(), {"$ref": "#/$defs/Pipeline"}]}
     definitions.pop(Method.__name__)
     _describe_tasks(definitions, {name: keys[task, "validation"] for name, task in tasks.items()}, tasks)
     definitions[Budget.__name__] = _BUDGET
@@ -66,9 +75,9 @@ def suite_schema(
     return _tidy({"$schema": "https://json-schema.org/draft/2020-12/schema", **suite, "$defs": definitions})
 
 
-def rendered(methods: Mapping[str, type[Method]] | None = None) -> str:
+def rendered(own: Callable[[type[BaseModel]], bool] = lambda kind: True) -> str:
     """:func:`suite_schema` as text, the same on every machine."""
-    return json.dumps(suite_schema(methods), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(suite_schema(own), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 _AS = {"type": "string", "description": "What its row is called; made from its name and settings unless given."}
@@ -91,17 +100,15 @@ def _name(reference: Mapping[str, Any]) -> str:
     return str(reference["$ref"]).rsplit("/", 1)[-1]
 
 
-def _write_in_one_mapping(definitions: dict[str, Any], entry: str) -> None:
+def _write_in_one_mapping(
+    definitions: dict[str, Any], entry: str, options: Sequence[Mapping[str, Any]], bare: Sequence[str]
+) -> None:
     """In YAML ``train`` stands among the settings of the data set or backbone that it is about."""
-    spec, train = (definitions[entry]["properties"][key] for key in ("spec", "train"))
-    options = spec.get("anyOf") or spec["oneOf"]
-    for reference in (option for option in options if "$ref" in option):
-        definitions[_name(reference)]["properties"]["train"] = {
-            "$ref": "#/$defs/Recipe",
-            "description": train["description"],
-        }
-    bare = [{"enum": sorted(spec["discriminator"]["mapping"])}] if "discriminator" in spec else []
-    definitions[entry] = {"anyOf": [*bare, *options]}
+    train = definitions[entry]["properties"]["train"]
+    for reference in options:
+        definition = definitions[_name(reference)]
+        definition["properties"]["train"] = {"$ref": "#/$defs/Recipe", "description": train["description"]}
+    definitions[entry] = {"anyOf": [{"enum": list(bare)}, *options]}
 
 
 def _describe_method(definition: dict[str, Any], method: type[Method]) -> None:

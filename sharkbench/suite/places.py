@@ -9,13 +9,17 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from sharkbench.backbones import BACKBONES, BackboneSettings
 from sharkbench.contract import registry
 from sharkbench.contract.method import Method
+from sharkbench.data.columns import Columns
+from sharkbench.data.spec import SOURCES
 from sharkbench.errors import InputError
+from sharkbench.plugins import Plugins
 from sharkbench.suite.document import Node
 from sharkbench.suite.entries import PartOf
-from sharkbench.tasks import registry as tasks
 from sharkbench.tasks.base import Task
+from sharkbench.tasks.registry import TASKS
 
 _SHARED = ("labels", "split", "train")
 """Keys of the suite that its data sets and backbones take over; their mistakes lie where they are written."""
@@ -111,13 +115,22 @@ def _alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+_PLUGINS: dict[type[BaseModel], tuple[Plugins[Any], str]] = {
+    Method: (registry.METHODS, "name"),
+    BackboneSettings: (BACKBONES, "name"),
+    Columns: (SOURCES, "source"),
+    Task: (TASKS, "name"),
+}
+"""What a suite names, and by which key."""
+
+
 def _concrete(expected: Sequence[Any], node: Node) -> list[Any]:
-    """``Method`` and ``Task`` replaced by the one that ``node`` names."""
-    name = node.get("name")
-    for kind, names, get in ((Method, registry.names, registry.get), (Task, tasks.names, tasks.get)):
-        if kind in expected and name is not None and name.value in names():
+    """The base of plug-ins replaced by the one that ``node`` names."""
+    for base, (known, key) in _PLUGINS.items():
+        name = node.get(key)
+        if base in expected and name is not None and name.value in known.names():
             try:
-                return [get(str(name.value))]
+                return [known.get(str(name.value))]
             except InputError:
                 return []
     return list(expected)

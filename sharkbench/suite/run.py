@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 
-from sharkbench.backbones.config import BackboneConfig
+from sharkbench.backbones import BackboneConfig
 from sharkbench.contract import registry
 from sharkbench.contract.budget import Budget
 from sharkbench.contract.method import Method
@@ -84,9 +84,8 @@ class RunSpec(BaseModel):
     @property
     def shared_roots(self) -> frozenset[str]:
         """Modules that, with all that they import, make the full-precision model of this run."""
-        own = (f"sharkbench.backbones.{self.backbone.name}",)
         settings = (type(one).__module__ for one in (self.dataset, self.task, self.backbone, self.train))
-        return frozenset((CELL, *own, *settings, self.dataset.reader.partition(":")[0]))
+        return frozenset((CELL, *settings))
 
     @property
     def roots(self) -> frozenset[str]:
@@ -102,7 +101,7 @@ class RunSpec(BaseModel):
     def timed_by(self, code: Snapshot) -> str:
         """Digest of the code that times this run's lookups: formats, with their kernels in Python, and the timing."""
         formats = [name for name in code.closure(self.roots) if name.startswith(FORMATS)]
-        return code.digest((TIMING, f"sharkbench.backbones.{self.backbone.name}", *formats), without=())
+        return code.digest((TIMING, type(self.backbone).__module__, *formats), without=())
 
 
 def compiled_kernels() -> str:

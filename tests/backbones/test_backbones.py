@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 import torch
 from pydantic import TypeAdapter
 
-from sharkbench.backbones import BackboneConfig, BackboneShape, build, width
+from sharkbench.backbones import BACKBONES, BackboneConfig, BackboneShape, build, width
 from sharkbench.backbones.base import Backbone
 from sharkbench.backbones.config import BackboneSettings, DeepSettings
 
-CONFIGS: tuple[type[BackboneSettings], ...] = get_args(get_args(BackboneConfig)[0])
+CONFIGS = list(BACKBONES.available().values())
 FIELDS, DIMENSION = 5, 4
 
 

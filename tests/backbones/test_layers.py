@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sharkbench.backbones.layers import Dropout
+from sharkbench.backbones.networks.layers import Dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

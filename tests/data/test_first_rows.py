@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 
 from sharkbench.data.first_rows import check_first_rows
 from sharkbench.data.prepare import prepare
-from sharkbench.data.sources import csv as csv_source
-from sharkbench.data.sources import records
+from sharkbench.data.readers import csv as csv_source
+from sharkbench.data.readers import records
 from sharkbench.data.spec import DatasetSpec
 from sharkbench.errors import DataError
 
@@ -69,6 +69,6 @@ def test_parquet_is_looked_at_and_generated_data_is_not(tmp_path: Path, monkeypa
     spec = ADAPTER.validate_python({"source": "parquet", "path": str(tmp_path / "d.parquet"), "labels": "y"})
     with pytest.raises(DataError, match="column 'user' of type"):
         check_first_rows(spec)
-    monkeypatch.setattr("sharkbench.data.sources.open_source", lambda spec: itertools.count())
+    monkeypatch.setattr("sharkbench.data.columns.Columns.open", lambda spec: itertools.count())
     check_first_rows(ADAPTER.validate_python("synthetic"))
     check_first_rows(ADAPTER.validate_python("criteo_x1"))

@@ -10,14 +10,14 @@ import pytest
 from criteo_rows import write
 
 from sharkbench.data.prepare import prepare
-from sharkbench.data.sources import csv, records
-from sharkbench.data.spec import CriteoSpec
+from sharkbench.data.readers import csv, records
+from sharkbench.data.sources.criteo import CriteoSpec
 
 PREPARE = """
 import sys
 from pathlib import Path
 from sharkbench.data.prepare import prepare
-from sharkbench.data.spec import CriteoSpec
+from sharkbench.data.sources.criteo import CriteoSpec
 data = prepare(CriteoSpec(path=sys.argv[1]), Path(sys.argv[2]), progress=False)
 [peak] = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
 print(sum(map(len, data.splits.values())), int(peak) * 1024)

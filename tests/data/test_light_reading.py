@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sharkbench.data.prepare import prepare
-from sharkbench.data.spec import SyntheticSpec
+from sharkbench.data.sources.synthetic import SyntheticSpec
 
 READ = """
 import sys

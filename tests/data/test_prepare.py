@@ -231,7 +231,7 @@ def test_the_fingerprint_follows_content_and_settings_not_names(tmp_path: Path) 
 def test_two_processes_prepare_once(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom sharkbench.data.prepare import prepare\n"
-        "from sharkbench.data.spec import SyntheticSpec\n"
+        "from sharkbench.data.sources.synthetic import SyntheticSpec\n"
         "data = prepare(SyntheticSpec(rows=20_000), Path(sys.argv[1]))\n"
         "print((data.path / 'dataset.json').stat().st_ino, len(data.splits['train']))"
     )

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from sharkbench.data.prepare import prepare
-from sharkbench.data.sources import records
-from sharkbench.data.sources.csv import CsvSource
+from sharkbench.data.readers import records
+from sharkbench.data.readers.csv import CsvSource
 from sharkbench.data.spec import DatasetSpec
 from sharkbench.errors import DataError
 

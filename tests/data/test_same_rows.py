@@ -24,9 +24,9 @@ from pydantic import TypeAdapter
 
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.prepare import prepare
-from sharkbench.data.sources import csv as csv_source
-from sharkbench.data.sources import parquet as parquet_source
-from sharkbench.data.sources import records
+from sharkbench.data.readers import csv as csv_source
+from sharkbench.data.readers import parquet as parquet_source
+from sharkbench.data.readers import records
 from sharkbench.data.spec import DatasetSpec
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(DatasetSpec)

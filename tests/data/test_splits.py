@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sharkbench.data.options import Label, RandomSplit, TemporalSplit
 from sharkbench.data.roles import Roles
 from sharkbench.data.scan import Scan
-from sharkbench.data.spec import ParquetSpec
+from sharkbench.data.sources.parquet import ParquetSpec
 from sharkbench.data.splits import assign
 
 

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from sharkbench.data.options import Label
 from sharkbench.data.prepare import prepare
-from sharkbench.data.spec import SyntheticSpec
-from sharkbench.data.synthetic import bayes_ranking, draw_truth, generate
+from sharkbench.data.readers.synthetic import bayes_ranking, draw_truth, generate
+from sharkbench.data.sources.synthetic import SyntheticSpec
 
 SMALL = (300, 200, 50, 20, 8)
 

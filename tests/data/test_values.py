@@ -17,8 +17,8 @@ from pydantic import TypeAdapter
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.encoders import FARTHEST, Dense
 from sharkbench.data.prepare import prepare
-from sharkbench.data.sources import csv as csv_source
-from sharkbench.data.sources import records
+from sharkbench.data.readers import csv as csv_source
+from sharkbench.data.readers import records
 from sharkbench.data.spec import DatasetSpec
 from sharkbench.errors import DataError
 

@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter
 from sharkbench.tables.table import FullTable
 
-from sharkbench.backbones.config import BackboneConfig
+from sharkbench.backbones import BackboneConfig
 from sharkbench.contract import registry
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split

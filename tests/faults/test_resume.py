@@ -17,7 +17,7 @@ from lightning.pytorch import Callback
 from sharkbench.tables.table import FullTable
 
 from sharkbench.backbones import BackboneShape, build, width
-from sharkbench.backbones.config import DeepFM
+from sharkbench.backbones.ctr.deepfm import DeepFM
 from sharkbench.contract.check import tiny_dataset
 from sharkbench.files.digests import MadeAgain
 from sharkbench.model.model import Model

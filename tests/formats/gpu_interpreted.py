@@ -115,7 +115,7 @@ def tails() -> None:
     """First-order weights beside the codes: one, several, at odd addresses and even ones."""
     schema = Schema((Field("a", 40), Field("b", 9)), ("y",))
     ids = torch.stack([torch.arange(40), torch.arange(40) % 9 + 40], 1)
-    for width in (5, 18):
+    for width in (3, 5, 18):
         for bits in (8, 4, 2, 1):
             for tail in (1, 3):
                 for scale in ("fp16", "fp32"):

@@ -84,7 +84,7 @@ def saved(kind: str, tmp_path: Path) -> Path:
 
 def save(layer: PackedLayer, folder: Path) -> None:
     from sharkbench.backbones import BackboneShape, build
-    from sharkbench.backbones.config import DNN
+    from sharkbench.backbones.ctr.dnn import DNN
 
     config = DNN(hidden=(2,), batch_norm=False)
     network = build(config, BackboneShape(len(layer.fields), layer.width, 0, 1))

@@ -95,7 +95,7 @@ def test_changing_any_file_makes_the_runs_to_do_that_depend_on_it_and_no_other(
         ("formats.codec", "1", "2", "int8"),
         ("tasks.ctr.metrics", "0.5", "0.6", "full"),
         ("training.optimizers", "1", "2", "full"),
-        ("backbones.cross", "1", "2", None),
+        ("backbones.networks.cross", "1", "2", None),
     ],
 )
 def test_a_changed_constant_names_other_runs(
@@ -113,8 +113,9 @@ def test_a_changed_constant_names_other_runs(
     assert (spec.by(now).full_key != spec.full_key) == (module.split(".")[0] in ("tasks", "training", "formats"))
 
 
-@pytest.mark.parametrize(("module", "again"), [("data.encoders", True), ("data.synthetic", True), ("data.leaks", True),
-                                               ("data.sources.csv", False), ("training.fit", False)])  # fmt: skip
+@pytest.mark.parametrize(("module", "again"), [("data.encoders", True), ("data.readers.synthetic", True),
+                                               ("data.leaks", True), ("data.readers.csv", False),
+                                               ("training.fit", False)])  # fmt: skip
 def test_prepared_data_is_named_by_what_reads_and_encodes_it(
     module: str, again: bool, copy: Path, specs: dict[str, RunSpec], tmp_path: Path
 ) -> None:
@@ -182,9 +183,9 @@ def test_what_does_not_decide_a_result_is_not_in_the_key(modules: dict[str, froz
         assert others <= imported
     assert "sharkbench.methods.f_quantization" in modules["shark"]
     assert "sharkbench.methods.pep" not in modules["shark"]
-    assert "sharkbench.backbones.deepfm" in modules["full"]
-    assert "sharkbench.backbones.dcnv2" not in modules["full"]
-    assert "sharkbench.data.synthetic" in modules["full"]
+    assert "sharkbench.backbones.networks.deepfm" in modules["full"]
+    assert "sharkbench.backbones.networks.dcnv2" not in modules["full"]
+    assert "sharkbench.data.readers.synthetic" in modules["full"]
     assert "sharkbench.contract.budget" in modules["qr"], "it says how many bytes a fraction is"
-    assert "sharkbench.data.sources.csv" not in modules["full"]
+    assert "sharkbench.data.readers.csv" not in modules["full"]
     assert "sharkbench.formats.tiered" in modules["f_quantization"] - modules["full"]

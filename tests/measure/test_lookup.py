@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sharkbench.backbones import BackboneShape, build
-from sharkbench.backbones.config import DNN
+from sharkbench.backbones.ctr.dnn import DNN
 from sharkbench.data.dataset import Split
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.formats.composed import Composed

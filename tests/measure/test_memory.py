@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from sharkbench.backbones import BackboneShape, build
-from sharkbench.backbones.config import DNN
+from sharkbench.backbones.ctr.dnn import DNN
 from sharkbench.data.schema import Field, Schema
 from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.dense import Dense

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from sharkbench.backbones.config import BackboneConfig
+from sharkbench.backbones import BackboneConfig
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split
+from sharkbench.data.readers.synthetic import draw_truth, generate
 from sharkbench.data.schema import Field, Schema
-from sharkbench.data.spec import SyntheticSpec
-from sharkbench.data.synthetic import draw_truth, generate
+from sharkbench.data.sources.synthetic import SyntheticSpec
 from sharkbench.tasks.ctr import Ctr
 from sharkbench.training.recipe import Recipe
 

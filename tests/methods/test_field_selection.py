@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn import functional as F
 
-from sharkbench.backbones import BackboneConfig
+from sharkbench.backbones import BACKBONES as KNOWN
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_dataset
 from sharkbench.contract.workbench import Workbench
@@ -23,7 +22,7 @@ from sharkbench.field_selection.scores import gradient_norms, permutation_scores
 from sharkbench.model.model import Model
 from tests.methods.planted import NOISE, SIZE, bench_on, planted
 
-BACKBONES = [kind.model_fields["name"].default for kind in get_args(get_args(BackboneConfig)[0])]
+BACKBONES = KNOWN.names()
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sharkbench.backbones import BackboneShape, build
-from sharkbench.backbones.config import DLRM, DeepFM
+from sharkbench.backbones.ctr.deepfm import DeepFM
+from sharkbench.backbones.ctr.dlrm import DLRM
 from sharkbench.data.schema import Field, Schema
 from sharkbench.errors import ArtifactError
 from sharkbench.files.digests import seal

@@ -8,7 +8,7 @@ import json
 import psutil
 import pytest
 
-from sharkbench.data.spec import SyntheticSpec
+from sharkbench.data.sources.synthetic import SyntheticSpec
 from sharkbench.errors import DataError, InputError
 from sharkbench.results.store import LOG, RESULT, SPEC
 from sharkbench.runner import Summary, local

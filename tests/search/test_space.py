@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 import optuna
 import pytest
 
-from sharkbench.backbones.config import DNN, FM
+from sharkbench.backbones.ctr.dnn import DNN
+from sharkbench.backbones.ctr.fm import FM
 from sharkbench.contract import registry
 from sharkbench.contract.budget import Budget
 from sharkbench.contract.method import Family, Method

@@ -49,7 +49,7 @@ CASES = [
     ("datasets", "[synthetic, synthetic]", "datasets: two of them are called 'synthetic'; give one another 'name'"),
     ("datasets", "[]", "datasets: needs at least 1 entry, has 0"),
     ("datasets", "", "datasets: must be a list, got nothing"),
-    ("datasets", "[5]", "datasets[0]: must be a mapping, got 5"),
+    ("datasets", "[5]", "datasets[0]: must be a mapping with 'source', got 5"),
     ("backbones", "[depfm]", "backbones[0]: unknown backbone 'depfm'; did you mean 'deepfm'?"),
     ("backbones", "[{name: dnn, hiden: [8]}]", "backbones[0]: unknown key 'hiden'; did you mean 'hidden'?"),
     ("backbones", "[{name: dnn, hidden: [0]}]", "backbones[0].hidden[0]: must be greater than 0, got 0"),

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from sharkbench.tables.table import FullTable
 
 from sharkbench.backbones import BackboneShape, build, width
-from sharkbench.backbones.config import DeepFM
+from sharkbench.backbones.ctr.deepfm import DeepFM
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.errors import DataError, Diverged
 from sharkbench.measure.quality import predict, quality

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sharkbench.backbones.config import DNN
+from sharkbench.backbones.ctr.dnn import DNN
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.arrow import SplitWriter, open_split
 from sharkbench.data.dataset import PreparedDataset, Split

@@ -1,69 +1,39 @@
-"""Avazu's CSV, whose ``hour`` is a whole time."""
+"""Avazu's set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import polars as pl
-import pyarrow as pa
+from sharkbench.data.columns import Files
+from sharkbench.data.options import Label, Labels
 
-from sharkbench.data.sources.base import Chunk
-from sharkbench.data.sources.csv import CsvSource
-from sharkbench.data.spec import AvazuSpec
-from sharkbench.data.spelling import plain_numbers
-from sharkbench.errors import DataError
-
-_FULL = r"^[0-9]{8}$"
+if TYPE_CHECKING:
+    from sharkbench.data.readers.base import Source
 
 
-class AvazuSource(CsvSource):
-    """A full ``hour`` (YYMMDDHH) becomes the hour of the day, ``weekday`` and ``time``.
+class AvazuSpec(Files):
+    """Avazu's ``train`` (CSV, plain or gzip). A full ``hour`` (14102100) becomes hour of the day and ``weekday``, and
+    stays at hand as ``time`` for a temporal split; ``id`` is not an input."""
 
-    The first hour of the data says for all rows whether hours are full; a missing one stays missing.
-    """
+    never_inputs: ClassVar[frozenset[str]] = frozenset({"id", "time"})
 
-    def chunks(self) -> Iterator[Chunk]:
-        full = self._is_full()
-        for chunk in super().chunks():
-            if full is None or "hour" not in chunk.table.column_names:
-                yield chunk
-                continue
-            hours = _plain(chunk.table.column("hour"))
-            wrong = (hours.is_not_null() & (hours.str.contains(_FULL) != full)).arg_true()
-            day = hours.str.head(6).str.to_date("%y%m%d", strict=False) if full else None
-            if day is not None and not len(wrong):
-                wrong = (hours.is_not_null() & (day.is_null() | (hours.str.tail(2) > "23"))).arg_true()
-            if len(wrong):
-                row = int(wrong[0])
-                raise DataError(
-                    f"{self.row_name(chunk.place, chunk.first + row)}: column 'hour' is '{hours[row]}': "
-                    + ("not YYMMDDHH, as the first hour is" if full else "not the hour of a day, as the first hour is")
-                )
-            table = split_hour(chunk.table, hours, day) if day is not None else chunk.table
-            yield Chunk(table, chunk.first, chunk.place, chunk.part, chunk.done)
+    source: Literal["avazu"] = "avazu"
+    labels: Labels = (Label(column="click"),)
+    """What is predicted."""
 
-    def _is_full(self) -> bool | None:
-        """Whether the first hour that is there is a full one; ``None`` where there is none."""
-        for chunk in super().chunks():
-            if "hour" not in chunk.table.column_names:
-                return None
-            hours = _plain(chunk.table.column("hour")).drop_nulls()
-            if len(hours):
-                return bool(hours.head(1).str.contains(_FULL)[0])
-        return None
+    @classmethod
+    def default_name(cls, data: dict[str, Any]) -> str:
+        return "avazu"
 
+    @classmethod
+    def example(cls, folder: Path) -> Self:
+        file = folder / "train.csv"
+        rows = "".join(f"{i},{i % 2},141021{i % 24:02d},s{i % 5}\n" for i in range(60))
+        file.write_text("id,click,hour,site_id\n" + rows)
+        return cls(path=str(file))
 
-def _plain(column: pa.ChunkedArray) -> pl.Series:
-    text = pl.Series(column, dtype=pl.String).str.strip_chars()
-    return plain_numbers(text.set(text == "", None))
+    def open(self) -> Source:
+        from sharkbench.data.readers.avazu import avazu_source
 
-
-def split_hour(table: pa.Table, hours: pl.Series, day: pl.Series) -> pa.Table:
-    """``hour`` = 14102100 becomes ``hour`` = 00, ``weekday`` = 2 (Monday is 1) and ``time`` = 14102100."""
-    frame = pl.DataFrame(pl.from_arrow(table))
-    return frame.with_columns(time=hours, weekday=day.dt.weekday().cast(pl.String), hour=hours.str.tail(2)).to_arrow()
-
-
-def avazu_source(spec: AvazuSpec) -> AvazuSource:
-    """Avazu's ``train``."""
-    return AvazuSource(spec.parts())
+        return avazu_source(self)

@@ -1,208 +1,48 @@
-"""Rows of text: CSV, TSV and the like, plain or gzip, parsed by Arrow in blocks."""
+"""Text files."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Self
 
-import pyarrow as pa
-import pyarrow.csv as pacsv
+from pydantic import Field, model_validator
 
-from sharkbench.data.sources import records
-from sharkbench.data.sources.base import Chunk, FileSource, Parts, with_columns
-from sharkbench.data.spec import CriteoSpec, CsvSpec
-from sharkbench.errors import DataError
+from sharkbench.data.columns import Files
+from sharkbench.data.options import Label
 
 if TYPE_CHECKING:
-    from _csv import Reader
-
-BLOCKS = 8
-"""That make a chunk: some 60 thousand rows of forty columns."""
+    from sharkbench.data.readers.base import Source
 
 
-class CsvSource(FileSource):
-    """Files of text in order, every column read as text. ``columns`` names them where the files have no header.
+class CsvSpec(Files):
+    """Rows of text: CSV, TSV and the like, plain or gzip. Blanks around a value do not count; empty means missing."""
 
-    ``quote`` is the sign around values that hold separators, ``""`` where there is none; unless given, values in double
-    quotes are read, which end in their line where tabs separate them.
-    """
+    source: Literal["csv"] = "csv"
+    separator: str = Field("", max_length=1)
+    """What stands between two values; unless given, a tab for ``*.tsv`` and a comma for everything else."""
+    quote: Literal["", '"', "'", "none"] = ""
+    """Sign around values that hold separators or line ends; ``none`` where quotes are text. Unless given, double quotes
+    count, and between tabs a value in quotes ends in its line."""
+    header: bool = True
+    """Whether the first line names the columns; without it they are ``c0``, ``c1`` ... or what ``columns`` says."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns, for files without a header."""
+    missing: tuple[str, ...] = ()
+    """Values that mean missing besides the empty one (``?``, ``NA``)."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        separator: str = ",",
-        header: bool = True,
-        columns: Sequence[str] = (),
-        quote: str | None = None,
-    ) -> None:
-        self.parts = parts
-        self.quote = '"' if quote is None else quote
-        self.within_line = quote is None and separator == "\t"
-        self._doubtful: list[tuple[int, str]] = []
-        self.separator = separator
-        self.header = header
-        self.columns = tuple(columns)
-        self._names: dict[str, Path] = {str(file): file for _, files in parts for file in files}
+    @model_validator(mode="after")
+    def _columns_without_header(self) -> Self:
+        if self.columns and self.header:
+            raise ValueError("columns names the columns of a file without a header; add header: false")
+        return self
 
-    def chunks(self) -> Iterator[Chunk]:
-        files = [(part, file) for part, group in self.parts for file in group]
-        total = sum(file.stat().st_size for _, file in files) or 1
-        before = 0
-        columns: list[str] | None = None
-        self._doubtful = []
-        for part, file in files:
-            found = self._columns_of(file)
-            columns = columns or found
-            size = file.stat().st_size
-            for table, first, read in self._parse(file, found):
-                yield Chunk(
-                    with_columns(table, columns, str(file)), first, str(file), part, min((before + read) / total, 1.0)
-                )
-            before += size
+    @classmethod
+    def example(cls, folder: Path) -> Self:
+        file = folder / "clicks.csv"
+        file.write_text("user,hour,click\n" + "".join(f"u{i % 7},{i % 24},{i % 2}\n" for i in range(60)))
+        return cls(path=str(file), labels=(Label(column="click"),))
 
-    def row_name(self, place: str, row: int) -> str:
-        """``FILE, line N``: the line is found by reading the file again, which only an error pays for."""
-        for number, (line, _) in enumerate(self._records(self._names[place])):
-            if number == row:
-                return f"{place}, line {line}"
-        return super().row_name(place, row)
+    def open(self) -> Source:
+        from sharkbench.data.readers.csv import csv_source
 
-    def remarks(self) -> list[str]:
-        if not self._doubtful:
-            return []
-        count = sum(number for number, _ in self._doubtful)
-        return [
-            f"{count:,} values in quotes hold as many separators and line ends as whole rows do, the first at "
-            f"{self._doubtful[0][1]}: if the quotes are text there, they have swallowed rows; set quote: none"
-        ]
-
-    def _columns_of(self, file: Path) -> list[str]:
-        try:
-            with _text(file) as stream:
-                first = next(self._reader(stream), None)
-        except (EOFError, OSError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-            raise self._unreadable(file, error) from None
-        if not first:
-            raise DataError(f"{file}: the file is empty")
-        if self.header:
-            names = [name.strip() for name in first]
-            if len(set(names)) < len(names):
-                twice = next(name for name in names if names.count(name) > 1)
-                raise DataError(f"{file}, line 1: column '{twice}' is there twice; rename one, or set header: false")
-            return names
-        names = list(self.columns) or [f"c{i}" for i in range(len(first))]
-        if len(names) != len(first):
-            raise DataError(f"{file}, line 1: {len(first)} values, but columns names {len(names)}")
-        return names
-
-    def _parse(self, file: Path, columns: list[str]) -> Iterator[tuple[pa.Table, int, int]]:
-        """``(rows, number of the first of them, bytes of the file read so far)``."""
-        read = pacsv.ReadOptions(column_names=columns, block_size=records.BLOCK_BYTES)
-        parse = pacsv.ParseOptions(delimiter=self.separator, quote_char=self.quote or False)
-        # empty text stays text here: the scan decides what is missing
-        convert = pacsv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
-        first = 0
-        try:
-            with pa.OSFile(str(file)) as raw:
-                stream = pa.CompressedInputStream(raw, "gzip") if _is_gzip(file) else raw
-                rows = records.Records(
-                    stream, str(file), len(columns), self.separator, self.quote, self.within_line, self.header
-                )
-                with pacsv.open_csv(pa.PythonFile(rows, mode="r"), read, parse, convert) as reader:
-                    while batches := list(islice(reader, BLOCKS)):
-                        table = pa.Table.from_batches(batches)
-                        yield table, first, raw.tell() if not raw.closed else 0
-                        first += table.num_rows
-                if rows.doubtful:
-                    self._doubtful.append((rows.doubtful, f"{file}, line {rows.first_doubtful}"))
-        except (pa.ArrowInvalid, OSError, EOFError) as error:
-            if isinstance(error, pa.ArrowInvalid) and "Empty CSV file" in str(error):
-                return
-            raise self._unreadable(file, error) from None
-
-    def _unreadable(self, file: Path, error: Exception) -> DataError:
-        """What is wrong with a file that Arrow refused, and where: the first bad row, found by reading it again."""
-        line = 0
-        expected: int | None = None
-        try:
-            for line, values in self._records(file, header=True):
-                expected = expected or len(values)
-                if len(values) != expected:
-                    return DataError(
-                        f"{file}, line {line}: {len(values)} values instead of {expected}; "
-                        "correct the row, or the separator"
-                    )
-        except EOFError:
-            return DataError(
-                f"{file}, after line {line}: the gzip stream ends early; the file is truncated, fetch it again"
-            )
-        except UnicodeDecodeError:
-            return DataError(f"{file}, after line {line}: not UTF-8 text; convert the file")
-        except (OSError, csv.Error, zlib.error) as failure:
-            return DataError(
-                f"{file}, after line {line}: {str(failure).rstrip('.')}; the file is damaged, fetch it again"
-            )
-        return DataError(f"{file}: {str(error).splitlines()[0]}")
-
-    def _records(self, file: Path, header: bool = False) -> Iterator[tuple[int, list[str]]]:
-        """``(line number from 1, values)`` of every row, blank lines left out; with the header's line if asked."""
-        with _text(file) as stream:
-            reader = self._reader(stream)
-            if self.header and not header:
-                next(reader, None)
-            for values in reader:
-                if values:
-                    yield reader.line_num, values
-
-    def _reader(self, stream: IO[str]) -> Reader:
-        return csv.reader(
-            _lines(stream),
-            delimiter=self.separator,
-            quotechar=self.quote or None,
-            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
-        )
-
-
-def _is_gzip(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
-
-
-@contextmanager
-def _text(file: Path) -> Iterator[IO[str]]:
-    # a byte order mark is no part of the first name; Arrow skips it too
-    if _is_gzip(file):
-        with gzip.open(file, "rt", newline="", encoding="utf-8-sig") as packed:
-            yield packed
-    else:
-        with file.open(newline="", encoding="utf-8-sig") as plain:
-            yield plain
-
-
-def _lines(stream: IO[str]) -> Iterator[str]:
-    """The lines of a file, none of them longer than what Arrow would parse: a packed file may hold one of gigabytes."""
-    while line := stream.readline(records.BLOCK_BYTES):
-        if len(line) == records.BLOCK_BYTES:
-            raise csv.Error(f"a line is longer than {records.BLOCK_BYTES:,} characters")
-        yield line
-
-
-def csv_source(spec: CsvSpec) -> CsvSource:
-    """Rows of text, separated and quoted as the specification or the first file's name says."""
-    parts = spec.parts()
-    name = parts[0][1][0].name.removesuffix(".gz")
-    separator = spec.separator or ("\t" if name.endswith(".tsv") else ",")
-    quote = {"": None, "none": ""}.get(spec.quote, spec.quote)
-    return CsvSource(parts, separator, spec.header, spec.columns, quote)
-
-
-def criteo_source(spec: CriteoSpec) -> CsvSource:
-    """Criteo's ``train.txt``: no header, no quotes."""
-    names = ["label", *(f"I{i}" for i in range(1, 14)), *(f"C{i}" for i in range(1, 27))]
-    return CsvSource(spec.parts(), "\t", header=False, columns=names, quote="")
+        return csv_source(self)

@@ -1,62 +1,94 @@
-"""KuaiRand-Pure as it is published: a log of exposures, a table of users and a table of videos."""
+"""KuaiRand-Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import polars as pl
-import pyarrow as pa
+from sharkbench.data.columns import Columns, expand, matching_files
+from sharkbench.data.options import (
+    Label,
+    Labels,
+    MultiValued,
+    MultiValuedColumns,
+    Numeric,
+    NumericColumns,
+    SplitSpec,
+    TemporalSplit,
+)
+from sharkbench.errors import InputError
 
-from sharkbench.data.sources.base import Chunk
-from sharkbench.data.sources.csv import CsvSource
-from sharkbench.data.sources.parquet import ParquetSource
-from sharkbench.data.spec import KuaiRandSpec
-from sharkbench.data.spelling import plain_numbers
-from sharkbench.errors import DataError
+if TYPE_CHECKING:
+    from sharkbench.data.readers.base import Source
+
+_KUAIRAND_NOT_INPUTS = (
+    *("date", "hourmin", "time_ms"),
+    *("is_rand", "duration_ms"),
+    *("is_lowactive_period", "visible_status"),
+)
+"""Order and split; columns of the log that the merged file does not have; constants."""
+_KUAIRAND_FEEDBACK = (
+    *("is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_hate", "long_view"),
+    *("play_time_ms", "profile_stay_time", "comment_stay_time", "is_profile_enter"),
+)
+"""What the user did after the exposure: labels, never inputs."""
 
 
-class KuaiRandSource(CsvSource):
-    """The logs in name order, each row with its user's and its video's features, its hour of day and its weekday.
+class KuaiRandSpec(Columns):
+    """KuaiRand-Pure: the official folder (``log_standard_*_pure.csv`` with ``user_features_pure.csv`` and
+    ``video_features_basic_pure.csv``), or the three merged into one Parquet file."""
 
-    Gives the columns that the merged Parquet file has (and the log's other feedback, which is never an input).
-    """
+    never_inputs: ClassVar[frozenset[str]] = frozenset((*_KUAIRAND_FEEDBACK, *_KUAIRAND_NOT_INPUTS))
 
-    def __init__(self, logs: Sequence[Path], users: Path, videos: Path) -> None:
-        super().__init__([("", logs)])
-        self.users, self.videos = _features(users, "user_id"), _features(videos, "video_id")
+    source: Literal["kuairand"] = "kuairand"
+    path: str
+    """The folder, or the Parquet file; ``~`` and ``${NAME:-default}`` are replaced."""
+    labels: Labels = (Label(column="is_click"), Label(column="long_view"))
+    """What is predicted; the other feedback columns are never inputs."""
+    split: SplitSpec = TemporalSplit(column="time_ms")
+    """How rows are divided."""
+    numeric: NumericColumns = dict.fromkeys(
+        ("follow_user_num", "fans_user_num", "friend_user_num", "register_days", "video_duration"), Numeric()
+    )
+    """Columns of numbers."""
+    multivalued: MultiValuedColumns = {"tag": MultiValued(slots=3)}
+    """Columns with several values per row."""
+    time: str = "time_ms"
+    """Column of the time of a row."""
+    group: str = "user_id"
+    """Column that groups rows for grouped AUC."""
 
-    def chunks(self) -> Iterator[Chunk]:
-        for chunk in super().chunks():
-            log = pl.DataFrame(pl.from_arrow(chunk.table))
-            missing = {"user_id", "video_id", "date", "hourmin"} - set(log.columns)
+    @classmethod
+    def default_name(cls, data: dict[str, Any]) -> str:
+        return "kuairand"
+
+    def files(self) -> list[Path]:
+        folder = Path(expand(self.path))
+        if not folder.is_dir():
+            return matching_files(self.path)
+        merged = sorted(folder.glob("*.parquet"))
+        logs = sorted(folder.glob("log_standard_*_pure.csv"))
+        tables = [folder / "user_features_pure.csv", folder / "video_features_basic_pure.csv"]
+        if logs:
+            missing = [table.name for table in tables if not table.is_file()]
             if missing:
-                raise DataError(f"{chunk.place}: column '{min(missing)}' is missing; a log of KuaiRand-Pure has it")
-            day = pl.col("date").str.to_date("%Y%m%d", strict=False)
-            clock = pl.col("hourmin").cast(pl.Int64, strict=False)
-            log = log.with_columns(plain_numbers(log[key]) for key in ("user_id", "video_id"))
-            log = log.with_columns(hour=clock // 100, weekday=day.dt.weekday() - 1)
-            joined = log.join(self.users, on="user_id", how="left", maintain_order="left").join(
-                self.videos, on="video_id", how="left", maintain_order="left"
-            )
-            yield Chunk(joined.to_arrow(), chunk.first, chunk.place, chunk.part, chunk.done)
+                raise InputError(f"{folder}: {' and '.join(missing)} missing beside the log_standard_*_pure.csv files")
+            return [*logs, *tables]
+        if len(merged) == 1:
+            return merged
+        raise InputError(f"{folder}: neither log_standard_*_pure.csv files nor one merged .parquet file are here")
 
+    @classmethod
+    def example(cls, folder: Path) -> Self:
+        users, videos = "user_id,register_days\n", "video_id,tag\n"
+        (folder / "user_features_pure.csv").write_text(users + "".join(f"{i},{i * 30}\n" for i in range(7)))
+        (folder / "video_features_basic_pure.csv").write_text(videos + "".join(f'{i},"{i},9"\n' for i in range(11)))
+        rows = [f"{i % 7},{i % 11},20220408,{i % 24}00,{i},{i % 2},{i // 2 % 2}" for i in range(60)]
+        first = "user_id,video_id,date,hourmin,time_ms,is_click,long_view"
+        (folder / "log_standard_1_pure.csv").write_text("\n".join([first, *rows]) + "\n")
+        return cls(path=str(folder), numeric={"register_days": Numeric()})
 
-def _features(file: Path, key: str) -> pl.DataFrame:
-    """A feature table, one row per ``key`` (kept as text, as the log has it)."""
-    source = CsvSource([("", [file])])
-    table = pl.DataFrame(pl.from_arrow(pa.concat_tables([chunk.table for chunk in source.chunks()])))
-    if key not in table.columns:
-        raise DataError(f"{file}: column '{key}' is missing")
-    table = table.with_columns(plain_numbers(table[key]))
-    twice = table[key].is_duplicated()
-    if twice.any():
-        row = int(twice.arg_true()[0])
-        raise DataError(f"{source.row_name(str(file), row)}: {key} '{table[key][row]}' is there more than once")
-    return table
+    def open(self) -> Source:
+        from sharkbench.data.readers.kuairand import kuairand_source
 
-
-def kuairand_source(spec: KuaiRandSpec) -> KuaiRandSource | ParquetSource:
-    """The official folder, or the three tables merged into one Parquet file."""
-    files = spec.files()
-    return KuaiRandSource(files[:-2], files[-2], files[-1]) if len(files) > 1 else ParquetSource([("", files)])
+        return kuairand_source(self)

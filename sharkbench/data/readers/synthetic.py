@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import expit, logit
 
-from sharkbench.data.sources.base import Chunk, Source
-from sharkbench.data.spec import SyntheticSpec
+from sharkbench.data.readers.base import Chunk, Source
+from sharkbench.data.sources.synthetic import SyntheticSpec
 
 CHUNK = 65_536
 """Rows generated at once; part of the truth, since every chunk has a random stream of its own."""

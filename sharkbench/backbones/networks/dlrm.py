@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sharkbench.backbones.base import Backbone, BackboneShape
-from sharkbench.backbones.config import DLRM
-from sharkbench.backbones.layers import perceptron
+from sharkbench.backbones.ctr.dlrm import DLRM
+from sharkbench.backbones.networks.layers import perceptron
 
 
 class DLRMBackbone(Backbone):

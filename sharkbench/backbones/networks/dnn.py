@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sharkbench.backbones.base import Backbone, BackboneShape, columns_of
 from sharkbench.backbones.config import DeepSettings
-from sharkbench.backbones.layers import perceptron
+from sharkbench.backbones.networks.layers import perceptron
 
 
 class DNNBackbone(Backbone):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from sharkbench.backbones.base import BackboneShape, columns_of
-from sharkbench.backbones.config import DCNv2
-from sharkbench.backbones.cross import CrossBackbone, MatrixCross
+from sharkbench.backbones.ctr.dcnv2 import DCNv2
+from sharkbench.backbones.networks.cross import CrossBackbone, MatrixCross
 
 
 class DCNv2Backbone(CrossBackbone):

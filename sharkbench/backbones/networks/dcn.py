@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sharkbench.backbones.base import BackboneShape, columns_of
-from sharkbench.backbones.config import DCN
-from sharkbench.backbones.cross import CrossBackbone, RankOneCross
+from sharkbench.backbones.ctr.dcn import DCN
+from sharkbench.backbones.networks.cross import CrossBackbone, RankOneCross
 
 
 class DCNBackbone(CrossBackbone):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from sharkbench.backbones.base import BackboneShape
-from sharkbench.backbones.config import WideDeep
-from sharkbench.backbones.dnn import DNNBackbone
-from sharkbench.backbones.layers import FirstOrder
+from sharkbench.backbones.ctr.widedeep import WideDeep
+from sharkbench.backbones.networks.dnn import DNNBackbone
+from sharkbench.backbones.networks.layers import FirstOrder
 
 
 class WideDeepBackbone(DNNBackbone):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from sharkbench.backbones.base import Backbone, BackboneShape
-from sharkbench.backbones.config import FM
-from sharkbench.backbones.interaction import BiInteraction
-from sharkbench.backbones.layers import FirstOrder
+from sharkbench.backbones.ctr.fm import FM
+from sharkbench.backbones.networks.interaction import BiInteraction
+from sharkbench.backbones.networks.layers import FirstOrder
 
 
 class FMBackbone(Backbone):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from sharkbench.backbones.base import Backbone, BackboneShape
-from sharkbench.backbones.config import Linear
-from sharkbench.backbones.layers import FirstOrder
+from sharkbench.backbones.ctr.linear import Linear
+from sharkbench.backbones.networks.layers import FirstOrder
 
 
 class LinearBackbone(Backbone):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from sharkbench.backbones.base import BackboneShape
-from sharkbench.backbones.config import DeepFM
-from sharkbench.backbones.dnn import DNNBackbone
-from sharkbench.backbones.interaction import BiInteraction
-from sharkbench.backbones.layers import FirstOrder
+from sharkbench.backbones.ctr.deepfm import DeepFM
+from sharkbench.backbones.networks.dnn import DNNBackbone
+from sharkbench.backbones.networks.interaction import BiInteraction
+from sharkbench.backbones.networks.layers import FirstOrder
 
 
 class DeepFMBackbone(DNNBackbone):

@@ -1,0 +1,28 @@
+"""DLRM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from sharkbench.backbones.config import DeepSettings, Units
+
+if TYPE_CHECKING:
+    from sharkbench.backbones.base import Backbone, BackboneShape
+
+
+class DLRM(DeepSettings):
+    """DLRM (Naumov et al., 2019, arXiv:1906.00091): dot products of all pairs of fields, then a perceptron."""
+
+    name: Literal["dlrm"] = "dlrm"
+
+    bottom: tuple[Units, ...] = Field(default=(64,), min_length=1, max_length=64)
+    """Hidden units of the perceptron that turns the dense inputs, where there are any, into one more vector."""
+    self_interaction: bool = False
+    """Take each vector's dot product with itself too."""
+
+    def build(self, shape: BackboneShape) -> Backbone:
+        from sharkbench.backbones.networks.dlrm import DLRMBackbone
+
+        return DLRMBackbone(self, shape)

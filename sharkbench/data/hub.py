@@ -1,0 +1,34 @@
+"""Which commit of a data set on the Hugging Face hub is meant."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+from sharkbench.files.durable import write_text
+
+
+def commit_of(identity: str, revision: str, cache_dir: Path) -> str:
+    """The commit that ``revision`` stands for now; the last one seen where the hub cannot be reached.
+
+    Args:
+        identity: ``owner/name`` on the hub.
+        cache_dir: where commits that were seen are remembered.
+    """
+    if len(revision) == 40:
+        return revision
+    memory = cache_dir / "hub" / f"{hashlib.sha256(f'{identity}@{revision}'.encode()).hexdigest()[:32]}.json"
+    try:
+        from huggingface_hub import HfApi
+
+        commit = HfApi().dataset_info(identity, revision=revision, timeout=10).sha
+        with contextlib.suppress(OSError):  # a cache that cannot be written to helps nobody offline
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            write_text(memory, json.dumps({"id": identity, "revision": revision, "commit": commit}))
+    except Exception:  # offline, or no such data set: reading it will say which
+        if not memory.is_file():
+            return revision
+        commit = json.loads(memory.read_text())["commit"]
+    return str(commit)
