@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from sharkbench.backbones.base import Backbone
 from sharkbench.contract.passes import counted, device_of, fine_tune
-from sharkbench.contract.workbench import Workbench
 from sharkbench.errors import Infeasible, InputError
-from sharkbench.field_selection.method import FieldSelection
 from sharkbench.field_selection.scores import permutation_scores, rank_correlation
 from sharkbench.formats.base import SHARED
 from sharkbench.model.model import Model
 from sharkbench.tables.kept import keep_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sharkbench.contract.workbench import Workbench
+    from sharkbench.field_selection.method import FieldSelection
 
 
 @dataclass

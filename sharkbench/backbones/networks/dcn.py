@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from sharkbench.backbones.base import BackboneShape, columns_of
-from sharkbench.backbones.ctr.dcn import DCN
 from sharkbench.backbones.networks.cross import CrossBackbone, RankOneCross
+
+if TYPE_CHECKING:
+    from sharkbench.backbones.ctr.dcn import DCN
 
 
 class DCNBackbone(CrossBackbone):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sharkbench.backbones.base import BackboneShape, columns_of
-from sharkbench.backbones.ctr.dcnv2 import DCNv2
 from sharkbench.backbones.networks.cross import CrossBackbone, MatrixCross
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sharkbench.backbones.ctr.dcnv2 import DCNv2
 
 
 class DCNv2Backbone(CrossBackbone):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from sharkbench.backbones.base import BackboneShape
-from sharkbench.backbones.ctr.deepfm import DeepFM
 from sharkbench.backbones.networks.dnn import DNNBackbone
 from sharkbench.backbones.networks.interaction import BiInteraction
 from sharkbench.backbones.networks.layers import FirstOrder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sharkbench.backbones.base import BackboneShape
+    from sharkbench.backbones.ctr.deepfm import DeepFM
 
 
 class DeepFMBackbone(DNNBackbone):

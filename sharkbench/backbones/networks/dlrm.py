@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from sharkbench.backbones.base import Backbone, BackboneShape
-from sharkbench.backbones.ctr.dlrm import DLRM
 from sharkbench.backbones.networks.layers import perceptron
+
+if TYPE_CHECKING:
+    from sharkbench.backbones.ctr.dlrm import DLRM
 
 
 class DLRMBackbone(Backbone):

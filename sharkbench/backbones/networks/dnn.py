@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from sharkbench.backbones.base import Backbone, BackboneShape, columns_of
-from sharkbench.backbones.config import DeepSettings
 from sharkbench.backbones.networks.layers import perceptron
+
+if TYPE_CHECKING:
+    from sharkbench.backbones.config import DeepSettings
 
 
 class DNNBackbone(Backbone):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from sharkbench.backbones.base import Backbone, BackboneShape
-from sharkbench.backbones.ctr.fm import FM
 from sharkbench.backbones.networks.interaction import BiInteraction
 from sharkbench.backbones.networks.layers import FirstOrder
+
+if TYPE_CHECKING:
+    from sharkbench.backbones.ctr.fm import FM
 
 
 class FMBackbone(Backbone):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharkbench.backbones.config import Activation, DeepSettings
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sharkbench.backbones.config import Activation, DeepSettings
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from sharkbench.backbones.base import Backbone, BackboneShape
-from sharkbench.backbones.ctr.linear import Linear
 from sharkbench.backbones.networks.layers import FirstOrder
+
+if TYPE_CHECKING:
+    from sharkbench.backbones.ctr.linear import Linear
 
 
 class LinearBackbone(Backbone):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from sharkbench.backbones.base import BackboneShape
-from sharkbench.backbones.ctr.widedeep import WideDeep
 from sharkbench.backbones.networks.dnn import DNNBackbone
 from sharkbench.backbones.networks.layers import FirstOrder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sharkbench.backbones.base import BackboneShape
+    from sharkbench.backbones.ctr.widedeep import WideDeep
 
 
 class WideDeepBackbone(DNNBackbone):

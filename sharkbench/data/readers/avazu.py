@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
 
 from sharkbench.data.readers.base import Chunk
 from sharkbench.data.readers.csv import CsvSource
-from sharkbench.data.sources.avazu import AvazuSpec
 from sharkbench.data.spelling import plain_numbers
 from sharkbench.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from sharkbench.data.sources.avazu import AvazuSpec
 
 _FULL = r"^[0-9]{8}$"
 

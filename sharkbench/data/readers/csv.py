@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,12 +14,15 @@ import pyarrow.csv as pacsv
 
 from sharkbench.data.readers import records
 from sharkbench.data.readers.base import Chunk, FileSource, Parts, with_columns
-from sharkbench.data.sources.criteo import CriteoSpec
-from sharkbench.data.sources.csv import CsvSpec
 from sharkbench.errors import DataError
 
 if TYPE_CHECKING:
     from _csv import Reader
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from sharkbench.data.sources.criteo import CriteoSpec
+    from sharkbench.data.sources.csv import CsvSpec
 
 BLOCKS = 8
 """That make a chunk: some 60 thousand rows of forty columns."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 
@@ -14,10 +13,14 @@ from sharkbench.data.columns import expand, matching_files
 from sharkbench.data.options import GivenSplit
 from sharkbench.data.readers.base import Chunk, Source
 from sharkbench.data.readers.csv import CsvSource
-from sharkbench.data.sources.bars import BarsSpec
-from sharkbench.data.sources.hub import HubSpec
 from sharkbench.errors import DataError, did_you_mean
 from sharkbench.files.durable import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sharkbench.data.sources.bars import BarsSpec
+    from sharkbench.data.sources.hub import HubSpec
 
 ROWS = 65_536
 

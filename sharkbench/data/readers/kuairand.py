@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
@@ -11,9 +10,14 @@ import pyarrow as pa
 from sharkbench.data.readers.base import Chunk
 from sharkbench.data.readers.csv import CsvSource
 from sharkbench.data.readers.parquet import ParquetSource
-from sharkbench.data.sources.kuairand import KuaiRandSpec
 from sharkbench.data.spelling import plain_numbers
 from sharkbench.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from sharkbench.data.sources.kuairand import KuaiRandSpec
 
 
 class KuaiRandSource(CsvSource):

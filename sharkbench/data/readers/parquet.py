@@ -6,9 +6,8 @@ texts stay codes into the distinct ones as the file has them, and what a batch m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +16,13 @@ import pyarrow.parquet as pq
 
 from sharkbench.data.readers.base import Chunk, FileSource, Parts, with_columns
 from sharkbench.data.readers.records import BLOCK_BYTES
-from sharkbench.data.sources.parquet import ParquetSpec
 from sharkbench.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sharkbench.data.sources.parquet import ParquetSpec
 
 ROWS = 65_536
 BYTES = 128 << 20

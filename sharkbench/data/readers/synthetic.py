@@ -13,16 +13,19 @@ network over all fields the third. Fields of importance 0 enter nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from scipy.special import expit, logit
 
 from sharkbench.data.readers.base import Chunk, Source
-from sharkbench.data.sources.synthetic import SyntheticSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sharkbench.data.sources.synthetic import SyntheticSpec
 
 CHUNK = 65_536
 """Rows generated at once; part of the truth, since every chunk has a random stream of its own."""

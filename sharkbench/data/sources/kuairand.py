@@ -56,7 +56,7 @@ class KuaiRandSpec(Columns):
     time: str = "time_ms"
     """Column of the time of a row."""
     group: str = "user_id"
-    """Column that groups rows for grouped AUC."""
+    """Column that groups rows, for metrics within groups."""
 
     @classmethod
     def default_name(cls, data: dict[str, Any]) -> str:
