@@ -22,7 +22,8 @@ from sharkbench.data.schema import Field, Schema
 from sharkbench.model.model import Model
 from sharkbench.tables.coded_rows import Chance
 from sharkbench.tables.learned_steps import LearnSteps
-from sharkbench.tables.low_precision import LowPrecisionTable
+from sharkbench.tables.low_precision import LowPrecisionRows
+from sharkbench.tables.parts import Table
 from sharkbench.tables.stepped_rows import FieldSteps, RowSteps, SteppedRows, step_gradient
 from sharkbench.training.optimizers import LazyAdam, RowwiseSGD
 from tests.methods.planted import bench_on, planted
@@ -96,9 +97,10 @@ def one_update(
     store: SteppedRows, rate: float, step_rate: float, labels: Tensor, *, slowdown: float = 1.0, of_steps: Any = None
 ) -> None:
     """By the optimizer and the callback, as training calls them, once the rate of rows has fallen by ``slowdown``."""
-    layer = LowPrecisionTable(SCHEMA, store)
+    rows = LowPrecisionRows(SCHEMA, (0, 1), store)
+    layer = Table(SCHEMA, WIDTH, [rows])
     module = Module(Model(layer, Head()))
-    optimizer = RowwiseSGD([{"params": [layer.rows], "role": "embedding"}], lr=rate)
+    optimizer = RowwiseSGD([{"params": [rows.rows], "role": "embedding"}], lr=rate)
     trainer: Any = SimpleNamespace(
         optimizers=[optimizer], precision_plugin=SimpleNamespace(train_step_context=lambda: torch.enable_grad())
     )
@@ -191,7 +193,7 @@ def test_bytes_are_exact_and_what_is_served_is_what_was_trained(
     step: str, backbone: str, dataset: PreparedDataset, tmp_path: Path
 ) -> None:
     bench = bench_on(dataset, tmp_path, backbone, budget=0.85, epochs=1)
-    method = registry.parse({"name": "alpt", "step": step, "bits": 4}).config_for(bench.budget, bench.shape)
+    method = registry.parse({"name": "alpt", "step": step, "bits": 4})
     model = method.compress(bench).eval()
     packed, ids = model.pack().layer, dataset.splits["valid"].ids
 
@@ -206,7 +208,7 @@ def test_bytes_are_exact_and_what_is_served_is_what_was_trained(
 def test_rows_start_with_the_spread_of_full_rows(bits: int, dataset: PreparedDataset, tmp_path: Path) -> None:
     bench = bench_on(planted(2000), tmp_path, "dnn", epochs=1, init_std=0.1, learning_rate=1e-30)
     model = registry.parse({"name": "alpt", "bits": bits, "cache": 0, "learned": False}).compress(bench)
-    rows = model.embedding.store.read(torch.arange(bench.schema.num_rows))
+    rows = model.embedding.parts[0].store.read(torch.arange(bench.schema.num_rows))
     assert rows.std().item() == pytest.approx(0.1, rel=0.1)
 
 
@@ -232,7 +234,7 @@ def test_learned_steps_beat_fixed_ones_that_were_chosen_badly(
 def test_hot_rows_learn_in_full_precision_beside_it(dataset: PreparedDataset, tmp_path: Path) -> None:
     bench = bench_on(dataset, tmp_path, "dnn", epochs=2, init_std=0.1)
     model = registry.parse({"name": "alpt", "bits": 2, "cache": 0.3}).compress(bench)
-    store = model.embedding.store
+    store = model.embedding.parts[0].store
     assert len(store.keys) == round(0.3 * bench.schema.num_rows)
     counts = torch.from_numpy(dataset.schema.frequencies)
     cold = torch.ones(len(counts), dtype=torch.bool).index_fill_(0, store.keys.long(), False)
