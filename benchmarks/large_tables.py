@@ -147,7 +147,7 @@ def warm_up(name: str, folder: Path) -> int:
     small.mkdir()
     write_splits(small, 2 * SMALL * SMALL_ROWS, 2 * BATCH)
     bench = bench_of(name, 2 * SMALL * SMALL_ROWS, small)
-    model = registry.parse(METHODS[name][0]).config_for(bench.budget, bench.shape).compress(bench)
+    model = registry.parse(METHODS[name][0]).compress(bench)
     artifact.save(model.pack(), small, fingerprint="0")
     predict(artifact.load_model(small), bench.dataset.splits["valid"])
     del model, bench
@@ -173,7 +173,8 @@ def measure(name: str, rows: int, folder: Path) -> dict[str, Any]:
     schema, splits = bench.schema, bench.dataset.splits
     peak, cpu = Peak(), psutil.cpu_times()
     peak.end_of("warm-up")
-    method = registry.parse(METHODS[name][0]).config_for(bench.budget, bench.shape)
+    method = registry.parse(METHODS[name][0])
+    settings = {k: v for k, v in method.settled(method.size(bench.room, bench.shape)).items() if k != "name"}
 
     model, compressing, compressing_cpu = timed(lambda: method.compress(bench))
     training, training_cpu = bench.ledger.total(), bench.ledger.notes["train"][0]["cpu_seconds"]
@@ -202,7 +203,7 @@ def measure(name: str, rows: int, folder: Path) -> dict[str, Any]:
     by_stage = {f"peak_bytes_{stage}": most for stage, most in peak.by_stage.items() if stage != "warm-up"}
     return {
         "method": name,
-        "settings": json.dumps(method.model_dump(mode="json", exclude={"name"}), separators=(";", ":")),
+        "settings": json.dumps(settings, separators=(";", ":")),
         "rows": rows,
         "dimension": DIMENSION,
         "fp32_bytes": bench.fp32_bytes,

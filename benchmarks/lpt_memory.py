@@ -39,7 +39,6 @@ def measure(variant: str, rows: int, steps: int, optimizer: str) -> dict[str, An
     """One variant, in this process."""
     import numpy as np
     import torch
-    from sharkbench.tables.table import FullTable
     from torch import Tensor, nn
 
     from sharkbench.data.schema import Field, Schema
@@ -47,7 +46,9 @@ def measure(variant: str, rows: int, steps: int, optimizer: str) -> dict[str, An
     from sharkbench.model.model import Model
     from sharkbench.tables.coded_rows import Chance, CodedRows
     from sharkbench.tables.hot_rows import with_hot_rows
-    from sharkbench.tables.low_precision import LowPrecisionTable
+    from sharkbench.tables.low_precision import LowPrecisionRows
+    from sharkbench.tables.parts import Table
+    from sharkbench.tables.rows import Rows
     from sharkbench.training.gradients import clip, regularize, sum_rows
     from sharkbench.training.optimizers import build_optimizer
     from sharkbench.training.recipe import Recipe
@@ -77,12 +78,15 @@ def measure(variant: str, rows: int, steps: int, optimizer: str) -> dict[str, An
     def layer(count: int) -> Any:
         part = schema if count == rows else Schema(tuple(Field(f"f{i}", 8) for i in range(FIELDS)), ("click",))
         if variant == "fp32":
-            return FullTable(part, WIDTH, 0.01, sparse=True)
+            table = Table(part, WIDTH, [Rows.initial(part, range(FIELDS), WIDTH, 0.01)])
+            table.use_sparse_gradients(True)
+            return table
         bits, _, cached = variant.partition("+")
         store = CodedRows(count, WIDTH, RowCodec(dtype=dtypes[bits]), "stochastic", Chance(0, "rounding"))
         store.fill(lambda n: torch.empty(n, WIDTH).normal_(std=0.01))
         hot = round(CACHE * count) if cached else 0
-        return LowPrecisionTable(part, with_hot_rows(store, hot, "frequency", frequencies[:count]))
+        hot_rows = with_hot_rows(store, hot, "frequency", frequencies[:count])
+        return Table(part, WIDTH, [LowPrecisionRows(part, range(FIELDS), hot_rows)])
 
     def train(table: Any, data: list[Tensor]) -> torch.optim.Optimizer:
         model = Model(table, Head())

@@ -30,7 +30,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from sharkbench.tables.table import FullTable
 from torch import Tensor, nn
 
 from sharkbench.backbones import BackboneShape, build, width
@@ -39,13 +38,16 @@ from sharkbench.data.arrow import SplitWriter, open_split
 from sharkbench.data.dataset import Batch, PreparedDataset
 from sharkbench.data.loader import batches
 from sharkbench.data.prepare import prepare
-from sharkbench.data.schema import Field, Schema
+from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.data.sources.kuairand import KuaiRandSpec
 from sharkbench.formats.layer import PackedLayer
+from sharkbench.formats.pooling import pool_slots
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model
 from sharkbench.seeds import seeded
 from sharkbench.tables.base import EmbeddingLayer
+from sharkbench.tables.parts import Table
+from sharkbench.tables.rows import Rows
 from sharkbench.tasks.ctr import Ctr
 from sharkbench.training.fit import fit
 from sharkbench.training.gradients import clip, sum_rows
@@ -66,19 +68,28 @@ class TablePerField(EmbeddingLayer):
         for table in self.tables:
             nn.init.normal_(table.weight, std=init_std)
 
-    def lookup(self, ids: Tensor) -> Tensor:
-        local = ids - self.slot_starts
+    def forward(self, ids: Tensor) -> Tensor:
+        filled = torch.where(ids == PADDING, self.slot_starts.to(ids), ids) if self.schema.multivalued else ids
+        local = filled - self.slot_starts
         columns = zip(self.schema.slot_fields.tolist(), local.unbind(1), strict=True)
-        return torch.stack([self.tables[f](column) for f, column in columns], dim=1)
+        vectors = torch.stack([self.tables[f](column) for f, column in columns], dim=1)
+        return pool_slots(vectors, ids, self.schema, self.fields)
 
     def pack(self) -> PackedLayer:
         raise NotImplementedError
 
 
-def model_of(schema: Schema, seed: int, layer: Any, **settings: Any) -> Model:
+def full_table(schema: Schema, columns: int, init_std: float) -> Table:
+    """A row per id, whose gradients hold the batch's rows only."""
+    table = Table(schema, columns, [Rows.initial(schema, range(schema.num_fields), columns, init_std)])
+    table.use_sparse_gradients(True)
+    return table
+
+
+def model_of(schema: Schema, seed: int, layer: Any) -> Model:
     labels = len(schema.labels)
     with seeded(seed, "model"):
-        embedding = layer(schema, width(BACKBONE, DIMENSION, labels), 0.01, **settings)
+        embedding = layer(schema, width(BACKBONE, DIMENSION, labels), 0.01)
         shape = BackboneShape(schema.num_fields, DIMENSION, len(schema.dense), labels)
         return Model(embedding, build(BACKBONE, shape))
 
@@ -103,13 +114,13 @@ class Bare:
     """(b)."""
 
     def __init__(self, schema: Schema, recipe: Recipe) -> None:
-        self.model = model_of(schema, 0, FullTable, sparse=True)
+        self.model = model_of(schema, 0, full_table)
         self.optimizer = build_optimizer(self.model, recipe)
         self.autocast = torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16-mixed")
         self.forward = torch.compile(self.model.backbone) if recipe.compile else self.model.backbone
 
     def run(self, data: Iterable[Batch]) -> None:
-        table, parameters = self.model.embedding.weight, list(self.model.parameters())
+        table, parameters = self.model.embedding.parts[0].weight, list(self.model.parameters())
         for batch in data:
             self.optimizer.zero_grad()
             with self.autocast:
@@ -185,7 +196,7 @@ def measure_speed(recipe: Recipe, rounds: int, steps: int) -> dict[str, Any]:
         data = list(batches(dataset.splits["train"], BATCH, seed=0))
         rivals = {"today": Today(dataset.schema), "bare": Bare(dataset.schema, recipe)}
         turns = Turns(rivals, data, {"today": max(steps // 3, 1), "bare": steps, "whole": steps})
-        model = model_of(dataset.schema, 0, FullTable, sparse=True)
+        model = model_of(dataset.schema, 0, full_table)
         timed = recipe.model_copy(update={"epochs": rounds + 1, "patience": rounds + 1, "lr_factor": 1.0})
         fit(model, dataset, Ctr(), timed, seed=0, callbacks=[turns])
     speeds = {name: speed[1:] for name, speed in turns.speeds.items()}
@@ -212,7 +223,7 @@ def measure_auc(recipe: Recipe, path: str, epochs: int) -> dict[str, Any]:
             result = quality(predict(today.model, valid), valid, dataset.schema.labels, Ctr())
             best = max(best, statistics.mean(values["auc"] for values in result.values()))
         aucs["today"].append(best)
-        model = model_of(dataset.schema, seed, FullTable, sparse=True)
+        model = model_of(dataset.schema, seed, full_table)
         history = fit(model, dataset, Ctr(), recipe.model_copy(update={"epochs": epochs}), seed=seed).history
         aucs["whole"].append(max(Ctr().primary.mean(e.valid) for e in history))
         print({name: f"{values[-1]:.4f}" for name, values in aucs.items()}, flush=True)

@@ -29,4 +29,8 @@ class Full(Method):
         return False
 
     def compress(self, bench: Workbench) -> Model:
-        return bench.full_model()
+        if bench.start is None:
+            return bench.full_model()
+        model = bench.model(bench.full_table())
+        bench.train(model)
+        return model

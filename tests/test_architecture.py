@@ -158,6 +158,41 @@ def test_nothing_imports_a_method_by_name() -> None:
     assert not wrong
 
 
+SHARED_BY_METHODS = ("sharkbench.tables.", "sharkbench.field_selection.", "sharkbench.contract.passes")
+"""What methods share. What only one of them needs is at home in its own folder."""
+
+
+def users_of_shared_modules() -> dict[str, set[str]]:
+    """Of each module of tables/, the methods that use it, themselves or by way of what methods share."""
+    needs: dict[str, set[str]] = {}
+    for file in core_files():
+        module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        needs[module] = {other for _, other in imports(file)}
+    tables = [module for module in needs if module.startswith("sharkbench.tables.") and module[-9:] != ".__init__"]
+    users: dict[str, set[str]] = {module: set() for module in tables}
+    for file in method_files():
+        # Every method is handed the workbench.
+        reached, queue = set(), ["sharkbench.contract.workbench", *(module for _, module in imports(file))]
+        while queue:
+            module = queue.pop()
+            if module in reached:
+                continue
+            reached.add(module)
+            if module.startswith(SHARED_BY_METHODS) or module == "sharkbench.contract.workbench":
+                queue += needs[module]
+        for module in reached & users.keys():
+            users[module].add(method_of(file))
+    return users
+
+
+def test_what_stands_in_tables_serves_several_methods() -> None:
+    users = users_of_shared_modules()
+    assert len(users) > 15
+    assert len(users["sharkbench.tables.parts"]) == len(registry.names())
+    alone = {module: sorted(methods) for module, methods in users.items() if len(methods) < 2}
+    assert not alone
+
+
 COLLECTIONS = ast.Tuple | ast.List | ast.Set
 
 

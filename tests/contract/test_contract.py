@@ -25,8 +25,6 @@ def test_a_model_of_first_order_weights_alone_is_compressed_or_said_to_be_out_of
     bench = tiny_bench("linear", share)
     method = registry.parse(name)
     try:
-        if method.budgeted:
-            method = method.sized_for(bench.budget or 0, bench.shape)
         model = method.compress(bench)
     except Infeasible as reason:
         said = str(reason)

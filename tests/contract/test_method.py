@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharkbench.contract import registry
-from sharkbench.contract.method import small_field_rows
+from sharkbench.contract.sizing import small_field_rows
 from sharkbench.errors import Infeasible
 from tests.methods.bare_tables import shape_of
 
@@ -36,17 +36,17 @@ def test_no_budget_is_refused_that_can_be_met_without_whole_fields(name: str, sh
     shape = shape_of([944, 1683, 21, 3, 62, 19], 16, 2)
     budget = int(share * shape.fp32_bytes)
     try:
-        registry.parse({"name": name, "threshold": 0}).config_for(budget, shape)
+        registry.parse({"name": name, "threshold": 0}).size(budget, shape)
     except Infeasible:
         with pytest.raises(Infeasible, match="byte"):
-            registry.parse(name).sized_for(budget, shape)
+            registry.parse(name).size(budget, shape)
     else:
-        registry.parse(name).sized_for(budget, shape)
+        registry.parse(name).size(budget, shape)
 
 
 def test_a_threshold_that_is_given_is_kept_to() -> None:
     shape = shape_of([944, 1683, 21, 3, 62, 19], 16)
     budget = int(0.07 * shape.fp32_bytes)
-    assert registry.parse("memcom").sized_for(budget, shape).threshold == 0  # type: ignore[attr-defined]
+    assert registry.parse("memcom").size(budget, shape).threshold == 0  # type: ignore[attr-defined]
     with pytest.raises(Infeasible):
-        registry.parse({"name": "memcom", "threshold": 62}).sized_for(budget, shape)
+        registry.parse({"name": "memcom", "threshold": 62}).size(budget, shape)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sharkbench.contract import registry
+from sharkbench.contract.method import Takes
 from sharkbench.contract.pipeline import Pipeline
 from sharkbench.errors import InputError
 from sharkbench.keys.closure import changes, closure
@@ -24,8 +25,11 @@ class Mine(Method):
     paper: ClassVar[str] = "-"
     year: ClassVar[int] = 2026
     family: ClassVar[Family] = "none"
-    from_model: ClassVar[bool] = {from_model}
     strength: int = 3
+
+    @property
+    def takes(self):
+        return "{takes}"
 
     def compress(self, bench):
         return None
@@ -38,9 +42,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def add(folder: Path, name: str, *, declared: str | None = None, from_model: bool = False) -> Path:
+def add(folder: Path, name: str, *, declared: str | None = None, takes: Takes = "fields") -> Path:
     file = folder / f"{name}.py"
-    file.write_text(SOURCE.format(name=declared or name, from_model=from_model))
+    file.write_text(SOURCE.format(name=declared or name, takes=takes))
     return file
 
 
@@ -89,7 +93,7 @@ def test_a_folder_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_pipeline_parses_nested_and_survives_json(folder: Path) -> None:
     add(folder, "first")
-    add(folder, "second", from_model=True)
+    add(folder, "second", takes="model")
     said = {"pipeline": [{"name": "first", "strength": 1, "budget": 0.5}, "second"]}
     pipeline = registry.parse(said)
     assert isinstance(pipeline, Pipeline)
@@ -103,12 +107,15 @@ def test_pipeline_parses_nested_and_survives_json(folder: Path) -> None:
     [
         (["first", "second"], "stage 'first' needs a 'budget' of its own"),
         ([{"name": "first", "budget": 0.5}, {"name": "second", "budget": 0.1}], "gets the suite's budget"),
-        ([{"name": "first", "budget": 0.5}, "first"], "trains from scratch"),
+        (
+            [{"name": "first", "budget": 0.5}, "first"],
+            "so the work of 'first'.* would be thrown away",
+        ),
     ],
 )
 def test_pipelines_that_cannot_work_are_refused(folder: Path, stages: list[object], message: str) -> None:
     add(folder, "first")
-    add(folder, "second", from_model=True)
+    add(folder, "second", takes="model")
     with pytest.raises(ValueError, match=message):
         registry.parse({"pipeline": stages})
 
@@ -134,7 +141,7 @@ def test_a_helper_beside_a_method_is_its_own(
     other = tmp_path_factory.mktemp("other")
     for place, name in ((folder, "mine"), (other, "yours")):
         file = place / f"{name}.py"
-        file.write_text("from ._parts import STRENGTH\n" + SOURCE.format(name=name, from_model=False))
+        file.write_text("from ._parts import STRENGTH\n" + SOURCE.format(name=name, takes="fields"))
         (place / "_parts.py").write_text(f"STRENGTH = '{name}'\n")
     monkeypatch.setenv(registry.FOLDERS, f"{folder}{os.pathsep}{other}")
 

@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from sharkbench.contract.budget import Budget
 from sharkbench.contract.check import tiny_bench
-from sharkbench.contract.method import Family, Method
+from sharkbench.contract.method import Family, Method, Takes
 from sharkbench.contract.pipeline import Pipeline, Stage
 from sharkbench.contract.workbench import Workbench
 from sharkbench.files.digests import SEAL, MadeAgain, seal
 from sharkbench.model.model import Model
 from sharkbench.results.records import Epoch
+from sharkbench.tables.kept import rows_of
 
 
 class Doubled(Method):
@@ -28,14 +29,17 @@ class Doubled(Method):
     paper: ClassVar[str] = "-"
     year: ClassVar[int] = 2026
     family: ClassVar[Family] = "none"
-    from_model: ClassVar[bool] = True
     seen: ClassVar[list[int | None]] = []
+
+    @property
+    def takes(self) -> Takes:
+        return "model"
 
     def compress(self, bench: Workbench) -> Model:
         self.seen.append(bench.budget)
         model = bench.start_model()
         with torch.no_grad():
-            model.embedding.weight.mul_(2)
+            model.embedding.parts[0].weight.mul_(2)
         bench.note("rows", [{"doubled": True}])
         return model
 
@@ -129,7 +133,7 @@ def test_a_pipeline_hands_the_model_on_and_gives_the_budgets_out() -> None:
     stages = (Stage(method=Doubled(), budget=Budget.model_validate(0.75)), Stage(method=Doubled()))
     model = Pipeline(pipeline=stages).compress(bench)
     full = bench.full_model()
-    assert torch.equal(model.embedding.weight, 4 * full.embedding.weight)
+    assert torch.equal(rows_of(model.embedding), 4 * rows_of(full.embedding))
     assert Doubled.seen == [int(0.75 * bench.fp32_bytes), bench.budget]
     assert bench.ledger.notes == {"0:doubled/rows": [{"doubled": True}], "1:doubled/rows": [{"doubled": True}]}
     assert {epoch.stage for epoch in bench.ledger.history} == {"full"}

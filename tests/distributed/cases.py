@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import TypeAdapter
-from sharkbench.tables.table import FullTable
 
 from sharkbench.backbones import BackboneConfig
 from sharkbench.contract import registry
@@ -17,6 +16,8 @@ from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import SharkbenchError
+from sharkbench.tables.parts import Table
+from sharkbench.tables.rows import Rows
 from sharkbench.tasks.ctr import Ctr
 from sharkbench.training.recipe import Recipe
 
@@ -123,18 +124,24 @@ def train(case: str, folder: Path, processes: int, **changes: Any) -> dict[str, 
     }
 
 
-class OwnChance(FullTable):
+class OwnChance(Rows):
     """Does in each process something else."""
 
     def after_step(self) -> None:
         self.weight[0, 0] += torch.distributed.get_rank()
 
 
-class Overflows(FullTable):
+class Overflows(Rows):
     """Diverges in one process."""
 
     def extra_loss(self) -> torch.Tensor:
         return self.weight[0, 0] * (float("nan") if torch.distributed.get_rank() else 1.0)
+
+
+def table(on: Workbench, rows: type[Rows]) -> Table:
+    """A row per id, of a kind that cannot go well."""
+    weight = torch.empty(on.schema.num_rows, on.width).normal_(std=0.05)
+    return on.table(rows(on.schema, on.fields, weight))
 
 
 def refused(folder: Path) -> dict[str, str]:
@@ -142,8 +149,8 @@ def refused(folder: Path) -> dict[str, str]:
     on = bench("full, lazy_adam", folder, 2)
     recent = registry.parse({**LPT, "cache": 0.3, "cache_by": "recency"})
     tries = {
-        "own chance": lambda: on.train(on.model(OwnChance(on.schema, on.width, 0.05))),
-        "overflow": lambda: on.train(on.model(Overflows(on.schema, on.width, 0.05))),
+        "own chance": lambda: on.train(on.model(table(on, OwnChance))),
+        "overflow": lambda: on.train(on.model(table(on, Overflows))),
         "indivisible": lambda: recent.compress(bench("divided lpt, sgd", folder, 2)),
     }
     said = {}

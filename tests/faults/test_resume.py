@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
-from sharkbench.tables.table import FullTable
 
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.ctr.deepfm import DeepFM
@@ -22,11 +21,13 @@ from sharkbench.contract.check import tiny_dataset
 from sharkbench.files.digests import MadeAgain
 from sharkbench.model.model import Model
 from sharkbench.seeds import seeded
+from sharkbench.tables.rows import Rows
 from sharkbench.tasks.ctr import Ctr
 from sharkbench.training import kept
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.recipe import Recipe
 from tests.faults.counting import Count
+from tests.tables.small_tables import table_of
 
 BACKBONE = DeepFM(hidden=(16,), dropout=0.2)
 EPOCHS = 4
@@ -53,7 +54,7 @@ class Fate(Callback):
             raise Killed
 
 
-class Noisy(FullTable):
+class Noisy(Rows):
     """State in every shape that is kept: a generator, plain values, a tensor that is no buffer, an unsaved buffer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -73,12 +74,13 @@ class Noisy(FullTable):
 
 
 def trained(
-    folder: Path | None, recipe: Recipe, table: type[FullTable] = FullTable, *callbacks: Callback
+    folder: Path | None, recipe: Recipe, rows: type[Rows] = Rows, *callbacks: Callback
 ) -> tuple[Weights, FitReport]:
     dataset = tiny_dataset()
     np.random.seed(3)
     with seeded(0, "model"):
-        embedding = table(dataset.schema, width(BACKBONE, 4, 2), recipe.init_std, sparse=recipe.sparse)
+        weight = torch.empty(dataset.schema.num_rows, width(BACKBONE, 4, 2)).normal_(std=recipe.init_std)
+        embedding = table_of(rows(dataset.schema, range(dataset.schema.num_fields), weight))
         model = Model(embedding, build(BACKBONE, BackboneShape(dataset.schema.num_fields, 4, 1, 2)))
     report = fit(model, dataset, Ctr(), recipe, seed=5, callbacks=callbacks, checkpoints=folder)
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}, report
@@ -114,28 +116,28 @@ RECIPES = {
 
 
 def cases() -> Iterator[Any]:
-    """Every recipe with every table; a few of them always run."""
-    always = {("adam", FullTable), ("lazy_adam", Noisy), ("rowwise_adagrad", FullTable)}
-    for case in itertools.product(RECIPES, (FullTable, Noisy)):
+    """Every recipe with either kind of rows; a few of them always run."""
+    always = {("adam", Rows), ("lazy_adam", Noisy), ("rowwise_adagrad", Rows)}
+    for case in itertools.product(RECIPES, (Rows, Noisy)):
         yield pytest.param(*case, marks=() if case in always else pytest.mark.faults)
 
 
-@pytest.mark.parametrize(("kind", "table"), cases())
+@pytest.mark.parametrize(("kind", "rows"), cases())
 @pytest.mark.usefixtures("often")
 def test_killed_in_an_epoch_equals_undisturbed(
-    kind: str, table: type[FullTable], tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch
+    kind: str, rows: type[Rows], tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = RECIPE.model_copy(update=RECIPES[kind])
-    wanted = trained(None, recipe, table)
+    wanted = trained(None, recipe, rows)
     monkeypatch.setattr(Fate, "began_in", [])
     for epoch in (1, EPOCHS - 1):
         monkeypatch.setattr(Fate, "kill_in", epoch)
         with pytest.raises(Killed):
-            trained(tmp_path, recipe, table, Fate())
+            trained(tmp_path, recipe, rows, Fate())
     monkeypatch.setattr(Fate, "kill_in", None)
-    assert_same(trained(tmp_path, recipe, table, Fate()), wanted)
+    assert_same(trained(tmp_path, recipe, rows, Fate()), wanted)
     assert Fate.began_in == [0, 1, EPOCHS - 1], "it did not go on from the last checkpoint"
-    assert_same(trained(tmp_path, recipe, table, Fate()), wanted)
+    assert_same(trained(tmp_path, recipe, rows, Fate()), wanted)
     assert len(Fate.began_in) == 3, "a training that had ended was done again"
     count("trainings killed twice and resumed: equal to the bit")
 
@@ -149,7 +151,7 @@ class Stateful(Callback):
 
 @pytest.mark.usefixtures("often")
 def test_a_training_with_state_that_is_not_kept_starts_anew(tmp_path: Path, count: Count) -> None:
-    trained(tmp_path, RECIPE, FullTable, Stateful())
+    trained(tmp_path, RECIPE, Rows, Stateful())
     assert list(tmp_path.iterdir()) == []
     count("trainings that hold more state than is kept: done anew")
 
@@ -164,7 +166,7 @@ def test_a_damaged_checkpoint_is_not_believed(tmp_path: Path, count: Count, monk
     wanted = trained(None, RECIPE)
     monkeypatch.setattr(Fate, "kill_in", 2)
     with pytest.raises(Killed):
-        trained(tmp_path, RECIPE, FullTable, Fate())
+        trained(tmp_path, RECIPE, Rows, Fate())
     monkeypatch.setattr(Fate, "kill_in", None)
     [file] = tmp_path.iterdir()
     whole = file.read_bytes()
@@ -178,7 +180,7 @@ def test_a_damaged_checkpoint_is_not_believed(tmp_path: Path, count: Count, monk
                 left.unlink()
             own.write_bytes(content)
             with pytest.warns(MadeAgain, match=f"{own.name} is .*; the training does not go on from it"):
-                assert_same(trained(tmp_path, RECIPE, FullTable, Fate()), wanted)
+                assert_same(trained(tmp_path, RECIPE, Rows, Fate()), wanted)
             count("damaged or hostile checkpoints: not read, nothing executed, trained anew")
 
 
@@ -190,14 +192,14 @@ def test_of_two_checkpoints_the_newer_one_is_gone_on_from(tmp_path: Path, monkey
     for epoch in (1, 3):
         monkeypatch.setattr(Fate, "kill_in", epoch)
         with pytest.raises(Killed):
-            trained(tmp_path, RECIPE, FullTable, Fate())
+            trained(tmp_path, RECIPE, Rows, Fate())
         [file] = tmp_path.iterdir()
         older = older or {file: file.read_bytes()}
     for other, content in older.items():
         other.write_bytes(content)
         os.utime(other, (1, 1))
     monkeypatch.setattr(Fate, "kill_in", None)
-    assert_same(trained(tmp_path, RECIPE, FullTable, Fate()), wanted)
+    assert_same(trained(tmp_path, RECIPE, Rows, Fate()), wanted)
     assert Fate.began_in == [0, 1, 3]
     assert len(list(tmp_path.iterdir())) == 1
     assert not (tmp_path / "ran").exists()
@@ -221,6 +223,6 @@ def test_other_data_settings_or_weights_do_not_resume(
     for changes in ({}, {"learning_rate": 0.02}, {"batch_size": 299}, {"init_std": 0.02}, {"epochs": 5}):
         monkeypatch.setattr(Fate, "began_in", [])
         with pytest.raises(Killed):
-            trained(tmp_path, RECIPE.model_copy(update=changes), FullTable, Fate())
+            trained(tmp_path, RECIPE.model_copy(update=changes), Rows, Fate())
         assert Fate.began_in == [0]
         count("trainings that differ in anything: never resumed from each other")

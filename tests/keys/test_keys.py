@@ -90,7 +90,7 @@ def test_changing_any_file_makes_the_runs_to_do_that_depend_on_it_and_no_other(
 @pytest.mark.parametrize(
     ("module", "old", "new", "method"),
     [
-        ("tables.soft_threshold", "relu", "relu6", "pep"),
+        ("methods.pep.rows", "relu", "relu6", "pep"),
         ("tables.composed", "0", "1", "qr"),
         ("formats.codec", "1", "2", "int8"),
         ("tasks.ctr.metrics", "0.5", "0.6", "full"),

@@ -7,9 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
-from sharkbench.contract.method import Method
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.schema import Field, Schema
 
@@ -29,20 +27,15 @@ def made_up(backbone: str, budget: float | None = None) -> Workbench:
     model = bench.model(bench.full_table())
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        rows = torch.randn(model.embedding.weight.shape, generator=generator)
+        weight = model.embedding.parts[0].weight
+        rows = torch.randn(weight.shape, generator=generator)
         rows *= torch.repeat_interleave(torch.tensor([0.05, 0.2, 1.0, 3.0]), torch.tensor(_cardinalities(bench)))[
             :, None
         ]
         rows[:, bench.dimension :] += 2
-        model.embedding.weight.copy_(rows)
+        weight.copy_(rows)
     return replace(bench, start=model)
 
 
 def _cardinalities(bench: Workbench) -> list[int]:
     return [field.cardinality for field in bench.schema.fields]
-
-
-def sized(said: object, bench: Workbench) -> Method:
-    """The method with the settings ``said``, sized for the bench's budget."""
-    assert bench.budget is not None
-    return registry.parse(said).config_for(bench.budget, bench.shape)

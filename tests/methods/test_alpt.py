@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from sharkbench.methods.alpt.rows import FieldSteps, RowSteps, SteppedRows, step_gradient
-from sharkbench.methods.alpt.steps import LearnedSteps, three_steps
+from sharkbench.methods.alpt.steps import LearnedSteps, ThreeSteps
 from torch import Tensor, nn
 
 from sharkbench.contract import registry
@@ -22,6 +22,7 @@ from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.schema import Field, Schema
 from sharkbench.model.model import Model
 from sharkbench.tables.coded_rows import Chance
+from sharkbench.tables.parts import Table
 from sharkbench.training.optimizers import LazyAdam, RowwiseSGD
 from tests.methods.planted import bench_on, planted
 
@@ -105,10 +106,11 @@ def store_of(step: str, bits: int, start: float) -> SteppedRows:
 
 
 def one_update(store: SteppedRows, rate: float, step_rate: float, labels: Tensor, of_steps: Any = RowwiseSGD) -> None:
-    layer = LearnedSteps(SCHEMA, store, store, partial(of_steps, lr=step_rate))
-    rows, steps = layer.parameter_groups()
+    part = LearnedSteps(SCHEMA, (0, 1), store, store, partial(of_steps, lr=step_rate))
+    rows, steps = part.parameter_groups()
     optimizers = {"recipe": RowwiseSGD(rows["params"], lr=rate), steps["name"]: steps["optimizer"](steps["params"])}
-    three_steps(Moment(Model(layer, Head()), labels, optimizers))  # type: ignore[arg-type]
+    layer = Table(SCHEMA, WIDTH, [part])
+    ThreeSteps(part)(Moment(Model(layer, Head()), labels, optimizers))  # type: ignore[arg-type]
     assert not store.held
 
 
@@ -190,7 +192,7 @@ def test_bytes_are_exact_and_what_is_served_is_what_was_trained(
     step: str, backbone: str, dataset: PreparedDataset, tmp_path: Path
 ) -> None:
     bench = bench_on(dataset, tmp_path, backbone, budget=0.85, epochs=1)
-    method = registry.parse({"name": "alpt", "step": step, "bits": 4}).config_for(bench.budget, bench.shape)
+    method = registry.parse({"name": "alpt", "step": step, "bits": 4})
     model = method.compress(bench).eval()
     packed, ids = model.pack().layer, dataset.splits["valid"].ids
 
@@ -205,7 +207,7 @@ def test_bytes_are_exact_and_what_is_served_is_what_was_trained(
 def test_rows_start_with_the_spread_of_full_rows(bits: int, dataset: PreparedDataset, tmp_path: Path) -> None:
     bench = bench_on(planted(2000), tmp_path, "dnn", epochs=1, init_std=0.1, learning_rate=1e-30)
     model = registry.parse({"name": "alpt", "bits": bits, "cache": 0, "learned": False}).compress(bench)
-    rows = model.embedding.store.read(torch.arange(bench.schema.num_rows))
+    rows = model.embedding.parts[0].store.read(torch.arange(bench.schema.num_rows))
     assert rows.std().item() == pytest.approx(0.1, rel=0.1)
 
 
@@ -231,7 +233,7 @@ def test_learned_steps_beat_fixed_ones_that_were_chosen_badly(
 def test_hot_rows_learn_in_full_precision_beside_it(dataset: PreparedDataset, tmp_path: Path) -> None:
     bench = bench_on(dataset, tmp_path, "dnn", epochs=2, init_std=0.1)
     model = registry.parse({"name": "alpt", "bits": 2, "cache": 0.3}).compress(bench)
-    store = model.embedding.store
+    store = model.embedding.parts[0].store
     assert len(store.keys) == round(0.3 * bench.schema.num_rows)
     counts = torch.from_numpy(dataset.schema.frequencies)
     cold = torch.ones(len(counts), dtype=torch.bool).index_fill_(0, store.keys.long(), False)

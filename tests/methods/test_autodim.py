@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from sharkbench.methods.autodim.mixture import MixedDimensions, most_likely
-from sharkbench.tables.table import FullTable
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_dataset
@@ -19,6 +18,7 @@ from sharkbench.field_selection.gates import endless
 from sharkbench.tables.dimensions import field_bytes, projected_bytes
 from tests.methods.bare_tables import SIZES
 from tests.methods.planted import NOISE, bench_on, planted
+from tests.tables.small_tables import full
 
 CANDIDATES = [1, 2, 4, 8, 16]
 
@@ -26,7 +26,7 @@ CANDIDATES = [1, 2, 4, 8, 16]
 def layer_of(init_std: float = 0.01) -> MixedDimensions:
     torch.manual_seed(0)
     schema = Schema((Field("a", 50), Field("b", 30)), ("click",))
-    return MixedDimensions(FullTable(schema, 4, init_std), (1, 2, 4), init_std)
+    return MixedDimensions(full(schema, 4, init_std), (1, 2, 4), init_std)
 
 
 def test_a_sure_gate_leaves_the_normalised_prefix_of_its_candidate() -> None:
@@ -72,7 +72,7 @@ def test_noise_is_for_training_and_held_out_statistics_are_not_remembered() -> N
 def test_a_constant_field_gives_zeros_and_not_its_rounding_errors(steps: int) -> None:
     layer = layer_of()
     with torch.no_grad():
-        layer.inner.weight.mul_(30)
+        layer.inner.parts[0].weight.mul_(30)
     for _ in range(steps):
         ids = torch.stack([torch.full((64,), 7), 50 + torch.randint(30, (64,))], 1)
         mixed = layer(ids)
@@ -126,9 +126,9 @@ def test_lands_within_two_percent_under_the_budget(share: float) -> None:
 def test_the_search_moves_gates_and_the_choice_follows_them(tmp_path: Path) -> None:
     bench = bench_on(planted(12_000), tmp_path, budget=0.6)
     method = registry.parse({"name": "autodim", "gate_learning_rate": 0.1, "search_epochs": 2})
-    model = method.config_for(bench.budget or 0, bench.shape).compress(bench)
+    model = method.compress(bench)
     notes = bench.ledger.notes["dimensions"]
-    assert [note["dimension"] for note in notes] == list(model.embedding.dimensions)  # type: ignore[attr-defined]
+    assert [note["dimension"] for note in notes] == list(model.embedding.parts[0].dimensions)  # type: ignore[attr-defined]
     assert max(note["share_4"] for note in notes) - min(note["share_4"] for note in notes) > 0.05
     expected = {
         note["field"]: sum(d * note[f"share_{d}"] for d in (1, 2, 3, 4) if f"share_{d}" in note) for note in notes

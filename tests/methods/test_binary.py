@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from sharkbench.methods.binary.rows import BinaryTable
+from sharkbench.methods.binary.rows import BinaryRows
 
 from sharkbench.contract import registry
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
 from sharkbench.tables.kept import rows_of
+from sharkbench.tables.parts import Table
+from sharkbench.tables.rows import Rows
 from sharkbench.tables.small_fields import divide
 from tests.methods.made_up import schema_of
+from tests.tables.small_tables import table_of
 
 SMALL = schema_of((300, 40, 5))
 
 
-def table_of(scale: str, first_order: int = 0, rise: int | None = None, **changes: object) -> BinaryTable:
+def made(scale: str, first_order: int = 0, rise: int | None = None) -> tuple[Table, BinaryRows]:
+    """A table whose two larger fields are signs, and those."""
     torch.manual_seed(0)
-    settings = {"whole": (2,), "init_std": 0.1, **changes}
-    return BinaryTable(SMALL, 7 + first_order, first_order=first_order, scale=scale, rise=rise, **settings)  # type: ignore[arg-type]
+    signs = BinaryRows(SMALL, (0, 1), 7 + first_order, first_order=first_order, scale=scale, init_std=0.1, rise=rise)  # type: ignore[arg-type]
+    return table_of(signs, Rows.initial(SMALL, (2,), 7 + first_order, 0.1)), signs
 
 
 @pytest.mark.parametrize("first_order", [0, 2])
 @pytest.mark.parametrize("scale", ["row", "field"])
 @pytest.mark.parametrize("rise", [None, 10])
 def test_serves_signs_times_a_magnitude(scale: str, first_order: int, rise: int | None) -> None:
-    table = table_of(scale, first_order, rise).eval()
-    served = rows_of(table)
-    latent = table.latent.detach()
+    table, signs = made(scale, first_order, rise)
+    served = rows_of(table.eval())
+    latent = signs.latent.detach()
     for start, end, field in ((0, 300, 0), (300, 340, 1)):
         for i in range(start, end, 23):
-            magnitude = latent[i, :7].abs().mean() if table.log_scale is None else table.log_scale[field].detach().exp()
+            magnitude = latent[i, :7].abs().mean() if signs.log_scale is None else signs.log_scale[field].detach().exp()
             expected = torch.tensor([magnitude if x > 0 else -magnitude for x in latent[i, :7]])
             assert torch.allclose(served[i, :7], expected, rtol=1e-3)
     assert torch.equal(served[:340, 7:], latent[:, 7:].half().float())
-    assert torch.equal(served[340:], table.full.detach())  # type: ignore[union-attr]
+    assert torch.equal(served[340:], table.parts[1].weight.detach())
     packed = table.pack()
     assert torch.equal(rows_of_packed(packed), served)
 
@@ -48,7 +54,7 @@ def rows_of_packed(packed: object) -> torch.Tensor:
 
 @pytest.mark.parametrize("scale", ["row", "field"])
 def test_the_gradient_of_a_row_is_handed_to_its_floats(scale: str) -> None:
-    table = table_of(scale, first_order=1)
+    table, signs = made(scale, first_order=1)
     ids = torch.tensor([[3, 310, 341], [3, 320, 342]])
     weights = torch.randn(2, 3, 8)
     (table(ids) * weights).sum().backward()
@@ -56,26 +62,27 @@ def test_the_gradient_of_a_row_is_handed_to_its_floats(scale: str) -> None:
     for sample in range(2):
         for column in range(2):
             expected[ids[sample, column]] += weights[sample, column]
-    assert table.latent.grad is not None
-    torch.testing.assert_close(table.latent.grad, expected)
-    if table.log_scale is not None:
+    assert signs.latent.grad is not None
+    torch.testing.assert_close(signs.latent.grad, expected)
+    if signs.log_scale is not None:
         served = rows_of(table)
         by_hand = sum((served[i, :7] * weights[s, 0, :7]).sum() for s, i in enumerate(ids[:, 0].tolist()))
-        assert table.log_scale.grad is not None
-        torch.testing.assert_close(table.log_scale.grad[0], by_hand)
+        assert signs.log_scale.grad is not None
+        torch.testing.assert_close(signs.log_scale.grad[0], by_hand)
 
 
 def test_tanh_rises_to_the_sign_and_lets_its_own_gradient_through() -> None:
-    table = table_of("row", rise=10).train()
+    table, signs = made("row", rise=10)
+    table.train()
     ids = torch.tensor([[3, 310, 341]])
-    body = table.latent[3].detach()
+    body = signs.latent[3].detach()
     soft = table(ids)[0, 0]
     torch.testing.assert_close(soft, body.abs().mean() * torch.tanh(body / body.abs().mean()), rtol=1e-3, atol=1e-5)
     soft.sum().backward()
-    assert table.latent.grad is not None
+    assert signs.latent.grad is not None
     slopes = 1 - torch.tanh(body / body.abs().mean()) ** 2
     # Besides, the mean magnitude of the row moves: the same for all its numbers, up to their sign.
-    rest = (table.latent.grad[3] - slopes) * body.sign()
+    rest = (signs.latent.grad[3] - slopes) * body.sign()
     assert torch.allclose(rest, rest[0].expand(7), atol=1e-3)
     gaps = []
     for _ in range(2):
@@ -89,8 +96,8 @@ def test_tanh_rises_to_the_sign_and_lets_its_own_gradient_through() -> None:
 @pytest.mark.parametrize("scale", ["row", "field"])
 def test_rows_start_with_the_full_tables_deviation(scale: str) -> None:
     torch.manual_seed(0)
-    table = BinaryTable(schema_of((5000,)), 16, (), first_order=0, scale=scale, init_std=0.01)  # type: ignore[arg-type]
-    rows = rows_of(table)
+    signs = BinaryRows(schema_of((5000,)), (0,), 16, first_order=0, scale=scale, init_std=0.01)  # type: ignore[arg-type]
+    rows = rows_of(table_of(signs))
     assert rows.std().item() == pytest.approx(0.01, rel=0.1)
     assert abs(rows.mean().item()) < 0.0005
 
@@ -101,17 +108,12 @@ def test_bytes_are_exact_and_within_the_budget(first_order: int, budget: float) 
     schema = schema_of((3000, 900, 500, 20))
     shape = TableShape(schema, 16, first_order)
     allowed = int(budget * shape.fp32_bytes)
-    method = registry.parse("binary").config_for(allowed, shape)
-    whole, coded = divide(schema, method.threshold)  # type: ignore[attr-defined]
-    table = BinaryTable(
-        schema,
-        shape.width,
-        whole,
-        first_order=first_order,
-        scale=method.scale,  # type: ignore[attr-defined]
-        init_std=0.1,
-    )
-    assert table.pack().nbytes == method.nbytes(shape) <= allowed  # type: ignore[attr-defined]
+    method = registry.parse("binary")
+    size: Any = method.size(allowed, shape)
+    small, coded = divide(schema, size.threshold)
+    signs = BinaryRows(schema, coded, shape.width, first_order=first_order, scale=size.scale, init_std=0.1)
+    table = table_of(signs, Rows.initial(schema, small, shape.width, 0.1))
+    assert table.pack().nbytes == method.nbytes(size, shape) <= allowed  # type: ignore[attr-defined]
     # Another field would not fit: what is not used is less than that field would take.
     if coded:
         smallest = min(schema.fields[f].cardinality for f in coded)
@@ -120,7 +122,7 @@ def test_bytes_are_exact_and_within_the_budget(first_order: int, budget: float) 
 
 def test_a_scale_per_field_where_one_per_row_does_not_fit() -> None:
     shape = TableShape(schema_of(), 16)
-    rows, fields = (registry.parse("binary").config_for(int(b * shape.fp32_bytes), shape) for b in (0.07, 0.05))
+    rows, fields = (registry.parse("binary").size(int(b * shape.fp32_bytes), shape) for b in (0.07, 0.05))
     assert (rows.scale, fields.scale) == ("row", "field")  # type: ignore[attr-defined]
     with pytest.raises(Infeasible, match="bytes, the budget is"):
-        registry.parse("binary").config_for(int(0.03 * shape.fp32_bytes), shape)
+        registry.parse("binary").size(int(0.03 * shape.fp32_bytes), shape)

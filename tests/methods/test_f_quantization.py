@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sharkbench.methods.f_quantization.priorities import RowPriorities
-from sharkbench.methods.f_quantization.rows import TieredTable
+from sharkbench.methods.f_quantization.rows import TieredRows, TrackPriorities
 from sharkbench.methods.f_quantization.tiers import ERRORS, by_threshold, row_bytes, within_bytes
 
 from sharkbench.contract import registry
@@ -20,6 +20,7 @@ from sharkbench.data.dataset import Batch, PreparedDataset
 from sharkbench.data.schema import PADDING
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
+from sharkbench.tables.parts import Table
 from sharkbench.tables.stochastic import round_nearest, round_stochastic
 from tests.methods.planted import bench_on, planted
 
@@ -153,11 +154,14 @@ def test_updates_below_half_a_step_survive_only_rounding_by_chance() -> None:
 # The layer and the method ---------------------------------------------------------------------------------------------
 
 
-def quantized(bench: Workbench, **settings: object) -> TieredTable:
+def quantized(bench: Workbench, **settings: object) -> tuple[Table, TieredRows]:
+    """The layer, and the part that is all of it."""
     method = registry.parse({"name": "f_quantization", **settings})
-    layer = method.compress(bench).embedding
-    assert isinstance(layer, TieredTable)
-    return layer
+    table = method.compress(bench).embedding
+    assert isinstance(table, Table)
+    (rows,) = table.members
+    assert isinstance(rows, TieredRows)
+    return table, rows
 
 
 @pytest.mark.parametrize("tiers", LISTS)
@@ -166,13 +170,13 @@ def test_packed_bytes_land_just_under_the_budget(
     tiers: tuple[str, ...], backbone: str, dataset: PreparedDataset, tmp_path: Path
 ) -> None:
     bench = bench_on(planted(2000), tmp_path, backbone, budget=0.7, epochs=1)
-    layer = quantized(bench, tiers=tiers, epochs=0)
-    packed, budget = layer.pack(), bench.budget or 0
+    table, layer = quantized(bench, tiers=tiers, epochs=0)
+    packed, budget = table.pack(), bench.budget or 0
     largest = max(row_bytes(layer.tiers, bench.width, bench.first_order))
     assert budget - largest <= packed.nbytes <= budget
 
     ids = dataset.splits["test"].ids
-    torch.testing.assert_close(packed(ids), layer.eval()(ids).detach(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(packed(ids), table.eval()(ids).detach(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lazy_adam"])
@@ -202,13 +206,14 @@ def test_fine_tuning_recovers_and_never_ends_below_its_start(dataset: PreparedDa
 
 def test_touched_rows_are_on_the_grid_of_their_tier_after_a_step(shared: Path) -> None:
     bench = bench_on(tiny_dataset(), shared, "deepfm", budget=0.6)
-    layer = quantized(bench, epochs=0).train()
+    table, layer = quantized(bench, epochs=0)
+    table.train()
     ids = bench.dataset.splits["train"].ids[:8]
     with torch.no_grad():
         layer.weight.add_(0.01 * torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)))
     before = layer.weight.detach().clone()
-    layer(ids)
-    layer.after_step()
+    table(ids)
+    table.after_step()
 
     touched = torch.zeros(len(before), dtype=torch.bool)
     touched[ids[ids != PADDING].long()] = True
@@ -223,7 +228,8 @@ def test_touched_rows_are_on_the_grid_of_their_tier_after_a_step(shared: Path) -
 @pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
 def test_touched_rows_are_rounded_as_stated(rounding: str, shared: Path) -> None:
     bench = bench_on(tiny_dataset(), shared, "deepfm", budget=0.6)
-    layer = quantized(bench, epochs=0, rounding=rounding).train()
+    table, layer = quantized(bench, epochs=0, rounding=rounding)
+    table.train()
     ids = bench.dataset.splits["train"].ids
     with torch.no_grad():
         layer.weight.add_(0.01 * torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)))
@@ -231,8 +237,8 @@ def test_touched_rows_are_rounded_as_stated(rounding: str, shared: Path) -> None
     for t, codec in enumerate(layer.codecs):
         assert codec is not None
         nearest[layer.tier == t] = round_nearest(nearest[layer.tier == t], codec)
-    layer(ids)
-    layer.after_step()
+    table(ids)
+    table.after_step()
 
     touched = torch.unique(ids[ids != PADDING].long())
     assert torch.equal(layer.weight[touched], nearest[touched]) == (rounding == "nearest")
@@ -240,7 +246,7 @@ def test_touched_rows_are_rounded_as_stated(rounding: str, shared: Path) -> None
 
 def test_rows_that_are_read_more_get_more(shared: Path) -> None:
     bench = bench_on(tiny_dataset(), shared, "dnn", budget=0.6)
-    layer = quantized(bench, epochs=0)
+    _, layer = quantized(bench, epochs=0)
     counts = torch.from_numpy(bench.schema.frequencies)
     means = [counts[layer.tier == t].double().mean() for t in range(3) if (layer.tier == t).any()]
     assert means == sorted(means)
@@ -259,7 +265,7 @@ def test_rows_that_are_read_more_get_more(shared: Path) -> None:
 
 def test_positives_weigh_more(shared: Path) -> None:
     bench = bench_on(tiny_dataset(), shared, "dnn", budget=0.6)
-    layer = quantized(bench, epochs=0, alpha=5.0, beta=0.0)
+    _, layer = quantized(bench, epochs=0, alpha=5.0, beta=0.0)
     split = bench.dataset.splits["train"]
     expected = torch.zeros(bench.schema.num_rows)
     weights = 5.0 * split.labels.mean(1) + 1 - split.labels.mean(1)
@@ -271,7 +277,7 @@ def test_positives_weigh_more(shared: Path) -> None:
 
 def test_ablations_keep_the_sizes_of_the_tiers(shared: Path) -> None:
     bench = bench_on(tiny_dataset(), shared, "dnn", budget=0.6)
-    layers = {how: quantized(bench, epochs=0, assign=how) for how in ("priority", "random", "inverted")}
+    layers = {how: quantized(bench, epochs=0, assign=how)[1] for how in ("priority", "random", "inverted")}
     counts = {how: torch.bincount(layer.tier.long(), minlength=3) for how, layer in layers.items()}
     assert torch.equal(counts["priority"], counts["random"])
     assert torch.equal(counts["priority"], counts["inverted"])
@@ -285,28 +291,30 @@ def test_given_thresholds_need_no_budget(shared: Path) -> None:
     method = registry.parse(
         {"name": "f_quantization", "thresholds": [2.0, 50.0], "beta": 0.0, "alpha": 1.0, "epochs": 0}
     )
-    layer = method.compress(bench).embedding
+    (layer,) = method.compress(bench).embedding.members  # type: ignore[operator]
     assert not method.budgeted
-    assert isinstance(layer, TieredTable)
+    assert isinstance(layer, TieredRows)
     expected = np.digitize(bench.schema.frequencies, [2, 50])
     assert layer.tier.tolist() == expected.tolist()
 
 
 def test_dropped_rows_serve_zeros(shared: Path) -> None:
     bench = bench_on(tiny_dataset(), shared, "dnn", budget=0.15)
-    layer = quantized(bench, tiers=["dropped", "int4", "int8"], epochs=0)
+    table, layer = quantized(bench, tiers=["dropped", "int4", "int8"], epochs=0)
+    table.eval()
     dropped = (layer.tier == 0).nonzero()[:, 0]
     assert len(dropped)
-    assert (layer.eval().weight[dropped] == 0).all()
+    assert (layer.weight[dropped] == 0).all()
 
 
 def test_priorities_follow_training(shared: Path) -> None:
     bench = bench_on(tiny_dataset(), shared, "dnn", budget=0.6)
-    layer = quantized(bench, epochs=0)
+    table, layer = quantized(bench, epochs=0)
+    track = TrackPriorities(table, layer, every=100)
     before = layer.priorities.current().clone()
     split = bench.dataset.splits["train"]
     for _ in range(3):
-        layer.observe(Batch(split.ids[:4], split.dense[:4], split.labels[:4]))
+        track.observe(Batch(split.ids[:4], split.dense[:4], split.labels[:4]))
     after = layer.priorities.current()
     read = torch.zeros(len(before), dtype=torch.bool)
     read[split.ids[:4][split.ids[:4] != PADDING].long()] = True
@@ -321,13 +329,13 @@ def test_training_counts_every_batch_and_decides_tiers_at_the_stated_steps(
     bench = bench_on(tiny_dataset(), shared, "dnn", budget=0.6, epochs=2, batch_size=512)
     batches = -(-len(bench.dataset.splits["train"]) // 512)
     decided: list[int] = []
-    decide = TieredTable.decide
+    decide = TieredRows.decide
 
-    def watched(layer: TieredTable) -> None:
+    def watched(layer: TieredRows) -> None:
         decided.append(int(layer.priorities.step))
         decide(layer)
 
-    monkeypatch.setattr(TieredTable, "decide", watched)
+    monkeypatch.setattr(TieredRows, "decide", watched)
     quantized(bench, start=start, epochs=2, decide_every=3)
 
     # Once before training, after the pass that starts the priorities.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
-from sharkbench.contract.workbench import Workbench
 from sharkbench.data.schema import Field, Schema
 from sharkbench.formats.index import Hash
 from sharkbench.formats.shape import TableShape
-from sharkbench.tables.composed import ComposedTable
+from sharkbench.tables.composed import ComposedRows
+from sharkbench.tables.parts import Table
+from tests.methods.untrained import initial
 
 
 def schema_of(sizes: list[int], seed: int = 0) -> Schema:
@@ -20,18 +23,16 @@ def schema_of(sizes: list[int], seed: int = 0) -> Schema:
     return Schema(tuple(Field(f"f{i}", n) for i, n in enumerate(sizes)), ("click",), frequencies=counts)
 
 
-def compressed(said: object, bench: Workbench) -> ComposedTable:
-    table = registry.parse(said).config_for(bench.budget, bench.shape).compress(bench).embedding
-    assert isinstance(table, ComposedTable)
-    return table
+def composed_in(table: Any) -> ComposedRows:
+    composed = table.parts[0]
+    assert isinstance(composed, ComposedRows)
+    return composed
 
 
-def table_of(
-    schema: Schema, share: float, width: int = 16, *, frequent: float = 0.5, sparse: bool = False
-) -> ComposedTable:
+def made(schema: Schema, share: float, width: int = 16, *, frequent: float = 0.5) -> Table:
+    """With ``share`` of the bytes, as it starts."""
     shape = TableShape(schema, width)
-    method = registry.parse({"name": "fdh", "frequent": frequent}).config_for(int(share * shape.fp32_bytes), shape)
-    return method._table(schema, width, 0.01, torch.Generator().manual_seed(1), sparse=sparse)  # type: ignore[attr-defined]
+    return initial({"name": "fdh", "frequent": frequent}, shape, int(share * shape.fp32_bytes), 0.01)
 
 
 def hashed(function: Hash, i: int) -> int:
@@ -41,22 +42,23 @@ def hashed(function: Hash, i: int) -> int:
 @pytest.mark.parametrize("frequent", [0.0, 0.3, 1.0])
 def test_reads_what_the_paper_says(frequent: float) -> None:
     bench = tiny_bench("dcn", 0.5)
-    table = compressed({"name": "fdh", "frequent": frequent, "threshold": 5}, bench)
-    schema, packed = bench.schema, table.pack()
+    model = registry.parse({"name": "fdh", "frequent": frequent, "threshold": 5}).compress(bench)
+    rows = composed_in(model.embedding)
+    schema, packed = bench.schema, model.pack().layer
     assert schema.frequencies is not None
-    ids = [i for f in table.made for i in range(schema.offsets[f], schema.offsets[f + 1])]
+    ids = [i for f in rows.fields for i in range(schema.offsets[f], schema.offsets[f + 1])]
     order = sorted(ids, key=lambda i: -schema.frequencies[i])  # type: ignore[index]
-    first, second = (t.detach() for t in table.tables)
-    owners = order[: len(first) - table.sizes[0]]
+    first, second = (t.detach() for t in rows.tables)
+    owners = order[: len(first) - rows.moduli[0]]
     assert (len(owners) > 0) == (frequent > 0)
-    rank = {row: table.sizes[0] + k for k, row in enumerate(sorted(owners))}
+    rank = {row: rows.moduli[0] + k for k, row in enumerate(sorted(owners))}
     starts, lengths = schema.offsets, [0] * schema.num_fields
-    for place, f in enumerate(table.made):
-        lengths[f] = sum(g.modulus for g in table.functions[0][:place])
+    for place, f in enumerate(rows.fields):
+        lengths[f] = sum(g.modulus for g in rows.functions[0][:place])
     matrix = torch.from_numpy(starts[:-1][schema.slot_fields]).repeat(700, 1)
-    for place, f in enumerate(table.made):
+    for place, f in enumerate(rows.fields):
         column = int(np.flatnonzero(schema.slot_fields == f)[0])
-        own, g = table.functions[0][place], table.functions[1][place]
+        own, g = rows.functions[0][place], rows.functions[1][place]
         assert isinstance(own, Hash)
         assert isinstance(g, Hash)
         one = matrix.clone()
@@ -77,25 +79,24 @@ def test_reads_what_the_paper_says(frequent: float) -> None:
 @pytest.mark.parametrize("frequent", [0.1, 0.5, 0.9])
 def test_lands_within_two_percent_under_the_budget(share: float, frequent: float) -> None:
     schema = schema_of([25156, 6361, 5641, 6063, 300, 12, 3])
-    packed = table_of(schema, share, frequent=frequent).pack()
+    packed = made(schema, share, frequent=frequent).pack()
     budget = int(share * schema.num_rows * 16 * 4)
     assert 0.98 * budget <= packed.nbytes <= budget
 
 
 def test_bytes_are_rows_hash_constants_and_who_is_frequent() -> None:
     schema = schema_of([1000, 500])
-    table = table_of(schema, 0.3, 4)
-    rows = sum(table.sizes) + len(table.tables[0]) - table.sizes[0]
+    table = made(schema, 0.3, 4)
+    composed = composed_in(table)
+    rows = sum(composed.moduli) + len(composed.tables[0]) - composed.moduli[0]
     blocks = -(-1500 // 64)
     # Of a block: who is frequent in 64 rows, and two ranks; two more in all, as there are fewer than 65,536 rows.
     assert table.pack().nbytes == 4 * 4 * rows + 2 * 2 * 16 + blocks * (8 + 4) + 16
 
 
 def test_both_kinds_of_rows_start_with_the_full_tables_deviation() -> None:
-    torch.manual_seed(0)
     schema = schema_of([20000])
-    table = table_of(schema, 0.5)
-    rows = table.lookup(torch.arange(20000)[:, None])[:, 0]
+    rows = made(schema, 0.5).lookup(torch.arange(20000)[:, None])[:, 0]
     assert schema.frequencies is not None
     frequent = torch.from_numpy(np.argsort(-schema.frequencies, kind="stable")[:2000].copy())
     mask = torch.zeros(20000, dtype=torch.bool).index_fill_(0, frequent, True)
@@ -106,20 +107,22 @@ def test_both_kinds_of_rows_start_with_the_full_tables_deviation() -> None:
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_frequent_id_trains_its_own_row_and_no_other(sparse: bool) -> None:
     schema = schema_of([1000])
-    table = table_of(schema, 0.5, sparse=sparse)
+    table = made(schema, 0.5)
+    table.use_sparse_gradients(sparse)
+    rows = composed_in(table)
     assert schema.frequencies is not None
     top = torch.tensor([[int(np.argmax(schema.frequencies))]])
     table(top).sum().backward()
-    first, second = (t.grad.to_dense() for t in table.tables)  # type: ignore[union-attr]
+    first, second = (t.grad.to_dense() for t in rows.tables)  # type: ignore[union-attr]
     (touched,) = first.abs().sum(1).nonzero()
-    assert touched >= table.sizes[0]
+    assert touched >= rows.moduli[0]
     assert not second.any()
     if sparse:  # nor would an optimizer that goes by the rows in a gradient move another
-        assert table.tables[1].grad._indices().numel() == 0  # type: ignore[union-attr]
+        assert rows.tables[1].grad._indices().numel() == 0  # type: ignore[union-attr]
 
 
 def test_the_row_that_frequent_ids_add_stays_zero() -> None:
     bench = tiny_bench("deepfm", 0.5)
-    table = compressed("fdh", bench)
-    assert not table.tables[1].detach()[-1].any()
-    assert table.tables[1].detach()[:-1].any()
+    rows = composed_in(registry.parse("fdh").compress(bench).embedding)
+    assert not rows.tables[1].detach()[-1].any()
+    assert rows.tables[1].detach()[:-1].any()

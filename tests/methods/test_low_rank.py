@@ -13,8 +13,9 @@ from sharkbench.contract.check import tiny_bench
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.tables.dimensions import projected_bytes
 from sharkbench.tables.kept import rows_of
-from sharkbench.tables.projected import ProjectedTable
+from sharkbench.tables.projected import ProjectedRows
 from tests.methods.bare_tables import SIZES, shape_of
+from tests.tables.small_tables import table_of
 
 
 def weighted_error(rows: torch.Tensor, made: torch.Tensor, weights: torch.Tensor) -> float:
@@ -57,8 +58,7 @@ def test_lands_within_two_percent_under_the_budget(start: str, share: float) -> 
     torch.manual_seed(0)
     shape = shape_of(SIZES, 16, 2)
     budget = int(share * shape.fp32_bytes)
-    sized = registry.parse({"name": "low_rank", "start": start}).config_for(budget, shape)
-    ranks = sized.ranks  # type: ignore[attr-defined]
+    ranks = registry.parse({"name": "low_rank", "start": start}).size(budget, shape).ranks  # type: ignore[attr-defined]
     if start == "trained":
         assert ranks is None
         axes = [Axes.of(torch.randn(50, 18) * torch.arange(1, 19), torch.ones(50)) for _ in SIZES]
@@ -68,13 +68,13 @@ def test_lands_within_two_percent_under_the_budget(start: str, share: float) -> 
 
 def test_packed_bytes_are_the_predicted_ones() -> None:
     shape = shape_of([300, 40, 7], 6)
-    packed = ProjectedTable(shape.schema, 6, (2, 3, 6), 0.1, bias=True).pack()
+    packed = table_of(ProjectedRows(shape.schema, (0, 1, 2), 6, (2, 3, 6), 0.1, bias=True)).pack()
     assert packed.nbytes == projected_bytes([300, 40, 7], (2, 3, 6), 6, bias=True)
 
 
 def test_without_fine_tuning_it_serves_the_cut_rows() -> None:
     bench = tiny_bench("dcn", 0.5)
-    method = registry.parse({"name": "low_rank", "epochs": 0}).config_for(bench.budget or 0, bench.shape)
+    method = registry.parse({"name": "low_rank", "epochs": 0})
     trained, model = bench.full_model(), method.compress(bench)
     notes = {note["field"]: note for note in bench.ledger.notes["ranks"]}
     assert notes["tiny"]["rank"] == bench.width

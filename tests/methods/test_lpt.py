@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -98,7 +99,7 @@ def test_budgets_are_met_or_infeasible(rows: int, dimension: int, first_order: i
     shape = TableShape(Schema((Field("a", rows),), ("click",)), dimension, first_order)
     budget = int(share * shape.fp32_bytes)
     try:
-        sized = registry.parse({"name": "lpt"}).config_for(budget, shape)
+        sized: Any = registry.parse({"name": "lpt"}).size(budget, shape)
     except Infeasible:
         assert rows * RowCodec(dtype="int2", tail=first_order).row_bytes(shape.width) > budget
         return
@@ -142,8 +143,7 @@ def test_packed_bytes_land_just_under_the_budget(
     cache_by: str, backbone: str, budget: float, dataset: PreparedDataset, tmp_path: Path
 ) -> None:
     bench = bench_on(dataset, tmp_path, backbone, budget=budget, epochs=1)
-    method = registry.parse({"name": "lpt", "cache_by": cache_by}).config_for(bench.budget, bench.shape)
-    packed = method.compress(bench).pack().layer
+    packed = registry.parse({"name": "lpt", "cache_by": cache_by}).compress(bench).pack().layer
 
     assert packed.nbytes <= bench.budget
     # A cache by recency has whole sets of 32 slots, of which a few may still be empty.
@@ -159,7 +159,7 @@ def test_bits_decide_the_bytes(bits: int, dataset: PreparedDataset, tmp_path: Pa
     model = method.compress(bench)
 
     row = bench.width * 2 if bits == 16 else -(-bench.width * bits // 8) + 4
-    table = model.embedding.state_dict()["store.table"]
+    table = model.embedding.state_dict()["parts.0.store.table"]
     assert model.pack().layer.nbytes == table.nbytes == bench.schema.num_rows * row
 
 
@@ -181,17 +181,17 @@ def test_eight_bits_learn_what_full_precision_learns(dataset: PreparedDataset, t
 def test_every_optimizer_moves_the_codes(optimizer: str, dataset: PreparedDataset, tmp_path: Path) -> None:
     bench = bench_on(dataset, tmp_path, "dnn", epochs=1, init_std=0.1, optimizer=optimizer, embedding_l2=1e-3)
     method = registry.parse({"name": "lpt", "bits": 8, "cache": 0.1, "cache_by": "recency"})
-    trained = method.compress(bench).embedding.store
+    trained = method.compress(bench).embedding.parts[0].store
     untouched = method.compress(bench_on(dataset, tmp_path, "dnn", epochs=1, init_std=0.1, learning_rate=1e-30))
     rows = torch.arange(len(trained))
-    assert (trained.read(rows) - untouched.embedding.store.read(rows)).abs().max() > 1e-3
+    assert (trained.read(rows) - untouched.embedding.parts[0].store.read(rows)).abs().max() > 1e-3
 
 
 def test_rows_of_first_order_weights_alone_have_16_bits(tmp_path: Path, dataset: PreparedDataset) -> None:
     bench = bench_on(dataset, tmp_path, "linear", budget=0.5, epochs=1)
-    assert registry.parse({"name": "lpt"}).config_for(bench.budget, bench.shape).bits == 16
+    assert registry.parse({"name": "lpt"}).size(bench.room, bench.shape).bits == 16
     with pytest.raises(Infeasible, match="first-order weights alone"):
-        registry.parse({"name": "lpt", "bits": 4}).config_for(bench.budget, bench.shape)
+        registry.parse({"name": "lpt", "bits": 4}).size(bench.room, bench.shape)
 
 
 # Memory ---------------------------------------------------------------------------------------------------------------

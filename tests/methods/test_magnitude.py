@@ -32,7 +32,7 @@ def test_fine_tuning_never_loses_to_leaving_it(tmp_path: Path) -> None:
     for how in ("none", "continue", "initial"):
         bench = bench_on(planted(6_000), tmp_path, budget=0.25)
         method = registry.parse({"name": "magnitude", "retrain": how, "learning_rate_factor": 1.0})
-        model = method.config_for(bench.budget, bench.shape).compress(bench)  # type: ignore[arg-type]
+        model = method.compress(bench)
         aucs[how] = bench.evaluate(model)["click"]["auc"]
         note = bench.ledger.notes["retraining"][0]
         assert note["auc_after"] == pytest.approx(aucs[how])

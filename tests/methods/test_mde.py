@@ -14,20 +14,20 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sharkbench.contract import registry
-from sharkbench.contract.method import Method, small_field_rows
+from sharkbench.contract.sizing import small_field_rows
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.formats.shape import TableShape
 from sharkbench.tables.dimensions import field_bytes, largest_short, projected_bytes
-from sharkbench.tables.projected import ProjectedTable
+from sharkbench.tables.projected import ProjectedRows
 from tests.methods.bare_tables import SIZES, shape_of
 from tests.methods.planted import bench_on, planted
+from tests.tables.small_tables import table_of
 
 
-def dimensions(method: Method) -> tuple[int, ...]:
-    found = method.dimensions  # type: ignore[attr-defined]
-    assert found is not None
-    return found
+def dimensions(budget: int, shape: TableShape, **settings: object) -> tuple[int, ...]:
+    """What mde decides."""
+    return registry.parse({"name": "mde", **settings}).size(budget, shape).dimensions  # type: ignore[attr-defined, no-any-return]
 
 
 @settings(deadline=None, max_examples=60)
@@ -43,13 +43,13 @@ def test_never_over_the_budget_and_exact_about_it(
     shape = shape_of(sizes, width)
     budget = int(share * shape.fp32_bytes)
     try:
-        sized = registry.parse({"name": "mde", "temperature": temperature}).config_for(budget, shape)
+        sized = dimensions(budget, shape, temperature=temperature)
     except Infeasible:
         # Whole rows where a matrix costs more, one number per row elsewhere: no layer is smaller.
         assert sum(min(4 * n * width, 4 * (n + width)) for n in sizes) > budget
         return
-    packed = ProjectedTable(shape.schema, width, dimensions(sized), 0.1).pack()
-    assert packed.nbytes == projected_bytes(sizes, dimensions(sized), width) <= budget
+    packed = table_of(ProjectedRows(shape.schema, range(len(sizes)), width, sized, 0.1)).pack()
+    assert packed.nbytes == projected_bytes(sizes, sized, width) <= budget
 
 
 @pytest.mark.parametrize("first_order", [0, 2])
@@ -58,8 +58,8 @@ def test_never_over_the_budget_and_exact_about_it(
 def test_lands_within_two_percent_under_the_budget(share: float, temperature: float | None, first_order: int) -> None:
     shape = shape_of(SIZES, 16, first_order)
     budget = int(share * shape.fp32_bytes)
-    sized = registry.parse({"name": "mde", "temperature": temperature}).config_for(budget, shape)
-    assert 0.98 * budget <= projected_bytes(SIZES, dimensions(sized), shape.width) <= budget
+    sized = dimensions(budget, shape, temperature=temperature)
+    assert 0.98 * budget <= projected_bytes(SIZES, sized, shape.width) <= budget
 
 
 @given(rows=st.integers(1, 500), width=st.integers(1, 20), bias=st.booleans())
@@ -83,8 +83,7 @@ def test_dimensions_follow_the_power_of_popularity(temperature: float | None, mo
     counts[-1000:] = 1
     fields = tuple(Field(f"f{n}", n) for n in rows)
     shape = TableShape(Schema(fields, ("click",), frequencies=counts), 16)
-    method = registry.parse({"name": "mde", "temperature": temperature, "threshold": 10})
-    method.config_for(shape.fp32_bytes // 4, shape)
+    dimensions(shape.fp32_bytes // 4, shape, temperature=temperature, threshold=10)
     popularity = [k / n / 400 for n, k in zip(rows, reads, strict=True)]  # the first field's is 400 reads a row
     for t in (0.2, 0.5, 0.9):
         found = asked["wanted"](t)
@@ -152,7 +151,7 @@ def test_the_factor_is_the_largest_that_fits(
     tried = [at(change * side) for change in ordered for side in sides] or [at(1.0)]
     fitting = [projected_bytes(sizes, found, width) <= budget for found in tried]
     try:
-        sized = dimensions(registry.parse({"name": "mde", "temperature": temperature}).config_for(budget, shape))
+        sized = dimensions(budget, shape, temperature=temperature)
     except Infeasible:
         assert not any(fitting)
         return
@@ -166,7 +165,7 @@ def test_the_factor_is_the_largest_that_fits(
 
 def test_popular_fields_have_longer_rows() -> None:
     shape = shape_of(SIZES)
-    found = dimensions(registry.parse("mde").config_for(shape.fp32_bytes // 4, shape))
+    found = dimensions(shape.fp32_bytes // 4, shape)
     by_size = [d for _, d in sorted(zip(SIZES, found, strict=True))]
     assert by_size[0] == 16
     assert by_size[-1] < 4
@@ -178,25 +177,26 @@ def test_fields_of_several_values_are_read_more_often() -> None:
     fields = (Field("one", 1000), Field("many", 1000, slots=4))
     counts = np.concatenate([np.full(1000, 1), np.full(1000, 4)])
     shape = TableShape(Schema(fields, ("click",), frequencies=counts), 16)
-    one, many = dimensions(registry.parse({"name": "mde", "threshold": 0}).config_for(shape.fp32_bytes // 2, shape))
+    one, many = dimensions(shape.fp32_bytes // 2, shape, threshold=0)
     assert many > one
 
 
 def test_rows_are_short_rows_times_the_fields_matrix() -> None:
     torch.manual_seed(0)
     schema = Schema((Field("a", 30), Field("b", 20, slots=2), Field("c", 9), Field("d", 40)), ("click",))
-    table = ProjectedTable(schema, 6, (2, 3, 6, 2), 0.1, bias=True)
-    for bias in table.biases:
+    part = ProjectedRows(schema, range(4), 6, (2, 3, 6, 2), 0.1, bias=True)
+    table = table_of(part)
+    for bias in part.biases:
         torch.nn.init.normal_(bias)
     ids = torch.tensor([[3, 31, PADDING, 55, 60], [29, 40, 49, 50, 98]])
-    (a, d), b, c = table.rows[0].split([30, 40]), table.rows[1], table.rows[2]
+    (a, d), b, c = part.rows[0].split([30, 40]), part.rows[1], part.rows[2]
     of_a, of_d = (
-        (lambda i: a[i] @ table.matrices[0][0] + table.biases[0][0]),
-        lambda i: d[i] @ table.matrices[0][1] + table.biases[0][1],
+        (lambda i: a[i] @ part.matrices[0][0] + part.biases[0][0]),
+        lambda i: d[i] @ part.matrices[0][1] + part.biases[0][1],
     )
 
     def of_b(i: int) -> torch.Tensor:
-        return b[i] @ table.matrices[1][0] + table.biases[1][0]
+        return b[i] @ part.matrices[1][0] + part.biases[1][0]
 
     expected = torch.stack(
         [
@@ -211,28 +211,29 @@ def test_rows_are_short_rows_times_the_fields_matrix() -> None:
 def test_fields_may_be_left_out() -> None:
     torch.manual_seed(0)
     schema = Schema((Field("a", 30), Field("b", 20, slots=2), Field("c", 9)), ("click",))
-    table = ProjectedTable(schema, 4, (2, 4), 0.1, fields=[1, 2])
+    part = ProjectedRows(schema, [1, 2], 4, (2, 4), 0.1)
+    table = table_of(part)
     ids = torch.tensor([[3, 31, PADDING, 55]])
     assert table(ids).shape == (1, 2, 4)
     torch.testing.assert_close(table(ids), table.pack()(ids))
-    torch.testing.assert_close(table(ids)[0, 1], table.rows[1][5])
+    torch.testing.assert_close(table(ids)[0, 1], part.rows[1][5])
 
 
 @pytest.mark.parametrize("dimension", [1, 3, 16])
 def test_rows_start_with_the_full_tables_deviation(dimension: int) -> None:
     torch.manual_seed(0)
     schema = shape_of([20000]).schema
-    rows = ProjectedTable(schema, 16, [dimension], 0.01).lookup(torch.arange(20000)[:, None])
+    rows = table_of(ProjectedRows(schema, [0], 16, [dimension], 0.01)).lookup(torch.arange(20000)[:, None])
     assert rows.std().item() == pytest.approx(0.01, rel=0.05)
     assert rows.mean().abs().item() < 0.001
 
 
 def test_sparse_gradients_hold_the_batchs_rows_only() -> None:
-    table = ProjectedTable(shape_of([500, 40]).schema, 8, (2, 8), 0.1, sparse=True)
-    table(torch.tensor([[3, 510], [7, 510]])).sum().backward()
-    assert table.rows[0].grad is not None
-    assert table.rows[0].grad.coalesce().indices().tolist() == [[3, 7]]
-    assert table.matrices[0].grad is not None
+    part = ProjectedRows(shape_of([500, 40]).schema, [0, 1], 8, (2, 8), 0.1)
+    table_of(part, sparse=True)(torch.tensor([[3, 510], [7, 510]])).sum().backward()
+    assert part.rows[0].grad is not None
+    assert part.rows[0].grad.coalesce().indices().tolist() == [[3, 7]]
+    assert part.matrices[0].grad is not None
 
 
 def test_dimensions_of_another_table_are_refused(tmp_path: Path) -> None:

@@ -2,52 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sharkbench.methods.mgqe.rows import VectorQuantizedTable
+from sharkbench.methods.mgqe.rows import VectorQuantizedRows
 
 from sharkbench.contract import registry
+from sharkbench.contract.sizing import UNLIMITED
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
-from sharkbench.tables.coded import most_read, widths_of_parts
+from sharkbench.tables.coded import most_read
 from sharkbench.tables.kept import rows_of
-from sharkbench.tables.small_fields import count_rows, divide
+from sharkbench.tables.parts import Table
+from sharkbench.tables.rows import Rows
 from tests.methods.made_up import schema_of
+from tests.methods.untrained import initial
+from tests.tables.small_tables import table_of
 
 SMALL = schema_of((300, 40, 5))
 
 
-def table_of(
-    schema: object = SMALL,
+def made(
+    schema: Schema = SMALL,
     *,
-    whole: tuple[int, ...] = (2,),
+    small: tuple[int, ...] = (2,),
     widths: tuple[int, ...] = (3, 3, 2),
     often: int = 60,
     bits: tuple[int, ...] = (2, 4),
     per_field: bool = False,
     init_std: float = 0.1,
     pull: float = 1.0,
-) -> VectorQuantizedTable:
-    coded = tuple(f for f in range(schema.num_fields) if f not in whole)  # type: ignore[attr-defined]
+) -> tuple[Table, VectorQuantizedRows]:
+    """A table whose fields but the ``small`` ones are codewords, and those."""
+    coded = tuple(f for f in range(schema.num_fields) if f not in small)
     torch.manual_seed(0)
-    return VectorQuantizedTable(
-        schema,  # type: ignore[arg-type]
-        sum(widths),
-        whole,
+    quantized = VectorQuantizedRows(
+        schema,
+        coded,
         widths=widths,
-        tiers=most_read(schema, coded, often).long(),  # type: ignore[arg-type]
+        tiers=most_read(schema, coded, often).long(),
         bits=bits,
         per_field=per_field,
         init_std=init_std,
         pull=pull,
         codeword_rate=1.0,
     )
+    return table_of(quantized, Rows.initial(schema, small, sum(widths), init_std)), quantized
 
 
-def served_by_hand(table: VectorQuantizedTable, row: int, field: int) -> tuple[list[int], torch.Tensor]:
+def served_by_hand(table: VectorQuantizedRows, row: int, field: int) -> tuple[list[int], torch.Tensor]:
     """Codes and vector of one row, one codeword at a time."""
     limit = 2 ** table.bits[int(table.tiers[row])]
     codes, vector, start = [], [], 0
@@ -63,15 +70,15 @@ def served_by_hand(table: VectorQuantizedTable, row: int, field: int) -> tuple[l
 
 @pytest.mark.parametrize("per_field", [False, True])
 def test_rows_are_the_nearest_codewords_that_they_may_use(per_field: bool) -> None:
-    table = table_of(per_field=per_field).eval()
-    served, packed = rows_of(table), table.pack()
+    table, rows = made(per_field=per_field)
+    served, packed = rows_of(table.eval()), table.pack()
     part = packed.formats[0]
     codes = part._codes(torch.arange(340))  # type: ignore[attr-defined]
     for row in range(0, 340, 7):
-        own, vector = served_by_hand(table, row, int(row >= 300))
+        own, vector = served_by_hand(rows, row, int(row >= 300))
         assert codes[row].tolist() == own
         assert torch.equal(served[row], vector)
-    rare = table.tiers == 0
+    rare = rows.tiers == 0
     assert int(rare.sum()) == 280
     assert codes[rare].max() == 3, "rare rows use the first four codewords, all of them"
     assert codes[~rare].max() > 3
@@ -88,39 +95,41 @@ def test_the_most_read_rows_are_the_ones_with_all_codewords() -> None:
 
 
 def test_the_task_moves_queries_and_the_pull_moves_codewords() -> None:
-    table = table_of(pull=2.0).train()
+    table, rows = made(pull=2.0)
+    table.train()
     ids = torch.tensor([[3, 310, 341], [3, 320, 342], [9, 310, 343]])
     weights = torch.randn(3, 3, 8)
     (table(ids) * weights).sum().backward()
     expected = torch.zeros(340, 8)
     for sample, column in ((s, c) for s in range(3) for c in range(2)):
         expected[ids[sample, column]] += weights[sample, column]
-    assert table.queries.grad is not None
-    torch.testing.assert_close(table.queries.grad, expected)
-    assert all(book.grad is None or not book.grad.any() for book in table.books)
-    table.queries.grad = None
+    assert rows.queries.grad is not None
+    torch.testing.assert_close(rows.queries.grad, expected)
+    assert all(book.grad is None or not book.grad.any() for book in rows.books)
+    rows.queries.grad = None
     loss = table.extra_loss()
     assert loss is not None
     assert table.extra_loss() is None
     looked_up = ids[:, :2].flatten()
-    served = torch.stack([served_by_hand(table, int(i), 0)[1] for i in looked_up])
-    torch.testing.assert_close(loss, 2.0 * (served - table.queries[looked_up]).square().mean())
+    served = torch.stack([served_by_hand(rows, int(i), 0)[1] for i in looked_up])
+    torch.testing.assert_close(loss, 2.0 * (served - rows.queries[looked_up]).square().mean())
     loss.backward()
-    assert table.queries.grad is None or not table.queries.grad.any()
-    used = {int(c) for i in looked_up for c in served_by_hand(table, int(i), 0)[0][:1]}
-    assert set(table.books[0].grad.any(1).nonzero().flatten().tolist()) == used  # type: ignore[union-attr]
+    assert rows.queries.grad is None or not rows.queries.grad.any()
+    used = {int(c) for i in looked_up for c in served_by_hand(rows, int(i), 0)[0][:1]}
+    assert set(rows.books[0].grad.any(1).nonzero().flatten().tolist()) == used  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("bits", "often"), [((6, 8), 500), ((1, 3), 100), ((1, 1), 0)])
 def test_rows_start_with_the_full_tables_deviation(bits: tuple[int, int], often: int) -> None:
     schema = schema_of((5000,))
-    table = table_of(schema, whole=(), widths=(4, 4, 4, 4), often=often, bits=bits, init_std=0.01)
+    table, _ = made(schema, small=(), widths=(4, 4, 4, 4), often=often, bits=bits, init_std=0.01)
     assert rows_of(table).std().item() == pytest.approx(0.01, rel=0.1)
 
 
 def test_padding_pulls_at_no_codeword() -> None:
     schema = Schema((Field("a", 30, slots=4),), ("click",))
-    table = table_of(schema, whole=(), widths=(2, 2), often=6).train()
+    table, _ = made(schema, small=(), widths=(2, 2), often=6)
+    table.train()
 
     def pull(*ids: int) -> float:
         table(torch.tensor([ids]))
@@ -138,18 +147,19 @@ def test_padding_pulls_at_no_codeword() -> None:
 @pytest.mark.parametrize("share", [0.5, 0.25, 0.2, 0.1, 0.05])
 def test_some_rows_may_use_all_codewords_and_at_least_half_may_not(first_order: int, share: float) -> None:
     shape = TableShape(schema_of(), 16, first_order)
-    method = registry.parse("mgqe").config_for(int(share * shape.fp32_bytes), shape)
-    assert 0.05 <= method.share <= 0.5  # type: ignore[attr-defined]
-    few, many = method.tier_bits  # type: ignore[attr-defined]
+    method: Any = registry.parse("mgqe")
+    size = method.size(int(share * shape.fp32_bytes), shape)
+    assert 0.05 <= size.share <= 0.5
+    few, many = method._tier_bits(size)
     assert few < many
 
 
 @pytest.mark.parametrize("said", [{"share": 1.0}, {"share": 0.0}, {"fewer_bits": 0, "share": 0.3}])
 def test_where_all_rows_are_alike_no_index_tells_them_apart(said: dict[str, float]) -> None:
     shape = TableShape(schema_of((5000,)), 16)
-    method = registry.parse({"name": "mgqe", "parts": 4, "bits": 4, "threshold": 0, **said})
+    method: Any = registry.parse({"name": "mgqe", "parts": 4, "bits": 4, "threshold": 0, **said})
     bits = 2 if said["share"] == 0 else 4
-    assert method.nbytes(shape) == 5000 * 4 * bits // 8 + 4 * 16 * 2**bits  # type: ignore[attr-defined]
+    assert method.nbytes(method.size(UNLIMITED, shape), shape) == 5000 * 4 * bits // 8 + 4 * 16 * 2**bits
 
 
 @settings(deadline=None, max_examples=25)
@@ -168,21 +178,12 @@ def test_bytes_are_exact_and_never_over_the_budget(
     schema = schema_of(tuple(sizes))
     shape = TableShape(schema, dimension, first_order)
     budget = int(share * shape.fp32_bytes)
+    method: Any = registry.parse({"name": "mgqe", "books": books})
     try:
-        method = registry.parse({"name": "mgqe", "books": books}).config_for(budget, shape)
+        size = method.size(budget, shape)
     except Infeasible:
         return  # that the reason is said is another test's business
-    whole, coded = divide(schema, method.threshold)  # type: ignore[attr-defined]
-    tiers, bits = method._tiers(count_rows(schema, coded))  # type: ignore[attr-defined]
-    table = table_of(
-        schema,
-        whole=whole,
-        widths=tuple(widths_of_parts(dimension, first_order, method.parts)),  # type: ignore[attr-defined]
-        often=tiers[1] if len(tiers) > 1 else 0,
-        bits=tuple(bits),
-        per_field=books == "field",
-    )
-    assert table.pack().nbytes == method.nbytes(shape) <= budget  # type: ignore[attr-defined]
+    assert initial(method, shape, budget).pack().nbytes == method.nbytes(size, shape) <= budget
 
 
 @pytest.mark.parametrize("first_order", [0, 2])
@@ -190,5 +191,5 @@ def test_bytes_are_exact_and_never_over_the_budget(
 def test_lands_within_two_percent_under_the_budget(first_order: int, share: float) -> None:
     shape = TableShape(schema_of(), 16, first_order)
     budget = int(share * shape.fp32_bytes)
-    method = registry.parse("mgqe").config_for(budget, shape)
-    assert 0.98 * budget <= method.nbytes(shape) <= budget  # type: ignore[attr-defined]
+    method: Any = registry.parse("mgqe")
+    assert 0.98 * budget <= method.nbytes(method.size(budget, shape), shape) <= budget

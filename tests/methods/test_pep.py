@@ -5,32 +5,33 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sharkbench.methods.pep.rows import Granularity, SoftThresholdTable, soft_threshold
+from sharkbench.methods.pep.rows import Granularity, SoftThresholdRows, soft_threshold
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench, tiny_dataset
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.schema import PADDING
+from sharkbench.model.model import Model
 from sharkbench.tables.kept import rows_of
+from sharkbench.tables.masked import MaskedRows
 from tests.methods.planted import bench_on, planted
+from tests.tables.small_tables import table_of
 
 GRANULARITIES = get_args(Granularity)
 
 
-def layer_of(
-    granularity: Granularity, start: float = -3.0, l2: float = 0.0, sparse: bool = False
-) -> SoftThresholdTable:
+def rows_like(granularity: Granularity, start: float = -3.0, l2: float = 0.0) -> SoftThresholdRows:
     torch.manual_seed(0)
     schema = tiny_dataset().schema
     weight = 0.1 * torch.randn(schema.num_rows, 5)
     fields = range(schema.num_fields)
-    layer = SoftThresholdTable(schema, fields, weight, granularity, start=start, lr_factor=1.0, l2=l2, sparse=sparse)
+    layer = SoftThresholdRows(schema, fields, weight, granularity, start=start, lr_factor=1.0, l2=l2)
     with torch.no_grad():
         layer.threshold += torch.randn(layer.threshold.shape)
     return layer
@@ -61,7 +62,7 @@ def test_soft_threshold_and_its_gradient_are_the_formulas(v: float, s: float) ->
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_batch_is_what_thresholding_the_whole_table_gives(granularity: Granularity, sparse: bool) -> None:
-    layer, data = layer_of(granularity, sparse=sparse), tiny_dataset()
+    layer, data = rows_like(granularity), tiny_dataset()
     schema, ids = data.schema, data.splits["train"].ids[:64]
     weight = layer.weight.detach().clone().requires_grad_()
     threshold = layer.threshold.detach().clone().requires_grad_()
@@ -78,7 +79,7 @@ def test_a_batch_is_what_thresholding_the_whole_table_gives(granularity: Granula
         there = (own != PADDING).unsqueeze(-1)
         total = (table[own.clamp(min=0)] * there).sum(1)
         expected.append(total / there.sum(1).clamp(min=1) if schema.fields[field].pooling == "mean" else total)
-    reference, found = torch.stack(expected, 1), layer(ids)
+    reference, found = torch.stack(expected, 1), table_of(layer, sparse=sparse)(ids)
     assert torch.allclose(found, reference, atol=1e-6)
     assert torch.allclose(layer.table(), table.detach(), atol=1e-6)
     assert 0.05 < (layer.margins() > 0).float().mean() < 0.95, "the example must have both"
@@ -99,8 +100,8 @@ def test_a_batch_is_what_thresholding_the_whole_table_gives(granularity: Granula
 def test_far_below_zero_only_l2_moves_the_thresholds(optimizer: str, l2: float) -> None:
     bench = small_bench(optimizer)
     pep = registry.parse({"name": "pep", "threshold_start": -150, "threshold_l2": l2, "threshold_learning_rate": 0.5})
-    layer = pep._layer(bench)  # type: ignore[attr-defined]
-    bench.train(bench.model(layer), stage="search")
+    layer = pep._rows(bench)  # type: ignore[attr-defined]
+    bench.train(bench.model(bench.table(layer)), stage="search")
     steps = len(bench.dataset.splits["train"]) // bench.recipe.batch_size
     moved = layer.threshold + 150
     if not l2:
@@ -113,8 +114,8 @@ def test_far_below_zero_only_l2_moves_the_thresholds(optimizer: str, l2: float) 
 def test_near_zero_the_loss_moves_thresholds_against_l2() -> None:
     bench = small_bench()
     pep = registry.parse({"name": "pep", "threshold_start": -4, "threshold_l2": 1e-6, "threshold_learning_rate": 0.01})
-    layer = pep._layer(bench)  # type: ignore[attr-defined]
-    bench.train(bench.model(layer), stage="search")
+    layer = pep._rows(bench)  # type: ignore[attr-defined]
+    bench.train(bench.model(bench.table(layer)), stage="search")
     read = torch.from_numpy(bench.schema.frequencies) > 0
     pulled = layer.threshold[~read]
     assert len(pulled)
@@ -122,39 +123,42 @@ def test_near_zero_the_loss_moves_thresholds_against_l2() -> None:
     assert (layer.threshold[read] < -4).any(), "the loss lowers thresholds of numbers that it wants larger"
 
 
-def sized(bench: Workbench, **said: object) -> object:
-    assert bench.budget is not None
-    return registry.parse({"name": "pep", **said}).config_for(bench.budget, bench.shape)
+def pruned(bench: Workbench, **said: object) -> tuple[Model, MaskedRows, int]:
+    """The model, the part that is all of its layer, and how many numbers the budget keeps."""
+    pep: Any = registry.parse({"name": "pep", **said})
+    model = pep.compress(bench)
+    (rows,) = model.embedding.members
+    assert isinstance(rows, MaskedRows)
+    return model, rows, pep.size(bench.room, bench.shape).kept
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_the_search_ends_where_the_budget_is_met(granularity: Granularity) -> None:
     bench = small_bench(batch_size=64)
-    pep = sized(bench, granularity=granularity, retrain="none", look_every=1, search_epochs=4)
-    model = pep.compress(bench)  # type: ignore[attr-defined]
+    model, rows, kept = pruned(bench, granularity=granularity, retrain="none", look_every=1, search_epochs=4)
     path = bench.ledger.notes["search"]
-    assert path[-1]["kept"] <= pep.kept < path[-2]["kept"]  # type: ignore[attr-defined]
-    assert model.embedding.mask.sum() == pep.kept  # type: ignore[attr-defined]
+    assert path[-1]["kept"] <= kept < path[-2]["kept"]
+    assert rows.mask.sum() == kept
     # As the search leaves them: those just below their threshold are zero.
     assert (rows_of(model.embedding) != 0).sum() == path[-1]["kept"]
 
 
 def test_a_search_that_ends_too_early_keeps_those_furthest_above_their_threshold() -> None:
     bench = small_bench()
-    pep = sized(bench, retrain="none", threshold_learning_rate=1e-6, search_epochs=1)
-    model = pep.compress(bench)  # type: ignore[attr-defined]
-    again = pep._layer(small_bench())  # type: ignore[attr-defined]
-    bench.train(bench.model(again), stage="search", epochs=1)
-    assert model.embedding.mask.sum() == pep.kept  # type: ignore[attr-defined]
+    said = {"retrain": "none", "threshold_learning_rate": 1e-6, "search_epochs": 1}
+    _, rows, kept = pruned(bench, **said)
+    again = registry.parse({"name": "pep", **said})._rows(small_bench())  # type: ignore[attr-defined]
+    bench.train(bench.model(bench.table(again)), stage="search", epochs=1)
+    assert rows.mask.sum() == kept
     margins = again.margins()
-    assert margins[model.embedding.mask].min() >= margins[~model.embedding.mask].max()
+    assert margins[rows.mask].min() >= margins[~rows.mask].max()
 
 
 def test_retraining_starts_from_the_initial_table_on_the_mask_that_the_search_found() -> None:
     said = {"threshold_learning_rate": 0.5, "look_every": 1}
     bench = small_bench()
-    searched = sized(bench, retrain="none", **said).compress(bench)  # type: ignore[attr-defined]
-    learned = rows_of(searched.embedding)
+    searched, rows, _ = pruned(bench, retrain="none", **said)
+    learned, mask = rows_of(searched.embedding), rows.mask
 
     class Still(Workbench):
         """Trains searches; leaves what is to be retrained as it is."""
@@ -163,10 +167,9 @@ def test_retraining_starts_from_the_initial_table_on_the_mask_that_the_search_fo
             return super().train(model, stage=stage, **rest) if stage == "search" else None
 
     frozen = Still(**vars(small_bench()))
-    model = sized(frozen, retrain="initial", **said).compress(frozen)  # type: ignore[attr-defined]
-    mask = searched.embedding.mask
-    assert torch.equal(model.embedding.mask, mask)
-    assert torch.equal(rows_of(model.embedding), frozen.full_table().weight.detach() * mask)
+    model, own, _ = pruned(frozen, retrain="initial", **said)
+    assert torch.equal(own.mask, mask)
+    assert torch.equal(rows_of(model.embedding), rows_of(frozen.full_table()) * mask)
     assert not torch.equal(rows_of(model.embedding), learned)
     for fresh, own in zip(
         frozen.model(frozen.full_table()).backbone.parameters(), model.backbone.parameters(), strict=True
@@ -180,11 +183,10 @@ def test_retraining_starts_from_the_initial_table_on_the_mask_that_the_search_fo
 @pytest.mark.parametrize("init_std", [1e-4, 0.01])
 def test_numbers_learn_before_they_are_pruned_however_small_they_start(init_std: float, tmp_path: Path) -> None:
     bench = bench_on(planted(12_000), tmp_path, budget=0.25, init_std=init_std)
-    pep = registry.parse("pep")
-    start = pep._layer(bench)  # type: ignore[attr-defined]
+    start = registry.parse("pep")._rows(bench)  # type: ignore[attr-defined]
     assert (start.margins() > 0).float().mean() > 0.9
-    model = pep.config_for(bench.budget or 0, bench.shape).compress(bench)
+    _, rows, _ = pruned(bench)
     assert len(bench.ledger.notes["search"]) > 1
-    mask = model.embedding.mask.flatten()  # type: ignore[attr-defined]
+    mask = rows.mask.flatten()
     largest = start.weight.detach().abs().flatten().topk(int(mask.sum())).indices
     assert mask[largest].float().mean() < 0.5, "the mask is what training wants, not where chance put large numbers"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,7 +12,7 @@ from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
 from sharkbench.tables.kept import rows_of
 from sharkbench.tables.small_fields import divide
-from tests.methods.made_up import made_up, schema_of, sized
+from tests.methods.made_up import made_up, schema_of
 
 
 @pytest.mark.parametrize("backbone", ["deepfm", "dcn"])
@@ -18,9 +20,9 @@ from tests.methods.made_up import made_up, schema_of, sized
 def test_each_part_of_a_row_is_its_nearest_codeword(backbone: str, books: str) -> None:
     bench = made_up(backbone)
     assert bench.start is not None
-    method = registry.parse({"name": "pq", "parts": 2, "codewords": 5, "books": books, "threshold": 41})
+    method: Any = registry.parse({"name": "pq", "parts": 2, "codewords": 5, "books": books, "threshold": 41})
     packed = method.compress(bench).pack().layer
-    assert packed.nbytes == method.nbytes(bench.shape)  # type: ignore[attr-defined]
+    assert packed.nbytes == method.nbytes(method.size(bench.room, bench.shape), bench.shape)
     before = rows_of(bench.start.embedding)
     after = rows_of(method.compress(bench).embedding)
     whole, coded = divide(bench.schema, 41)
@@ -42,12 +44,13 @@ def test_each_part_of_a_row_is_its_nearest_codeword(backbone: str, books: str) -
 def test_never_over_the_budget_and_near_it(books: str | None, first_order: int, share: float) -> None:
     shape = TableShape(schema_of(), 16, first_order)
     budget = int(share * shape.fp32_bytes)
-    method = registry.parse({"name": "pq", "books": books}).config_for(budget, shape)
-    nbytes = method.nbytes(shape)  # type: ignore[attr-defined]
+    method: Any = registry.parse({"name": "pq", "books": books})
+    size = method.size(budget, shape)
+    nbytes = method.nbytes(size, shape)
     assert nbytes <= budget
-    if (method.parts, method.codewords) == (16, 256):  # type: ignore[attr-defined]
+    if (size.parts, size.codewords) == (16, 256):
         # The finest codes there are: what is left is less than another whole field takes.
-        larger = [f.cardinality for f in shape.schema.fields if f.cardinality > method.threshold]  # type: ignore[attr-defined]
+        larger = [f.cardinality for f in shape.schema.fields if f.cardinality > size.threshold]
         assert not larger or budget - nbytes < min(larger) * shape.width * 4
     else:
         # Another byte of codes per row would not fit.
@@ -59,34 +62,34 @@ def test_never_over_the_budget_and_near_it(books: str | None, first_order: int, 
 def test_a_field_whose_codewords_cost_more_than_its_rows_stays_whole() -> None:
     shape = TableShape(schema_of((5000, 70, 40)), 16)
     said = {"name": "pq", "parts": 4, "books": "field", "threshold": 0}
-    method = registry.parse(said).config_for(shape.fp32_bytes // 6, shape)
-    assert method.codewords > 40  # type: ignore[attr-defined]
-    saved = 64 - 4 * ((method.codewords - 1).bit_length()) / 8  # type: ignore[attr-defined]
-    kept = {n for n in (5000, 70, 40) if n <= method.threshold}  # type: ignore[attr-defined]
-    assert kept >= {n for n in (5000, 70, 40) if n * saved < 64 * method.codewords}  # type: ignore[attr-defined]
+    size: Any = registry.parse(said).size(shape.fp32_bytes // 6, shape)
+    assert size.codewords > 40
+    saved = 64 - 4 * ((size.codewords - 1).bit_length()) / 8
+    kept = {n for n in (5000, 70, 40) if n <= size.threshold}
+    assert kept >= {n for n in (5000, 70, 40) if n * saved < 64 * size.codewords}
     assert 40 in kept
     assert 5000 not in kept
 
 
 def test_codewords_are_shared_where_a_field_of_its_own_would_have_too_few() -> None:
     few, many = TableShape(schema_of((20000, 20000)), 16), TableShape(schema_of((300,) * 40), 16)
-    books = [registry.parse("pq").config_for(shape.fp32_bytes // 20, shape).books for shape in (few, many)]  # type: ignore[attr-defined]
+    books = [registry.parse("pq").size(shape.fp32_bytes // 20, shape).books for shape in (few, many)]  # type: ignore[attr-defined]
     assert books == ["field", "shared"]
 
 
 def test_says_what_is_missing() -> None:
     with pytest.raises(Infeasible, match="bytes, the budget is 1,000"):
-        registry.parse("pq").config_for(1000, TableShape(schema_of(), 16))
+        registry.parse("pq").size(1000, TableShape(schema_of(), 16))
 
 
 def test_fine_tuning_moves_codewords_and_serves_what_it_trained() -> None:
     bench = made_up("deepfm", 0.3)
     # A learning rate that moves something, from a model that was never trained: any validation beats its start.
     tuned = {"name": "pq", "epochs": 1, "learning_rate_factor": 1.0}
-    frozen, moved = (rows_of(sized(said, made_up("deepfm", 0.3)).compress(bench).embedding) for said in ("pq", tuned))
+    frozen, moved = (rows_of(registry.parse(said).compress(bench).embedding) for said in ("pq", tuned))
     assert not torch.equal(frozen, moved)
     bench = made_up("deepfm", 0.3)
-    model = sized(tuned, bench).compress(bench).eval()
+    model = registry.parse(tuned).compress(bench).eval()
     ids = bench.dataset.splits["valid"].ids
     assert torch.equal(model.pack().layer(ids), model.embedding(ids))
     # Codes stay: rows that shared all codewords still do.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 
 from sharkbench.contract import registry
-from sharkbench.contract.pipeline import with_fields
+from sharkbench.data.schema import with_fields
 from sharkbench.formats.shape import TableShape
 from sharkbench.tables.coded import most_read
 from sharkbench.tables.kept import rows_of
-from tests.methods.made_up import SIZES, made_up, schema_of, sized
+from tests.methods.made_up import SIZES, made_up, schema_of
 
 
 @pytest.mark.parametrize("backbone", ["deepfm", "dcn"])
@@ -23,9 +23,9 @@ def test_groups_take_few_values_the_nearest_ones(backbone: str, groups: str, bit
     bench = made_up(backbone)
     assert bench.start is not None
     said = {"name": "ptq_codebook", "bits": bits, "share": share, "groups": groups, "threshold": 3}
-    method = registry.parse(said)
+    method: Any = registry.parse(said)
     model = method.compress(bench)
-    assert model.pack().layer.nbytes == method.nbytes(bench.shape)  # type: ignore[attr-defined]
+    assert model.pack().layer.nbytes == method.nbytes(method.size(bench.room, bench.shape), bench.shape)
     before, after = rows_of(bench.start.embedding), rows_of(model.embedding)
     sizes = [field.cardinality for field in bench.schema.fields]
     assert torch.equal(after[-sizes[-1] :], before[-sizes[-1] :]), "the tiny field is whole"
@@ -57,17 +57,17 @@ def test_one_more_bit_halves_the_error_or_better() -> None:
 def test_lands_within_two_percent_under_the_budget(first_order: int, share: float) -> None:
     shape = TableShape(schema_of(), 16, first_order)
     budget = int(share * shape.fp32_bytes)
-    method = registry.parse("ptq_codebook").config_for(budget, shape)
-    assert 0.98 * budget <= method.nbytes(shape) <= budget  # type: ignore[attr-defined]
+    method: Any = registry.parse("ptq_codebook")
+    assert 0.98 * budget <= method.nbytes(method.size(budget, shape), shape) <= budget
 
 
 def test_a_large_budget_keeps_the_fields_whole_that_fit() -> None:
     shape = TableShape(schema_of(), 16)
-    method = registry.parse("ptq_codebook").config_for(shape.fp32_bytes // 2, shape)
-    assert method.bits == 8  # type: ignore[attr-defined]
-    assert method.threshold == SIZES[2]  # type: ignore[attr-defined]
-    whole = registry.parse("ptq_codebook").config_for(shape.fp32_bytes, shape)
-    assert whole.nbytes(shape) == shape.fp32_bytes  # type: ignore[attr-defined]
+    method: Any = registry.parse("ptq_codebook")
+    half = method.size(shape.fp32_bytes // 2, shape)
+    assert half.bits == 8
+    assert half.threshold == SIZES[2]
+    assert method.nbytes(method.size(shape.fp32_bytes, shape), shape) == shape.fp32_bytes
 
 
 def test_works_on_the_fields_that_are_left() -> None:
@@ -77,9 +77,11 @@ def test_works_on_the_fields_that_are_left() -> None:
     assert bench.start is not None
     assert bench.budget is not None
     bench.start.embedding = keep_fields(bench.start.embedding, (0, 2))
-    shape = replace(bench.shape, schema=with_fields(bench.schema, (0, 2)))
-    method = registry.parse("ptq_codebook").config_for(bench.budget, shape)
+    shape = bench.shape
+    assert shape.schema == with_fields(bench.schema, (0, 2))
+    method: Any = registry.parse("ptq_codebook")
+    size = method.size(bench.budget, shape)
     packed = method.compress(bench).pack().layer
     assert packed.fields == (0, 2)
-    assert packed.nbytes == method.nbytes(shape) <= bench.budget  # type: ignore[attr-defined]
-    assert sized("ptq_codebook", bench).bits  # type: ignore[attr-defined]
+    assert packed.nbytes == method.nbytes(size, shape) <= bench.budget
+    assert size.bits

@@ -12,7 +12,7 @@ from sharkbench.contract import registry
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
 from sharkbench.tables.kept import rows_of
-from tests.methods.made_up import made_up, sized
+from tests.methods.made_up import made_up
 
 
 def error_of(row: torch.Tensor, bits: int, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
@@ -96,14 +96,15 @@ def test_as_near_as_pytorchs_operator() -> None:
 )
 def test_takes_the_most_bits_that_fit(backbone: str, budget: float, bits: int, row_bytes: int) -> None:
     bench = made_up(backbone, budget)
-    method = sized("ptq_greedy", bench)
-    assert method.bits == bits  # type: ignore[attr-defined]
+    method = registry.parse("ptq_greedy")
+    assert method.size(bench.room, bench.shape).bits == bits  # type: ignore[attr-defined]
     assert method.compress(bench).pack().layer.nbytes == row_bytes * bench.schema.num_rows
 
 
 def test_says_what_it_cannot_reach() -> None:
+    bench = made_up("deepfm", 0.28)
     with pytest.raises(Infeasible, match="1 bits per number"):
-        sized("ptq_greedy", made_up("deepfm", 0.28))
+        registry.parse("ptq_greedy").size(bench.room, bench.shape)
 
 
 def test_first_order_weights_stay_apart() -> None:

@@ -6,12 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sharkbench.methods.robe.rows import SharedArrayTable
+from sharkbench.methods.robe.rows import SharedArrayRows
 
-from sharkbench.contract import registry
 from sharkbench.data.schema import Field, Schema
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
+from sharkbench.tables.rows import Rows
+from tests.methods.untrained import initial
+from tests.tables.small_tables import table_of
 
 MASK = 2**64 - 1
 
@@ -49,8 +51,9 @@ def row(array: list[float], i: int, width: int, block: int, seed: int, signed: b
 )
 def test_reads_what_the_paper_says(width: int, block: int, size: int, seed: int, signed: bool, sparse: bool) -> None:
     schema = schema_of([4, 30, 20])
-    table = SharedArrayTable(schema, width, [1, 2], size, block, seed, 1.0, signed=signed, sparse=sparse)
-    array = table.array.detach().flatten().tolist()
+    part = SharedArrayRows(schema, [1, 2], width, size, block, seed, 1.0, signed=signed)
+    table = table_of(part, Rows.initial(schema, [0], width, 1.0), sparse=sparse)
+    array = part.array.detach().flatten().tolist()
     ids = torch.tensor([[1, 4 + i, 34 + i % 20] for i in range(30)])
     trained, served = table(ids), table.pack()(ids)
     assert torch.equal(trained, served)
@@ -66,10 +69,12 @@ def test_gradients_of_all_that_read_a_number_add_up(signed: bool) -> None:
     gradients = []
     for sparse in (False, True):
         torch.manual_seed(0)
-        table = SharedArrayTable(schema, 5, [0], size, 2, 7, 1.0, signed=signed, sparse=sparse)
+        part = SharedArrayRows(schema, [0], 5, size, 2, 7, 1.0, signed=signed)
+        table = table_of(part, sparse=sparse)
         (table(torch.arange(50)[:, None])[:, 0] * g).sum().backward()
-        assert table.array.grad is not None
-        gradients.append(table.array.grad.to_dense().flatten())
+        assert part.array.grad is not None
+        assert part.array.grad.is_sparse == sparse
+        gradients.append(part.array.grad.to_dense().flatten())
     expected = torch.zeros(size)
     for i in range(50):
         for k in range(5):
@@ -88,18 +93,15 @@ def test_gradients_of_all_that_read_a_number_add_up(signed: bool) -> None:
     threshold=st.sampled_from([None, 0, 50]),
 )
 def test_budgets_are_met_to_the_last_number(sizes: list[int], share: float, width: int, threshold: int | None) -> None:
-    schema = schema_of(sizes)
-    shape = TableShape(schema, width)
+    shape = TableShape(schema_of(sizes), width)
     budget = int(share * shape.fp32_bytes)
     try:
-        method = registry.parse({"name": "robe", "threshold": threshold}).config_for(budget, shape)
+        table = initial({"name": "robe", "threshold": threshold}, shape, budget)
     except Infeasible:
         return  # that the reason is said is another test's business
-    cut = method._cut(schema)  # type: ignore[attr-defined]
-    table = SharedArrayTable(schema, width, cut, method.numbers, 4, 1, 1.0)  # type: ignore[attr-defined]
     nbytes = table.pack().nbytes
     assert nbytes <= budget
-    if cut and nbytes < shape.fp32_bytes:
+    if any(isinstance(part, SharedArrayRows) for part in table.members) and nbytes < shape.fp32_bytes:
         assert budget - nbytes < 4
 
 
@@ -107,14 +109,14 @@ def test_budgets_are_met_to_the_last_number(sizes: list[int], share: float, widt
 def test_rows_start_with_the_full_tables_deviation_however_short_the_array(signed: bool) -> None:
     torch.manual_seed(0)
     for share in (2, 20):
-        table = SharedArrayTable(schema_of([20000]), 16, [0], 320000 // share, 4, 3, 0.01, signed=signed)
-        rows = table.lookup(torch.arange(20000)[:, None])
+        part = SharedArrayRows(schema_of([20000]), [0], 16, 320000 // share, 4, 3, 0.01, signed=signed)
+        rows = table_of(part).lookup(torch.arange(20000)[:, None])
         assert rows.std().item() == pytest.approx(0.01, rel=0.1)
         assert abs(rows.mean().item()) < 0.001
 
 
 def test_rows_that_meet_in_one_block_part_in_the_others() -> None:
-    table = SharedArrayTable(schema_of([20000]), 16, [0], 16000, 4, 3, 1.0)
+    table = table_of(SharedArrayRows(schema_of([20000]), [0], 16, 16000, 4, 3, 1.0))
     rows = table.lookup(torch.arange(20000)[:, None])[:, 0]
     assert len(torch.unique(rows[:, :4], dim=0)) < 16001
     assert len(torch.unique(rows, dim=0)) == 20000

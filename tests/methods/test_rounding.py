@@ -17,8 +17,8 @@ def trained(backbone: str) -> Workbench:
     bench = tiny_bench(backbone, None)
     model = bench.full_model()
     with torch.no_grad():  # skewed rows, and first-order weights of another size than the vectors
-        model.embedding.weight[:, 0] += 3
-        model.embedding.weight[:, bench.dimension :] *= 100
+        model.embedding.parts[0].weight[:, 0] += 3
+        model.embedding.parts[0].weight[:, bench.dimension :] *= 100
     return replace(bench, start=model)
 
 

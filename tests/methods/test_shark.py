@@ -58,9 +58,8 @@ def test_without_a_share_nothing_is_pruned(dataset: PreparedDataset, tmp_path: P
 def test_it_prunes_what_tiers_alone_cannot_reach(dataset: PreparedDataset, tmp_path: Path) -> None:
     bench = bench_on(dataset, tmp_path, "deepfm", budget=0.2, epochs=1)
     with pytest.raises(Infeasible, match="byte"):
-        registry.parse("f_quantization").config_for(bench.budget or 0, bench.shape)
+        registry.parse("f_quantization").size(bench.room, bench.shape)
     shark = registry.parse({"name": "shark", "share": 0, **PIECES})
-    shark = shark.config_for(bench.budget or 0, bench.shape)
     assert shark.compress(bench).pack().layer.nbytes <= (bench.budget or 0)
 
 
@@ -72,12 +71,12 @@ def test_what_is_pruned_leaves_what_tiers_can_take(bench: Workbench, fields: int
     for budget, left in ((least, fields), (least - 1, fields - 1)):
         own = bench.for_stage("pruned", budget=budget, start=None)
         if left:
-            model = shark.config_for(budget, own.shape).compress(own)
+            model = shark.compress(own)
             assert len(model.embedding.fields) == left
             assert model.pack().layer.nbytes <= budget
         else:
             with pytest.raises(Infeasible, match="smallest field alone"):
-                shark.config_for(budget, own.shape)
+                shark.size(budget, own.shape)
 
 
 def test_the_best_of_several_splits_is_taken(dataset: PreparedDataset, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_retraining_starts_from_the_initial_columns(tmp_path: Path) -> None:
     # Too small a step to move anything visibly.
     still = replace(bench, recipe=bench.recipe.model_copy(update={"learning_rate": 1e-12}), start=bench.full_model())
     model = registry.parse("sseds").compress(still)
-    initial = bench.full_table().weight.detach().split([f.cardinality for f in bench.schema.fields])
+    initial = rows_of(bench.full_table()).split([f.cardinality for f in bench.schema.fields])
     for row, part in zip(bench.ledger.notes["columns"], initial, strict=True):
         columns = [int(c) for c in row["columns"].split()]
         f = int(row["field"][1:])

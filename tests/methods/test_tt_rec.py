@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sharkbench.methods.tt_rec.rows import TensorTrainTable, root_mean_square, sampled, train_rows
+from sharkbench.methods.tt_rec.rows import TensorTrainRows, root_mean_square, sampled, train_rows
 from sharkbench.methods.tt_rec.shapes import TrainShape, column_factors, row_factors
 
 from sharkbench.contract import registry
@@ -16,11 +16,8 @@ from sharkbench.contract.check import tiny_bench
 from sharkbench.errors import Infeasible, InputError
 from sharkbench.formats.tensor_train import tensor_train_rows
 from tests.methods.bare_tables import SIZES, shape_of
-
-
-def table_of(method: object, shape: object, init_std: float = 0.1) -> TensorTrainTable:
-    trains = method._chosen(shape)  # type: ignore[attr-defined]
-    return TensorTrainTable(shape.schema, shape.width, trains, init_std)  # type: ignore[attr-defined]
+from tests.methods.untrained import initial
+from tests.tables.small_tables import table_of
 
 
 @given(rows=st.integers(1, 3_000_000), columns=st.integers(1, 48), cores=st.integers(2, 5))
@@ -71,12 +68,12 @@ def test_generated_rows_start_with_the_full_tables_deviation(rank: int, cores: i
     torch.manual_seed(0)
     schema = shape_of([20000]).schema
     train = TrainShape.of(20000, 16, cores).with_rank(rank)
-    table = TensorTrainTable(schema, 16, [[train]], 0.01)
-    rows = table(torch.arange(20000)[:, None])
+    part = TensorTrainRows(schema, [0], 16, [[train]], 0.01)
+    rows = table_of(part)(torch.arange(20000)[:, None])
     assert rows.std().item() == pytest.approx(0.01, rel=0.1)
     assert rows.mean().abs().item() < 0.002
-    every_combination = train_rows(torch.arange(prod(train.rows)), list(table.cores))
-    computed = root_mean_square([core.detach().double() for core in table.cores])
+    every_combination = train_rows(torch.arange(prod(train.rows)), list(part.cores))
+    computed = root_mean_square([core.detach().double() for core in part.cores])
     assert every_combination.square().mean().sqrt().item() == pytest.approx(computed, rel=1e-4)
 
 
@@ -102,10 +99,9 @@ def test_never_over_the_budget_and_exact_about_it(
     shape = shape_of(sizes, dimension, max(first_order, int(dimension == 0)))
     budget = int(share * shape.fp32_bytes)
     try:
-        sized = registry.parse("tt_rec").config_for(budget, shape)
+        table = initial("tt_rec", shape, budget)
     except Infeasible:
         return
-    table = table_of(sized, shape)
     packed = table.pack()
     assert packed.nbytes <= budget
     ids = torch.stack([torch.randint(n, (20,)) for n in sizes], 1) + torch.from_numpy(shape.schema.offsets[:-1])
@@ -118,22 +114,21 @@ def test_never_over_the_budget_and_exact_about_it(
 def test_lands_within_two_percent_under_the_budget(share: float, first_order: int, cores: int) -> None:
     shape = shape_of(SIZES, 16, first_order)
     budget = int(share * shape.fp32_bytes)
-    sized = registry.parse({"name": "tt_rec", "cores": cores}).config_for(budget, shape)
-    assert 0.98 * budget <= table_of(sized, shape).pack().nbytes <= budget
+    assert 0.98 * budget <= initial({"name": "tt_rec", "cores": cores}, shape, budget).pack().nbytes <= budget
 
 
 def test_small_fields_stay_whole() -> None:
     shape = shape_of(SIZES)
-    sized = registry.parse("tt_rec").config_for(shape.fp32_bytes // 4, shape)
-    assert [bool(own) for own in sized.ranks] == [n > 200 for n in SIZES]  # type: ignore[attr-defined]
+    ranks = registry.parse("tt_rec").size(shape.fp32_bytes // 4, shape).ranks  # type: ignore[attr-defined]
+    assert [bool(own) for own in ranks] == [n > 200 for n in SIZES]
 
 
 def test_a_rank_may_be_given_for_all() -> None:
     bench = tiny_bench("deepfm", None)
     model = registry.parse({"name": "tt_rec", "rank": 3}).compress(bench)
-    large, *small = model.embedding.trains  # type: ignore[attr-defined]
-    assert [train.ranks for train in large] == [(3, 3), (3, 3)]
-    assert small == [(), (), ()]
+    trains, rows = model.embedding.members  # type: ignore[operator]
+    assert (trains.fields, rows.fields) == ((0,), (1, 2, 3))
+    assert [train.ranks for train in trains.trains[0]] == [(3, 3), (3, 3)]
 
 
 def test_ranks_of_another_table_are_refused() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
 
 from sharkbench.contract.method import Family, Method
+from sharkbench.contract.sizing import Size
 from sharkbench.contract.workbench import Workbench
 from sharkbench.errors import DataError, Infeasible
 from sharkbench.formats.shape import TableShape
@@ -127,7 +128,7 @@ class Greedy(Method):
 class Picky(Greedy):
     """Cannot meet any."""
 
-    def config_for(self, budget: int, shape: TableShape) -> Self:
+    def size(self, budget: int, shape: TableShape) -> Size:
         raise Infeasible(f"needs more than {budget} bytes")
 
 

@@ -13,16 +13,17 @@ from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import FloatName
 from sharkbench.formats.sparse import Sparse
 from sharkbench.tables.kept import keep_fields, rows_of
-from sharkbench.tables.masked import MaskedTable, kept_within, largest
+from sharkbench.tables.masked import MaskedRows, kept_within, largest
+from tests.tables.small_tables import table_of
 
 VALUES = st.sampled_from(["fp32", "fp16"])
 
 
-def masked(schema: Schema, width: int, kept: int, values: FloatName = "fp32", sparse: bool = False) -> MaskedTable:
+def masked(schema: Schema, width: int, kept: int, values: FloatName = "fp32") -> MaskedRows:
     torch.manual_seed(0)
     weight = torch.randn(schema.num_rows, width)
     mask = largest(torch.rand(weight.shape), kept)
-    return MaskedTable(schema, range(schema.num_fields), weight, mask, values=values, sparse=sparse)
+    return MaskedRows(schema, range(schema.num_fields), weight, mask, values=values)
 
 
 @settings(deadline=None, max_examples=60)
@@ -34,7 +35,7 @@ def test_a_budget_is_spent_to_the_last_number(rows: int, width: int, share: floa
     except Infeasible:
         assert Sparse.bytes_of(rows, width, 1, values) > budget
         return
-    packed = masked(Schema((Field("f", rows),), ("click",)), width, kept, values).pack()
+    packed = table_of(masked(Schema((Field("f", rows),), ("click",)), width, kept, values)).pack()
     assert packed.nbytes <= budget
     assert kept == rows * width or Sparse.bytes_of(rows, width, kept + 1, values) > budget
 
@@ -45,7 +46,7 @@ def test_lands_within_two_percent_under_the_budget(share: float, values: FloatNa
     schema = Schema((Field("a", 25156), Field("b", 6361), Field("c", 12)), ("click",))
     budget = int(share * schema.num_rows * 16 * 4)
     kept = kept_within(budget, schema.num_rows, 16, values)
-    assert 0.98 * budget <= masked(schema, 16, kept, values).pack().nbytes <= budget
+    assert 0.98 * budget <= table_of(masked(schema, 16, kept, values)).pack().nbytes <= budget
 
 
 def test_the_reason_names_the_bytes_of_the_mask() -> None:
@@ -65,12 +66,12 @@ def test_the_largest_are_the_first_of_a_stable_sort(scores: list[int], count: in
 @pytest.mark.parametrize("values", ["fp32", "fp16"])
 def test_what_is_pruned_stays_zero_and_what_is_kept_trains(optimizer: str, values: FloatName) -> None:
     bench = tiny_bench("deepfm", None)
-    layer = masked(bench.schema, bench.width, 2000, values, sparse=optimizer != "adam")
-    before, mask = layer.weight.detach().clone(), layer.mask.clone()
+    rows = masked(bench.schema, bench.width, 2000, values)
+    layer, before, mask = table_of(rows), rows.weight.detach().clone(), rows.mask.clone()
     bench.train(bench.model(layer), optimizer=optimizer, embedding_l2=1e-3)
-    assert torch.equal(layer.mask, mask)
-    assert not layer.weight[~mask].any()
-    assert (layer.weight != before)[mask].float().mean() > 0.3
+    assert torch.equal(rows.mask, mask)
+    assert not rows.weight[~mask].any()
+    assert (rows.weight != before)[mask].float().mean() > 0.3
     ids = tiny_dataset().splits["valid"].ids
     assert torch.equal(layer.eval()(ids), layer.pack()(ids))
     assert layer.pack().nbytes == Sparse.bytes_of(bench.schema.num_rows, bench.width, 2000, values)
@@ -78,12 +79,14 @@ def test_what_is_pruned_stays_zero_and_what_is_kept_trains(optimizer: str, value
 
 def test_fields_that_stay_keep_their_mask() -> None:
     schema = tiny_dataset().schema
-    layer = masked(schema, 6, 1500, "fp16")
+    rows = masked(schema, 6, 1500, "fp16")
+    layer = table_of(rows)
     fewer = keep_fields(layer, (1, 2))
-    assert isinstance(fewer, MaskedTable)
+    (own,) = fewer.members  # type: ignore[operator]
+    assert isinstance(own, MaskedRows)
     first, last = schema.offsets[1], schema.offsets[3]
-    assert fewer.values == "fp16"
-    assert torch.equal(fewer.mask, layer.mask[first:last])
+    assert own.values == "fp16"
+    assert torch.equal(own.mask, rows.mask[first:last])
     assert torch.equal(rows_of(fewer), rows_of(layer)[first:last])
     ids = tiny_dataset().splits["valid"].ids
     assert torch.equal(fewer.pack()(ids), layer.pack()(ids)[:, 1:3])

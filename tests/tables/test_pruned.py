@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sharkbench.tables.table import FullTable
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench, tiny_dataset
 from sharkbench.data.schema import PADDING
 from sharkbench.errors import InputError
 from sharkbench.tables.base import EmbeddingLayer
-from sharkbench.tables.kept import FieldTable, KeptFields, keep_fields, rows_of
+from sharkbench.tables.kept import KeptFields, keep_fields, rows_of
+from sharkbench.tables.parts import Table
+from sharkbench.tables.rows import Rows
+from tests.tables.small_tables import full, table_of
 
 DATA = tiny_dataset()
 IDS = DATA.splits["valid"].ids
 
 
-def full(sparse: bool = False) -> FullTable:
+def full_table() -> Table:
     torch.manual_seed(0)
-    return FullTable(DATA.schema, 5, 0.1, sparse=sparse)
+    return full(DATA.schema, 5, 0.1)
+
+
+def rows_in(layer: EmbeddingLayer) -> Rows:
+    """The part that is all of the layer."""
+    assert isinstance(layer, Table)
+    (rows,) = layer.members
+    assert isinstance(rows, Rows)
+    return rows
 
 
 @pytest.mark.parametrize("fields", [(0, 1, 2, 3), (0, 2), (1, 3), (2,), (3,)])
 def test_kept_fields_give_what_they_gave(fields: tuple[int, ...]) -> None:
-    table = full()
+    table = full_table()
     expected = table(IDS)[:, list(fields)]
     kept = keep_fields(table, fields)
 
-    assert isinstance(kept, FieldTable)
     assert torch.equal(kept(IDS), expected)
     assert torch.equal(kept.pack()(IDS), expected)
     rows = sum(DATA.schema.fields[f].cardinality for f in fields)
-    assert kept.weight.shape == (rows, 5)
+    assert rows_in(kept).weight.shape == (rows, 5)
     assert kept.pack().nbytes == rows * 5 * 4
     # Another way to the same result.
     wrapped = KeptFields(table, fields)
@@ -41,10 +50,10 @@ def test_kept_fields_give_what_they_gave(fields: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("sparse", [False, True])
 def test_gradients_reach_the_rows_that_were_read_and_no_others(sparse: bool) -> None:
-    kept = keep_fields(full(sparse), (1, 2))
-    assert isinstance(kept, FieldTable)
+    kept = keep_fields(full_table(), (1, 2))
+    kept.use_sparse_gradients(sparse)
     kept(IDS[:5]).square().sum().backward()
-    gradient = kept.weight.grad
+    gradient = rows_in(kept).weight.grad
     assert gradient is not None
     assert gradient.is_sparse == sparse
     touched = gradient.to_dense().abs().sum(1).nonzero()[:, 0]
@@ -53,7 +62,7 @@ def test_gradients_reach_the_rows_that_were_read_and_no_others(sparse: bool) -> 
 
 
 def test_fields_may_leave_in_turns() -> None:
-    table = full()
+    table = full_table()
     once, twice = keep_fields(table, (0, 3)), keep_fields(keep_fields(table, (0, 2, 3)), (0, 3))
     assert torch.equal(once(IDS), twice(IDS))
     nested = keep_fields(KeptFields(table, (0, 2, 3)), (3,))
@@ -66,9 +75,9 @@ def test_fields_may_leave_in_turns() -> None:
 def test_rows_are_read_through_any_layer(method: str) -> None:
     bench = tiny_bench("deepfm", 0.5)
     config = registry.parse(method)
-    layer: EmbeddingLayer = config.config_for(bench.budget or 0, bench.shape).compress(bench).embedding
+    layer: EmbeddingLayer = config.compress(bench).embedding
     rows = rows_of(layer)
-    table = FieldTable(bench.schema, layer.fields, rows.clone())
+    table = table_of(Rows(bench.schema, layer.fields, rows.clone()))
 
     assert rows.shape == (bench.schema.num_rows, bench.width)
     torch.testing.assert_close(table(IDS), layer.eval()(IDS).detach())

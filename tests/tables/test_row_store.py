@@ -7,21 +7,23 @@ from typing import Any
 
 import pytest
 import torch
-from sharkbench.tables.table import FullTable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharkbench.data.schema import Field, Schema
+from sharkbench.formats.base import Format
 from sharkbench.formats.codec import RowCodec
-from sharkbench.formats.layer import PackedLayer
 from sharkbench.model.model import Model
 from sharkbench.tables.base import EmbeddingLayer
 from sharkbench.tables.coded_rows import Chance, CodedRows
-from sharkbench.tables.low_precision import LowPrecisionTable
+from sharkbench.tables.kept import rows_of
+from sharkbench.tables.low_precision import LowPrecisionRows
+from sharkbench.tables.parts import Part, Slots, Table
 from sharkbench.tables.row_store import StoredRows, lookup_rows
 from sharkbench.training.gradients import clip, regularize, sum_rows
 from sharkbench.training.optimizers import build_optimizer
 from sharkbench.training.recipe import Recipe
+from tests.tables.small_tables import full, table_of
 
 SCHEMA, WIDTH = Schema((Field("a", 9), Field("b", 5)), ("click",)), 3
 
@@ -39,19 +41,19 @@ class Plain:
         self.table[rows] = values
 
 
-class StoredTable(EmbeddingLayer):
+class Stored(Part):
     def __init__(self, store: Plain) -> None:
-        super().__init__(SCHEMA, WIDTH)
+        super().__init__(SCHEMA, range(SCHEMA.num_fields), WIDTH)
         self.__dict__["rows"] = StoredRows(store, *store.table.shape)
 
-    def lookup(self, ids: Tensor) -> Tensor:
-        rows, places = torch.unique(ids, return_inverse=True)
+    def forward(self, slots: Slots) -> Tensor:
+        rows, places = torch.unique(slots.rows, return_inverse=True)
         return F.embedding(places, lookup_rows(self.rows, rows))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"params": [self.rows]}]
 
-    def pack(self) -> PackedLayer:
+    def pack(self) -> list[Format]:
         raise NotImplementedError
 
 
@@ -86,48 +88,52 @@ def trained(layer: EmbeddingLayer, optimizer: str, steps: int = 6) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", "lazy_adam", "rowwise_adagrad", "sgd"])
 def test_a_stored_table_trains_as_one_in_memory(optimizer: str) -> None:
-    full = FullTable(SCHEMA, WIDTH, 1.0, sparse=True)
-    start = full.weight.detach().clone()
+    table = full(SCHEMA, WIDTH, sparse=True)
+    start = rows_of(table)
     store = Plain(start.clone())
 
-    trained(full, optimizer)
-    trained(StoredTable(store), optimizer)
+    trained(table, optimizer)
+    trained(table_of(Stored(store)), optimizer)
 
     assert not torch.equal(store.table, start)
-    torch.testing.assert_close(store.table, full.weight.detach(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(store.table, rows_of(table), rtol=1e-5, atol=1e-6)
 
 
-def coded(rows: int = 14) -> LowPrecisionTable:
-    store = CodedRows(rows, WIDTH, RowCodec(dtype="int8"), "stochastic", Chance(0, "rounding"))
+def coded() -> tuple[Table, LowPrecisionRows]:
+    """A layer, and the part that is all of it."""
+    store = CodedRows(SCHEMA.num_rows, WIDTH, RowCodec(dtype="int8"), "stochastic", Chance(0, "rounding"))
     store.fill(lambda n: torch.randn(n, WIDTH))
-    return LowPrecisionTable(SCHEMA, store)
+    rows = LowPrecisionRows(SCHEMA, range(SCHEMA.num_fields), store)
+    return table_of(rows), rows
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lazy_adam", "rowwise_adagrad", "sgd"])
 def test_its_parameter_has_a_shape_and_no_memory(optimizer: str) -> None:
-    layer = coded()
+    layer, part = coded()
     trained(layer, optimizer, steps=2)
 
-    assert layer.rows.shape == (14, WIDTH)
-    assert layer.rows.untyped_storage().nbytes() == 4
+    assert part.rows.shape == (14, WIDTH)
+    assert part.rows.untyped_storage().nbytes() == 4
     assert not list(layer.parameters())
-    assert {name: t.dtype for name, t in layer.state_dict().items()} == {"store.table": torch.uint8}
+    assert {name: t.dtype for name, t in layer.state_dict().items()} == {"parts.0.store.table": torch.uint8}
 
 
 def test_copies_are_apart_and_as_small() -> None:
-    layer, ids = coded(), torch.tensor([[1, 10], [8, 13]])
+    (layer, _), ids = coded(), torch.tensor([[1, 10], [8, 13]])
     copied = deepcopy(layer)
+    (part,) = copied.members
+    assert isinstance(part, LowPrecisionRows)
     before = copied(ids).detach()
     trained(layer, "sgd")
 
-    assert copied.rows.store is copied.store
-    assert copied.rows.untyped_storage().nbytes() == 4
+    assert part.rows.store is part.store
+    assert part.rows.untyped_storage().nbytes() == 4
     torch.testing.assert_close(copied(ids), before, rtol=0, atol=0)
     assert not torch.equal(layer(ids), before)
 
 
 def test_state_goes_there_and_back() -> None:
-    layer, other, ids = coded(), coded(), torch.tensor([[1, 10], [8, 13]])
+    (layer, _), (other, _), ids = coded(), coded(), torch.tensor([[1, 10], [8, 13]])
     trained(layer, "lazy_adam")
     other.load_state_dict(layer.state_dict())
     torch.testing.assert_close(other(ids), layer(ids), rtol=0, atol=0)

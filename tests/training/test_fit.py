@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from sharkbench.tables.table import FullTable
 
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.ctr.deepfm import DeepFM
@@ -18,21 +17,26 @@ from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model
 from sharkbench.results.records import Epoch
 from sharkbench.seeds import seeded
+from sharkbench.tables.rows import Rows
 from sharkbench.tasks.ctr import Ctr
 from sharkbench.training.fit import FitReport, fit
 from sharkbench.training.optimizers import build_optimizer
 from sharkbench.training.recipe import Optimizer, Recipe
+from tests.tables.small_tables import table_of
 
 BACKBONE = DeepFM(hidden=(16,), dropout=0.1)
 QUICK = Recipe(batch_size=250, epochs=3, learning_rate=1e-2, init_std=1e-2, accelerator="cpu")
 RATES: dict[Optimizer, float] = {"adam": 1e-2, "lazy_adam": 1e-2, "rowwise_adagrad": 5e-2, "sgd": 0.2}
 
 
-def make_model(dataset: PreparedDataset, recipe: Recipe = QUICK, table: type[FullTable] = FullTable) -> Model:
+def make_model(dataset: PreparedDataset, recipe: Recipe = QUICK, rows: type[Rows] = Rows) -> Model:
     schema = dataset.schema
     with seeded(0, "model"):
-        embedding = table(schema, width(BACKBONE, 4, 2), recipe.init_std, sparse=recipe.sparse)
-        return Model(embedding, build(BACKBONE, BackboneShape(schema.num_fields, 4, len(schema.dense), 2)))
+        weight = torch.empty(schema.num_rows, width(BACKBONE, 4, 2)).normal_(std=recipe.init_std)
+        return Model(
+            table_of(rows(schema, range(schema.num_fields), weight)),
+            build(BACKBONE, BackboneShape(schema.num_fields, 4, len(schema.dense), 2)),
+        )
 
 
 def train(model: Model, dataset: PreparedDataset, recipe: Recipe = QUICK, seed: int = 0, **more: Any) -> FitReport:
@@ -67,7 +71,7 @@ def test_same_seed_same_bits(dataset: PreparedDataset) -> None:
         trained.append(weights(model))
     first, second, other = trained
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
+    assert not torch.equal(first["embedding.parts.0.weight"], other["embedding.parts.0.weight"])
 
 
 def test_leaves_the_callers_random_stream_and_threads_alone(dataset: PreparedDataset) -> None:
@@ -79,7 +83,7 @@ def test_leaves_the_callers_random_stream_and_threads_alone(dataset: PreparedDat
 
 
 def test_weights_that_may_not_stay_are_not_the_best(dataset: PreparedDataset) -> None:
-    class Shrinking(FullTable):
+    class Shrinking(Rows):
         validations = 0
 
         def may_stay(self) -> bool:
@@ -93,7 +97,7 @@ def test_weights_that_may_not_stay_are_not_the_best(dataset: PreparedDataset) ->
 
 
 def test_where_none_may_stay_the_last_weights_do(dataset: PreparedDataset) -> None:
-    class TooLarge(FullTable):
+    class TooLarge(Rows):
         def may_stay(self) -> bool:
             return False
 
@@ -110,7 +114,7 @@ def test_where_none_may_stay_the_last_weights_do(dataset: PreparedDataset) -> No
 
 
 def test_a_layers_own_groups_have_their_own_rates(dataset: PreparedDataset) -> None:
-    class Thresholds(FullTable):
+    class Thresholds(Rows):
         def __init__(self, *args: Any, **settings: Any) -> None:
             super().__init__(*args, **settings)
             self.threshold = torch.nn.Parameter(torch.zeros(1))
@@ -138,7 +142,7 @@ def test_restores_the_best_weights(dataset: PreparedDataset) -> None:
 
         def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             if len(pl_module.history) == 2:
-                pl_module.model.embedding.weight.data.normal_(std=3)
+                pl_module.model.embedding.parts[0].weight.data.normal_(std=3)
 
     model, recipe = make_model(dataset), QUICK.model_copy(update={"epochs": 4})
     report = train(model, dataset, recipe, callbacks=[Ruin()])
@@ -167,7 +171,7 @@ def test_validates_within_an_epoch(dataset: PreparedDataset) -> None:
 
 
 def test_calls_the_hooks_of_the_embedding_layer(dataset: PreparedDataset) -> None:
-    class Bounded(FullTable):
+    class Bounded(Rows):
         steps = 0
 
         def after_step(self) -> None:
@@ -177,13 +181,13 @@ def test_calls_the_hooks_of_the_embedding_layer(dataset: PreparedDataset) -> Non
         def extra_loss(self) -> torch.Tensor:
             return 100 * self.weight.square().sum()
 
-    model = make_model(dataset, table=Bounded)
+    model = make_model(dataset, rows=Bounded)
     train(model, dataset)
-    assert model.embedding.steps == 3 * 8
-    assert model.embedding.weight.abs().max() <= 0.05
+    assert model.embedding.parts[0].steps == 3 * 8
+    assert model.embedding.parts[0].weight.abs().max() <= 0.05
     free = make_model(dataset)
     train(free, dataset)
-    assert model.embedding.weight.norm() < 0.2 * free.embedding.weight.norm()
+    assert model.embedding.parts[0].weight.norm() < 0.2 * free.embedding.parts[0].weight.norm()
 
 
 def test_whole_table_l2_shrinks_untouched_rows_and_lazy_does_not(dataset: PreparedDataset) -> None:
@@ -193,9 +197,9 @@ def test_whole_table_l2_shrinks_untouched_rows_and_lazy_does_not(dataset: Prepar
     for optimizer, shrinks in (("adam", True), ("lazy_adam", False)):
         recipe = QUICK.model_copy(update={"optimizer": optimizer, "embedding_l2": 1e-2, "epochs": 1})
         model = make_model(dataset, recipe)
-        start = model.embedding.weight[5].clone()
+        start = model.embedding.parts[0].weight[5].clone()
         train(model, changed, recipe)
-        assert torch.equal(model.embedding.weight[5], start) != shrinks
+        assert torch.equal(model.embedding.parts[0].weight[5], start) != shrinks
 
 
 def test_clips_the_joint_norm(dataset: PreparedDataset) -> None:
@@ -219,7 +223,7 @@ def test_divergence_names_epoch_and_step(dataset: PreparedDataset) -> None:
     class Break(Callback):
         def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, index: int) -> None:
             if trainer.global_step == 10:  # the third of the second epoch's eight
-                pl_module.model.embedding.weight.data.fill_(float("nan"))
+                pl_module.model.embedding.parts[0].weight.data.fill_(float("nan"))
 
     with pytest.raises(Diverged, match=r"nan in epoch 2, step 11\b"):
         train(make_model(dataset), dataset, callbacks=[Break()])
