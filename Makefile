@@ -1,8 +1,8 @@
 # Every command sets up what it needs: a virtual environment with the versions of constraints.txt.
 
 VENV := .venv
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
-    $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+    $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$python && break; done)
 INSTALLED := $(VENV)/.installed
 
 # What docs/reliability.md names.
@@ -52,7 +52,7 @@ clean: ## remove the environment and what tools leave behind; results stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt $(wildcard setup.py sharkbench/formats/csrc/*)
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed; name one with make PYTHON=/path/to/python" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12, 3.13 or 3.14 with its venv module is needed; name one with make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing about 150 packages into $(VENV); the first time takes some minutes."
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
