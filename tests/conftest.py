@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-COSTLY = re.compile(r"subprocess|multiprocessing|CliRunner|playwright|\.runner\b|mlflow|hypothesis|prepare\(|fit\(|workbench")
+COSTLY = re.compile(
+    r"subprocess|multiprocessing|CliRunner|playwright|\.runner\b|mlflow|hypothesis|prepare\(|fit\(|workbench"
+)
 """What tests say that start processes, train or try many inputs: each takes seconds."""
 
 QUICK_SECONDS = 4.0
