@@ -1,16 +1,22 @@
 # Every command sets up what it needs: a virtual environment with the versions of constraints.txt.
 
 VENV := .venv
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
-    $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+    $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$python && break; done)
 INSTALLED := $(VENV)/.installed
+
+# Each of the two takes tests that follow each other, which share what is made for them, and helps the other at the end.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
+# Checks the types while the tests run.
+with_types = $(VENV)/bin/mypy & types=$$!; $(1); tests=$$?; \
+    wait $$types || { echo "mypy is not content: its lines stand before those of the tests" >&2; exit 1; }; exit $$tests
 
 # What docs/reliability.md names.
 FAULTS := tests/faults tests/data tests/results/test_store.py tests/test_tracking.py tests/contract/test_contract.py tests/training/test_fit.py \
     $(addprefix tests/runner/test_, local.py interrupts.py execute.py failures.py) tests/browser/test_report.py \
     $(addprefix tests/formats/test_, casts.py states.py recording.py)
 
-.PHONY: help quickstart test faults audit gpu docs results clean
+.PHONY: help quickstart quick test faults audit gpu docs results clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,16 +25,20 @@ help: ## this list
 quickstart: $(INSTALLED) ## a benchmark of a few methods on generated data, in a few minutes
 	$(VENV)/bin/sharkbench run suites/quickstart.yaml
 
+quick: $(INSTALLED) ## lint, types, and the tests that take little: between two edits
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(call with_types,$(PYTEST) --quick)
+
 test: $(INSTALLED) ## lint, types and tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
 	@tests/browser/install_chromium.sh
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+	$(call with_types,$(PYTEST))
 
 faults: $(INSTALLED) ## break it on purpose, at length: kills, full disks, mutated input; prints how often each promise held
 	@tests/browser/install_chromium.sh
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 -m "faults or not faults" $(FAULTS)
+	$(PYTEST) -m "faults or not faults" $(FAULTS)
 
 audit: $(INSTALLED) ## known weaknesses of the installed versions (needs the network)
 	$(VENV)/bin/python tests/faults/audit.py
@@ -52,8 +62,8 @@ clean: ## remove the environment and what tools leave behind; results stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt $(wildcard setup.py sharkbench/formats/csrc/*)
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed; name one with make PYTHON=/path/to/python" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12, 3.13 or 3.14 with its venv module is needed; name one with make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	@echo "Installing about 150 packages into $(VENV); the first time takes some minutes."
+	@echo "pip downloads and installs about 150 packages into $(VENV), the first time some minutes, then compiles the lookup kernels, a minute of silence."
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -70,7 +70,7 @@ def test_constants_of_every_kind_are_told_apart(values: list[object]) -> None:
     assert len({normalised(f"x = {text}") for text in texts}) == len(texts)
 
 
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
 def test_every_python_comes_to_the_same(version: str) -> None:
     """Of every file of the project; the module needs nothing but Python itself."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"

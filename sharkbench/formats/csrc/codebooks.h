@@ -42,11 +42,9 @@ INLINE void any_row(const uint8_t *codes, int64_t bits, int64_t parts, const Par
     for (int64_t j = 0; j < parts; j++) {
         const int64_t width = part[j].width;
         const uint8_t *word = (const uint8_t *)part[j].book + (shift + read_code(codes, j, bits)) * part[j].row_bytes;
-        if (!add) {
+        if (!add || j == 0) {
             decode_any(codec, width, word, out);
-            out += width;
-        } else if (j == 0) {
-            decode_any(codec, width, word, out);
+            out += add ? 0 : width;
         } else {
             decode_any(codec, width, word, scratch);
             combine(out, scratch, 0, out, width, 0);

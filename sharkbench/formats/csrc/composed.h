@@ -164,12 +164,18 @@ INLINE int composed_floats(const Job *job, int64_t begin, int64_t end, int64_t w
     return pipeline(job, begin, end, width, &all, composed_hash, composed_find, 0, floats_fetch, floats_serve);
 }
 
-#define COMPOSED_FLOATS(PARTS_, NARROW_, HEAD_)                                                   \
-    switch (width) {                                                                              \
-        case 16: return composed_floats(job, begin, end, 16, PARTS_, NARROW_, HEAD_);             \
-        case 64: return composed_floats(job, begin, end, 64, PARTS_, NARROW_, HEAD_);             \
-        default: return composed_floats(job, begin, end, width, PARTS_, NARROW_, HEAD_);          \
+#define COMPOSED_FLOATS(NAME_, PARTS_, NARROW_, HEAD_)                                                     \
+    APART int NAME_(const Job *job, int64_t begin, int64_t end, int64_t width) {                           \
+        if (IS(width, 16)) return composed_floats(job, begin, end, 16, PARTS_, NARROW_, HEAD_);            \
+        if (IS(width, 64)) return composed_floats(job, begin, end, 64, PARTS_, NARROW_, HEAD_);            \
+        return composed_floats(job, begin, end, width, PARTS_, NARROW_, HEAD_);                            \
     }
+
+COMPOSED_FLOATS(composed_one, 1, 0, 0)
+COMPOSED_FLOATS(composed_two, 2, 0, 0)
+COMPOSED_FLOATS(composed_two_and_head, 2, 0, 1)
+COMPOSED_FLOATS(composed_and_number, 2, 1, 0)
+COMPOSED_FLOATS(composed_and_numbers, 3, 1, 0)
 
 /* Any parts of any codec; a chosen id has its row as the source, the others have none. */
 INLINE void composed_fetch(const void *what, Spots *spots, int i) {
@@ -186,26 +192,22 @@ INLINE void composed_fetch(const void *what, Spots *spots, int i) {
     prefetch_target(spots, i, all->width);
 }
 
+/* Two places that decode, not one for each case: a decoder is seven, and long to compile. */
 INLINE void composed_serve(const void *what, Spots *spots, int i) {
     const Composition *all = what;
-    float *out = spots->target[i];
-    if (spots->source[i]) {
-        decode_any(&all->codec, all->width, spots->source[i], out);
-        return;
-    }
+    const uint8_t *chosen = spots->source[i];
     const int64_t *part = all->parts;
-    int64_t width = part[1];
-    decode_any(&all->codec, width, (const uint8_t *)places_of(all, spots, 0)[i], out);
-    for (int64_t j = 1; j < all->count; j++) {
-        const uint8_t *source = (const uint8_t *)places_of(all, spots, j)[i];
+    float *out = spots->target[i];
+    int64_t width = part[1]; /* of what is there */
+    decode_any(&all->codec, chosen ? all->width : width, chosen ? chosen : (const uint8_t *)places_of(all, spots, 0)[i], out);
+    for (int64_t j = 1; !chosen && j < all->count; j++) {
         part += PART_WORDS;
-        if (part[3] == 2) {
-            decode_any(&all->codec, part[1], source, out + width);
+        const int beside = part[3] == 2;
+        decode_any(&all->codec, part[1], (const uint8_t *)places_of(all, spots, j)[i], beside ? out + width : all->scratch);
+        if (beside)
             width += part[1];
-        } else {
-            decode_any(&all->codec, part[1], source, all->scratch);
+        else
             combine(out, all->scratch, part[1] == 1, out, width, part[3]);
-        }
     }
 }
 
@@ -218,11 +220,11 @@ static int composed_kernel(const Job *job, int64_t begin, int64_t end) {
         full = full && part[1] == width && part[3] < 2;
         narrow = narrow && part[1] == 1 && part[3] < 2;
     }
-    if (full && own[0] == 1 && !own[6]) COMPOSED_FLOATS(1, 0, 0)
-    if (full && own[0] == 2 && !own[6]) COMPOSED_FLOATS(2, 0, 0)
-    if (full && own[0] == 2) COMPOSED_FLOATS(2, 0, 1)
-    if (narrow && own[0] == 2) COMPOSED_FLOATS(2, 1, 0)
-    if (narrow && own[0] == 3) COMPOSED_FLOATS(3, 1, 0)
+    if (full && own[0] == 1 && !own[6]) return composed_one(job, begin, end, width);
+    if (full && own[0] == 2 && !own[6]) return composed_two(job, begin, end, width);
+    if (full && own[0] == 2) return composed_two_and_head(job, begin, end, width);
+    if (narrow && own[0] == 2) return composed_and_number(job, begin, end, width);
+    if (narrow && own[0] == 3) return composed_and_numbers(job, begin, end, width);
     int64_t places[SLOTS * own[0] * ROOM];
     float scratch[width];
     Composition all = composition_of(program, places);

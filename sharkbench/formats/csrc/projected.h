@@ -61,7 +61,7 @@ INLINE int projected_loop(const Job *job, int64_t begin, int64_t end, int64_t wi
 
 static int projected_kernel(const Job *job, int64_t begin, int64_t end) {
     const int64_t width = job->program[WIDTH];
-    if (width == 16) return projected_loop(job, begin, end, 16);
-    if (width == 64) return projected_loop(job, begin, end, 64);
+    if (IS(width, 16)) return projected_loop(job, begin, end, 16);
+    if (IS(width, 64)) return projected_loop(job, begin, end, 64);
     return projected_loop(job, begin, end, width);
 }

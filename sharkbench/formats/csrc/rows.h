@@ -31,27 +31,49 @@ INLINE int rows_of(const Job *job, int64_t begin, int64_t end, int64_t dtype, in
     return pipeline(job, begin, end, width, &rows, 0, 0, 0, rows_fetch, rows_serve);
 }
 
-/* SCALE_: bytes of a scale that has an offset beside it, where that is all that follows the codes; else 0. */
-#define ROWS_OF_WIDTH(WIDTH_, TAIL_, SCALE_)                                         \
-    switch (own[1]) {                                                                \
-        case FP32: return rows_of(job, begin, end, FP32, WIDTH_, TAIL_, 0);          \
-        case FP16: return rows_of(job, begin, end, FP16, WIDTH_, TAIL_, 0);          \
-        case BF16: return rows_of(job, begin, end, BF16, WIDTH_, TAIL_, 0);          \
-        case INT8: return rows_of(job, begin, end, INT8, WIDTH_, TAIL_, SCALE_);     \
-        case INT4: return rows_of(job, begin, end, INT4, WIDTH_, TAIL_, SCALE_);     \
-        case INT2: return rows_of(job, begin, end, INT2, WIDTH_, TAIL_, SCALE_);     \
-        default: return rows_of(job, begin, end, INT1, WIDTH_, TAIL_, SCALE_);       \
+#define FLOATS_OF_WIDTH(NAME_, WIDTH_)                                                                     \
+    APART int NAME_(const Job *job, int64_t begin, int64_t end, int64_t width) {                           \
+        switch (job->program[FIRST_OWN_WORD + 1]) {                                                        \
+            case FP32: return rows_of(job, begin, end, FP32, WIDTH_, 0, 0);                                \
+            case FP16: return rows_of(job, begin, end, FP16, WIDTH_, 0, 0);                                \
+            default: return rows_of(job, begin, end, BF16, WIDTH_, 0, 0);                                  \
+        }                                                                                                  \
     }
 
+/* SCALE_: bytes of a scale that has an offset beside it, where that is all that follows the codes; else 0. */
+#define CODES_OF_WIDTH(NAME_, WIDTH_, TAIL_, SCALE_)                                                       \
+    APART int NAME_(const Job *job, int64_t begin, int64_t end, int64_t width, int64_t tail) {             \
+        switch (job->program[FIRST_OWN_WORD + 1]) {                                                        \
+            case INT8: return rows_of(job, begin, end, INT8, WIDTH_, TAIL_, SCALE_);                       \
+            case INT4: return rows_of(job, begin, end, INT4, WIDTH_, TAIL_, SCALE_);                       \
+            case INT2: return rows_of(job, begin, end, INT2, WIDTH_, TAIL_, SCALE_);                       \
+            default: return rows_of(job, begin, end, INT1, WIDTH_, TAIL_, SCALE_);                         \
+        }                                                                                                  \
+    }
+
+FLOATS_OF_WIDTH(floats_16, 16)
+FLOATS_OF_WIDTH(floats_64, 64)
+FLOATS_OF_WIDTH(floats_any, width)
+CODES_OF_WIDTH(codes_16_half, 16, 0, 2)
+CODES_OF_WIDTH(codes_64_half, 64, 0, 2)
+CODES_OF_WIDTH(codes_16_single, 16, 0, 4)
+CODES_OF_WIDTH(codes_64_single, 64, 0, 4)
+CODES_OF_WIDTH(codes_16, 16, 0, 0)
+CODES_OF_WIDTH(codes_64, 64, 0, 0)
+CODES_OF_WIDTH(codes_any, width, tail, 0)
+
 static int rows_kernel(const Job *job, int64_t begin, int64_t end) {
-    const int64_t *own = job->program + FIRST_OWN_WORD, width = job->program[WIDTH];
-    const Codec codec = read_codec(own + 1);
-    const int64_t scale_bytes = codec.tail || codec.symmetric ? 0 : codec.scale_bytes;
-    if (width == 16 && scale_bytes == 2) ROWS_OF_WIDTH(16, 0, 2)
-    if (width == 64 && scale_bytes == 2) ROWS_OF_WIDTH(64, 0, 2)
-    if (width == 16 && scale_bytes == 4) ROWS_OF_WIDTH(16, 0, 4)
-    if (width == 64 && scale_bytes == 4) ROWS_OF_WIDTH(64, 0, 4)
-    if (width == 16 && !codec.tail) ROWS_OF_WIDTH(16, 0, 0)
-    if (width == 64 && !codec.tail) ROWS_OF_WIDTH(64, 0, 0)
-    ROWS_OF_WIDTH(width, codec.tail, 0)
+    const int64_t width = job->program[WIDTH];
+    const Codec codec = read_codec(job->program + FIRST_OWN_WORD + 1);
+    const int64_t scale_bytes = codec.symmetric ? 0 : codec.scale_bytes;
+    if (codec.dtype <= BF16) {
+        if (IS(width, 16)) return floats_16(job, begin, end, width);
+        if (IS(width, 64)) return floats_64(job, begin, end, width);
+        return floats_any(job, begin, end, width);
+    }
+    if (IS(width, 16) && !codec.tail)
+        return (scale_bytes == 2 ? codes_16_half : scale_bytes == 4 ? codes_16_single : codes_16)(job, begin, end, width, 0);
+    if (IS(width, 64) && !codec.tail)
+        return (scale_bytes == 2 ? codes_64_half : scale_bytes == 4 ? codes_64_single : codes_64)(job, begin, end, width, 0);
+    return codes_any(job, begin, end, width, codec.tail);
 }

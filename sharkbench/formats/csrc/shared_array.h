@@ -84,8 +84,8 @@ INLINE int shared_array_loop(const Job *job, int64_t begin, int64_t end, int64_t
 
 static int shared_array_kernel(const Job *job, int64_t begin, int64_t end) {
     const int64_t width = job->program[WIDTH], block = job->program[FIRST_OWN_WORD + 3];
-    if (width == 16 && block == 16) SHARED_ARRAY_OF(16, 16)
-    if (width == 64 && block == 16) SHARED_ARRAY_OF(64, 16)
-    if (width == 64 && block == 64) SHARED_ARRAY_OF(64, 64)
+    if (IS(width, 16) && block == 16) SHARED_ARRAY_OF(16, 16)
+    if (IS(width, 64) && block == 16) SHARED_ARRAY_OF(64, 16)
+    if (IS(width, 64) && block == 64) SHARED_ARRAY_OF(64, 64)
     SHARED_ARRAY_OF(width, block)
 }

@@ -146,14 +146,14 @@ INLINE int bitmap_loop(const Job *job, int64_t begin, int64_t end, int64_t width
 
 static int csr_kernel(const Job *job, int64_t begin, int64_t end) {
     const int64_t width = job->program[WIDTH];
-    if (width == 16) SPARSE(csr_loop, 16)
-    if (width == 64) SPARSE(csr_loop, 64)
+    if (IS(width, 16)) SPARSE(csr_loop, 16)
+    if (IS(width, 64)) SPARSE(csr_loop, 64)
     SPARSE(csr_loop, width)
 }
 
 static int bitmap_kernel(const Job *job, int64_t begin, int64_t end) {
     const int64_t width = job->program[WIDTH];
-    if (width == 16) SPARSE(bitmap_loop, 16)
-    if (width == 64) SPARSE(bitmap_loop, 64)
+    if (IS(width, 16)) SPARSE(bitmap_loop, 16)
+    if (IS(width, 64)) SPARSE(bitmap_loop, 64)
     SPARSE(bitmap_loop, width)
 }

@@ -176,7 +176,7 @@ INLINE int tiered_loop(const Job *job, int64_t begin, int64_t end, int64_t width
 
 static int tiered_kernel(const Job *job, int64_t begin, int64_t end) {
     const int64_t width = job->program[WIDTH], count = job->program[FIRST_OWN_WORD];
-    if (width == 16 && count == 3) return tiered_loop(job, begin, end, 16, 3);
-    if (width == 64 && count == 3) return tiered_loop(job, begin, end, 64, 3);
+    if (IS(width, 16) && count == 3) return tiered_loop(job, begin, end, 16, 3);
+    if (IS(width, 64) && count == 3) return tiered_loop(job, begin, end, 64, 3);
     return tiered_loop(job, begin, end, width, count);
 }
