@@ -1,4 +1,4 @@
-"""What turns field vectors into logits: one file each, named like the backbone, with one subclass of ``Backbone``.
+"""Backbones turn field vectors into logits: one file each, named like the backbone, with one subclass of ``Backbone``.
 
 ``config`` is light; everything else comes with torch and is imported when first asked for.
 """

@@ -1,1 +1,1 @@
-"""What is predicted and how it is judged: the loss and the metrics of each task. ``config`` is light."""
+"""What is predicted and how it is evaluated: the loss and the metrics of each task. ``config`` is light."""
