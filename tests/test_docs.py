@@ -15,6 +15,7 @@ from sharkbench.suite.load import load
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = {"methods/my_method.py"}
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -51,6 +52,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 
         assert "://" in link or target.exists(), link
         assert "://" in link or not heading or heading in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_paths_exist(page: Path) -> None:
+    """Those of the repository; ``results/`` of a reader's own suites are not."""
+    folders = "|".join(("benchmarks", "docs", "methods", "sharkbench", "suites", "tests"))
+    paths = re.findall(rf"`((?:{folders})/[\w./*-]*)`", prose(page))
+
+    assert [path for path in paths if path not in EXAMPLES and not list(ROOT.glob(path.rstrip("/")))] == []
 
 
 def test_what_a_newcomer_reads_is_short() -> None:
