@@ -14,6 +14,7 @@ from pathlib import Path
 
 import claims_tables
 import comparison_tables
+import layers
 
 from sharkbench.contract import registry
 from sharkbench.leaderboard.columns import Column, leaderboard_columns
@@ -41,6 +42,18 @@ def unsharded() -> str:
     return table(("method", "why each process holds all of it"), rows)
 
 
+def rooms() -> str:
+    def link(room: str) -> str:
+        source = layers.source(room)
+        return f"[`{room}`](../{source.parent if source.name == '__init__.py' else source})"
+
+    rows = ((str(i), link(r), layers.described(r)) for i, line in enumerate(layers.LAYERS, 1) for r in line)
+    order = table(("layer", "room", "what it holds"), rows)
+    return "\n\n".join(
+        [order, *(f"One import points up, from `{low}` to `{up}`: {why}." for (low, up), why in layers.UPWARD.items())]
+    )
+
+
 def columns(of: Sequence[Column]) -> Callable[[], str]:  # type: ignore[type-arg]
     return lambda: table(("column", "meaning"), ((f"`{column.name}`", column.meaning) for column in of))
 
@@ -56,6 +69,7 @@ def claims(made: Callable[[], claims_tables.Table]) -> Callable[[], str]:
 
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("methods.md", "methods"): methods,
+    ("architecture.md", "rooms"): rooms,
     ("scale.md", "unsharded"): unsharded,
     ("leaderboard.md", "leaderboard.csv"): columns(leaderboard_columns({"ctr": Ctr.metrics})),
     ("leaderboard.md", "runs.csv"): columns(run_columns({"ctr": Ctr.metrics})),

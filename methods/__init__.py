@@ -1,1 +1,1 @@
-"""The built-in compression methods, one file each, named like the method. Installed as ``sharkbench.methods``."""
+"""Compression methods: a file or a folder each, named like the method. Installed as ``sharkbench.methods``."""

@@ -11,42 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from docs.layers import LAYERS, UPWARD
 from sharkbench.contract import registry
 from sharkbench.formats.codec import CODES
 from sharkbench.tasks import registry as tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# From top to bottom. A room or module imports only what stands below it, or on its own line.
-LAYERS = """
-    cli
-    api
-    search
-    runner
-    tracking
-    leaderboard
-    machine
-    suite
-    methods
-    field_selection
-    contract
-    measure
-    training
-    model tables
-    backbones
-    tasks
-    formats
-    results
-    data
-    keys
-    plugins
-    files
-    errors seeds
-""".strip().splitlines()
-RANK = {room: rank for rank, line in enumerate(LAYERS) for room in line.split()}
-
-# The one arrow up: the store reads back the resolved spec that the runner wrote, and imports its shape when asked.
-UPWARD = {("results", "suite")}
+RANK = {room: rank for rank, line in enumerate(LAYERS) for room in line}
 
 HEAVY = ("torch", "lightning", "mlflow", "datasets", "pyarrow", "polars", "scipy", "optuna")
 
@@ -114,7 +86,7 @@ def test_imports_point_down() -> None:
             continue  # it forwards `run` and `load` when they are asked for
         for line, module in imports(file):
             other = room_of(module)
-            assert {own, other} <= RANK.keys(), f"{own} or {other} is new: say in LAYERS where it stands"
+            assert {own, other} <= RANK.keys(), f"{own} or {other} is new: say in docs/layers.py where it stands"
             if RANK[own] > RANK[other] and (own, other) not in UPWARD:
                 wrong.append(f"{file.relative_to(ROOT)}:{line} imports {module}")
     assert not wrong, "\n".join(wrong)

@@ -15,6 +15,7 @@ from sharkbench.suite.load import load
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = {"methods/my_method.py"}
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -32,11 +33,52 @@ def test_generated_tables_are_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def prose(page: Path) -> str:
+    """The page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to the headings of a page say after ``#``, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        file, _, heading = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
 
-    assert not [link for link in links if "://" not in link and not (page.parent / link).exists()]
+        assert "://" in link or target.exists(), link
+        assert "://" in link or not heading or heading in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_paths_exist(page: Path) -> None:
+    """Those of the repository; ``results/`` of a reader's own suites are not."""
+    folders = "|".join(("benchmarks", "docs", "methods", "sharkbench", "suites", "tests"))
+    paths = re.findall(rf"`((?:{folders})/[\w./*-]*)`", prose(page))
+
+    assert [path for path in paths if path not in EXAMPLES and not list(ROOT.glob(path.rstrip("/")))] == []
+
+
+def test_what_a_newcomer_reads_is_short() -> None:
+    """From the README to a search, in half an hour."""
+    path = ["README.md", *(f"docs/{page}.md" for page in ("suites", "data", "methods", "results", "report", "search"))]
+
+    assert sum(len((ROOT / page).read_text(encoding="utf-8").split()) for page in path) < 6000
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    found, ahead = set[Path](), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        found.add(page)
+        links = (page.parent / link for link in re.findall(r"\]\(([^)#\s]+\.md)", prose(page)))
+        ahead += {target for link in links if (target := link.resolve()) in PAGES} - found
+
+    assert [named(page) for page in PAGES if page not in found] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

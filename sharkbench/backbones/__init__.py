@@ -1,4 +1,4 @@
-"""What turns field vectors into logits. The settings of each backbone are a file, its network is another.
+"""Backbones turn field vectors into logits: the settings of each are a file, its network is another.
 
 Settings are light; networks come with torch and are imported when first asked for.
 """

@@ -1,4 +1,4 @@
-"""The command line. Commands import what they need when they are called, so that ``--help`` stays quick."""
+"""The command line: a module per group of commands, which import what they need when called, so ``--help`` is quick."""
 
 from __future__ import annotations
 

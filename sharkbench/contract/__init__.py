@@ -1,1 +1,1 @@
-"""What an author of a method touches: the contract, the workbench, sizing, pipelines, the registry and the check."""
+"""What the author of a method uses: the method contract, workbench, budgets, pipelines, registry and check."""

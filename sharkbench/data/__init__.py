@@ -1,1 +1,1 @@
-"""Raw files or hub data in, encoded Arrow on disk out: memory-mapped, fingerprinted, split."""
+"""Raw files or hub data in, encoded Arrow files on disk out: memory-mapped, fingerprinted, split."""

@@ -1,1 +1,1 @@
-"""Choosing the fields that a model can do without: scores, and one pruning loop for all of them."""
+"""Field selection: importance scores of fields, and the pruning loop that all of these methods share."""

@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all, and their digests."""
+"""Files that are written atomically, and their digests."""

@@ -1,1 +1,1 @@
-"""Packed storage: how rows lie in memory and how they are looked up. One file per format, kernels beside them."""
+"""Packed tables: how rows are stored and looked up. One file per format, with the compiled kernels beside them."""

@@ -1,1 +1,1 @@
-"""What the name of a result is made of: settings that were stated, and the code that makes it."""
+"""The key of a run: a hash of its settings and of the code that its result depends on."""

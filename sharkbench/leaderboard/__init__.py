@@ -1,4 +1,4 @@
-"""Tables of what is in a store, at any time: CSV for machines and papers, a compact table for the terminal.
+"""Tables, statistics and the report, computed from the store at any time: CSV, HTML, and a table for the terminal.
 
 It knows the store and nothing of how runs are made.
 """

@@ -1,1 +1,1 @@
-"""What the computer is and can do."""
+"""The machine of a run: hardware, package versions and code revision, and the check of an installation."""

@@ -1,1 +1,1 @@
-"""Quality, memory and lookup speed of a packed model. Nothing here knows which method it measures."""
+"""Quality, bytes and lookup throughput of a packed model. Nothing here knows which method it measures."""

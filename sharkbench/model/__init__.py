@@ -1,1 +1,1 @@
-"""A model, trained and packed, and its files."""
+"""A model, trained or packed, and the safetensors files that store it."""

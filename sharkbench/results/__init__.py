@@ -1,1 +1,1 @@
-"""What came out of runs: records, and the folders and files that keep them."""
+"""Results of runs: records, and the store and the archive that hold them."""

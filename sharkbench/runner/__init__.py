@@ -1,4 +1,4 @@
-"""Runs a plan: one process per run, stored the moment it ends."""
+"""Runs a plan: one process per run, each result stored when its run ends."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Searches for budgets and settings: every trial is an ordinary run, judged on validation only."""
+"""Searches budgets and settings: every trial is an ordinary run, evaluated on validation data only."""

@@ -1,1 +1,1 @@
-"""YAML to Suite to plan: what to do. Only pydantic here; nothing heavy is imported."""
+"""From YAML to a plan: the keys of a suite, their validation, and its list of runs. Pydantic only, nothing heavy."""

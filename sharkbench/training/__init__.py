@@ -1,1 +1,1 @@
-"""The Lightning loop, its recipe, and optimizers that touch only the rows of the batch."""
+"""The training loop (Lightning), its recipe, optimizers with sparse updates, and training over several processes."""
