@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,20 +13,81 @@ from pydantic import TypeAdapter
 
 from sharkbench.backbones import BackboneConfig
 from sharkbench.contract import registry
+from sharkbench.contract.method import Family, Method
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset, Split
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import SharkbenchError
+from sharkbench.model.model import Model
 from sharkbench.tables.parts import Table
 from sharkbench.tables.rows import Rows
 from sharkbench.tasks.ctr import Ctr
+from sharkbench.training.losses import Distillation
 from sharkbench.training.recipe import Recipe
+from sharkbench.training.step import Step
 
 DEEPFM = {"name": "deepfm", "hidden": [16], "dropout": 0.0}
 QR = {"name": "qr", "fraction": 0.5, "threshold": 10}
 HASH = {"name": "hash", "fraction": 0.3, "threshold": 10}
 FDH = {"name": "fdh", "fraction": 0.5, "threshold": 10}
 LPT = {"name": "lpt", "bits": 8, "cache": 0.0, "rounding": "nearest"}
+
+ALPT = {"name": "alpt", "bits": 8, "cache": 0.0}
+
+
+class Scaled(FullTable):
+    """A scale per field, by an optimizer of its own."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.scale = torch.nn.Parameter(torch.ones(self.schema.num_fields, 1))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return super().forward(ids) * self.scale
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        own = {"params": [self.scale], "optimizer": partial(torch.optim.SGD, lr=0.1), "name": "scale"}
+        return [{"params": [self.weight]}, own]
+
+
+def in_turns(step: Step) -> torch.Tensor:
+    """The rows by the recipe, the scales by a second pass whose gradient is taken by itself."""
+    loss = step.loss()
+    step.zero_grad()
+    step.backward(loss)
+    step.update("recipe")
+    scale = step.model.embedding.scale
+    scale.grad = step.gradient(step.data_loss(), scale)
+    step.update("scale")
+    return loss
+
+
+def halved(model: Model) -> None:
+    """Of whole gradients, so that it is the same in one process and in two."""
+    scale = model.embedding.scale
+    if scale.grad is not None:
+        scale.grad.copy_(scale.grad / (1 + scale.grad.abs()))
+
+
+class InTurns(Method):
+    """A step, a loss, a teacher, gradients and an optimizer of a method's own."""
+
+    name: Literal["in_turns"] = "in_turns"
+    title: ClassVar[str] = "-"
+    paper: ClassVar[str] = "-"
+    year: ClassVar[int] = 2026
+    family: ClassVar[Family] = "none"
+
+    def compress(self, bench: Workbench) -> Model:
+        with bench.seeded("table"):
+            table = Scaled(bench.schema, bench.width, bench.init_std, sparse=bench.recipe.sparse)
+        model, teacher = bench.model(table), bench.model(bench.full_table())
+        bench.train(model, step=in_turns, loss=Distillation(0.3, 2.0), teacher=teacher, gradients=halved)
+        with torch.no_grad():
+            table.weight.mul_(table.scale.detach().repeat_interleave(torch.tensor([61, 30, 8]), 0))
+            table.scale.fill_(1)
+        return model
+
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "full, adam": ("full", {"optimizer": "adam", "embedding_l2": 1e-3}),
@@ -50,9 +112,18 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         {**LPT, "cache": 0.3},
         {"optimizer": "lazy_adam", "learning_rate": 0.01, "shard_tables": True},
     ),
+    "a method's own step, adam": (InTurns(), {"optimizer": "adam", "embedding_l2": 1e-3, "clip_norm": 0.05}),
+    "a method's own step, lazy_adam": (InTurns(), {"optimizer": "lazy_adam"}),
+    "weighted, a method's own step, lazy_adam": (InTurns(), {"optimizer": "lazy_adam", "batch_size": 40}),
     "weighted full, lazy_adam": ("full", {"optimizer": "lazy_adam", "embedding_l2": 1e-3, "batch_size": 40}),
     "divided weighted qr, adam": (QR, {"optimizer": "adam", "shard_tables": True}),
 }
+
+STOCHASTIC: dict[str, tuple[Any, dict[str, Any]]] = {
+    "alpt, sgd": (ALPT, {"optimizer": "sgd", "learning_rate": 0.3}),
+}
+"""Rounded stochastically, so that last bits decide and one process comes to something else."""
+EVERY = {**CASES, **STOCHASTIC}
 
 
 def dataset(weighted: bool = False) -> PreparedDataset:
@@ -89,7 +160,7 @@ def bench(case: str, folder: Path, processes: int, **changes: Any) -> Workbench:
     """The bench of a case; ``changes`` are of the recipe."""
     recipe = {
         "batch_size": 250, "epochs": 3, "learning_rate": 0.02, "init_std": 0.05, "accelerator": "cpu",
-        "validations_per_epoch": 2, "patience": 3, **CASES[case][1], **changes, "processes": processes,
+        "validations_per_epoch": 2, "patience": 3, **EVERY[case][1], **changes, "processes": processes,
     }  # fmt: skip
     if processes == 1:
         recipe["shard_tables"] = False
@@ -110,7 +181,7 @@ def bench(case: str, folder: Path, processes: int, **changes: Any) -> Workbench:
 def train(case: str, folder: Path, processes: int, **changes: Any) -> dict[str, Any]:
     """What the case comes to: history, weights, samples."""
     on = bench(case, folder, processes, **changes)
-    model = registry.parse(CASES[case][0]).compress(on)
+    model = registry.parse(EVERY[case][0]).compress(on)
     history = [epoch.model_dump(exclude={"seconds"}) for epoch in on.ledger.history]
     packed = model.pack()
     ids = on.dataset.splits["valid"].ids
@@ -164,7 +235,7 @@ def refused(folder: Path) -> dict[str, str]:
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
-    found: dict[str, Any] = {case: train(case, place, 2) for case in CASES}
+    found: dict[str, Any] = {case: train(case, place, 2) for case in EVERY}
     found["refused"] = refused(place)
     torch.save(found, place / f"of {torch.distributed.get_rank()}.pt")
     torch.distributed.destroy_process_group()

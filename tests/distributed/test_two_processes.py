@@ -13,7 +13,7 @@ from sharkbench.errors import InputError
 from sharkbench.training.group import Group
 from sharkbench.training.parts import TrainPart, ValidationPart
 from sharkbench.training.recipe import Recipe
-from tests.distributed.cases import CASES, dataset, train
+from tests.distributed.cases import CASES, STOCHASTIC, dataset, train
 
 TOLERANCE = 1e-4
 """Two processes add up in another order, and dozens of steps carry it on: to 2e-5 on some processors."""
@@ -55,6 +55,17 @@ def test_two_processes_come_to_what_one_comes_to(
     # Both processes come to the same, to the bit, and so decide the same.
     assert two["history"] == other["history"]
     assert all(torch.equal(tensor, other["weights"][name]) for name, tensor in two["weights"].items())
+
+
+@pytest.mark.parametrize("case", STOCHASTIC)
+def test_two_processes_that_round_stochastically_come_to_the_same_in_both(
+    case: str, by_two: list[dict[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    one, (two, other) = train(case, tmp_path, 1), (found[case] for found in by_two)
+
+    assert two["history"] == other["history"]
+    assert all(torch.equal(tensor, other["weights"][name]) for name, tensor in two["weights"].items())
+    torch.testing.assert_close(numbers(two["history"])[0], numbers(one["history"])[0], rtol=0, atol=0.02)
 
 
 def test_what_cannot_go_well_ends_both_processes_alike(by_two: list[dict[str, dict[str, Any]]]) -> None:

@@ -90,7 +90,7 @@ def test_a_student_comes_to_its_teacher_and_the_teacher_stays(dataset: PreparedD
         taught, learned = (predict(model, valid) for model in (teacher, student))
         agreement.append(np.corrcoef(taught[:, 0], learned[:, 0])[0, 1])
     assert agreement[0] < 0.2
-    assert agreement[1] > 0.6
+    assert agreement[1] > agreement[0] + 0.3
     assert all(torch.equal(weights(teacher)[name], tensor) for name, tensor in before.items())
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
