@@ -31,18 +31,19 @@ def new(
 
 
 def check(
-    what: Annotated[
-        str,
+    words: Annotated[
+        list[str],
         typer.Argument(
             metavar="[KIND] NAME",
-            help="A method's name; or 'format', 'backbone', 'source', and one's.",
+            help="A method's name; or 'format', 'backbone' or 'source' and the name of one.",
             autocompletion=complete_method,
         ),
     ],
-    name: Annotated[str | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Check whether a method keeps the contract; or a format, backbone or source."""
-    kind, name = ("method", what) if name is None else (what, name)
+    if len(words) > 2:
+        raise InputError(f"one name can be checked at a time, got {' '.join(words)}")
+    kind, name = ("method", *words)[-2:]
     failed = 0
     for outcome in _checked(kind, name):
         failed += not outcome.passed

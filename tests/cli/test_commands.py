@@ -243,6 +243,32 @@ def test_a_new_method_passes_its_checks_and_a_broken_one_does_not(
     assert Done("new", "mine", "--folder", tmp_path / "own").code == 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "checks"),
+    [
+        ("method", "qr", "check"),
+        ("format", "dense", "format_check"),
+        ("backbone", "fm", "backbone_check"),
+        ("source", "csv", "source_check"),
+    ],
+)
+def test_every_kind_of_plug_in_is_checked_by_its_name(
+    kind: str, name: str, checks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(plugin: type) -> str:
+        return plugin.__name__
+
+    monkeypatch.setattr(f"sharkbench.contract.{checks}.CHECKS", {"is found": told})
+    assert Done("check", kind, name).out.startswith("ok    is found: ")
+    unknown = Done("check", kind, f"{name}x")
+    assert unknown.code == 2
+    assert unknown.err.startswith(f"unknown {kind} '{name}x'; did you mean '{name}'?")
+
+
+def test_only_kinds_of_plug_ins_are_checked() -> None:
+    assert Done("check", "sorce", "csv").err == "unknown kind of plug-in 'sorce'; did you mean 'source'?\n"
+
+
 def test_schema_is_json() -> None:
     assert json.loads(Done("schema").out)["$defs"]["MethodEntry"]
 

@@ -219,7 +219,7 @@ def test_methods_are_found_beside_the_package_and_in_it(tmp_path: Path) -> None:
     wheel = tmp_path / "sharkbench"
     shutil.copytree(ROOT / "sharkbench", wheel, ignore=shutil.ignore_patterns("__pycache__", "*.so", "csrc"))
     shutil.copytree(ROOT / "methods", wheel / "methods", ignore=shutil.ignore_patterns("__pycache__"))
-    roots = ["sharkbench.runner.cell", "sharkbench.methods.pep", "sharkbench.backbones.deepfm"]
+    roots = ["sharkbench.runner.cell", "sharkbench.methods.pep", "sharkbench.backbones.ctr.deepfm"]
     program = f"from sharkbench.keys.closure import Snapshot; print(Snapshot().digest({roots!r}))"
     # Isolated, with the folder of the wheel first: the checkout is out of sight.
     bare = subprocess.run(

@@ -78,10 +78,7 @@ def test_keys_cover_the_code_of_plug_ins(suite: Path, file: str, of: set[str], f
 
 def test_a_format_that_is_asked_for_by_name_is_in_the_key(folder: Path) -> None:
     file = folder / "methods" / "by_name.py"
-    file.write_text(
-        "def f():\n    from sharkbench.formats.registry import format_of_kind\n    format_of_kind('grouped')\n"
-    )
-
+    file.write_text("from sharkbench.formats.registry import format_of_kind\n\nGrouped = format_of_kind('grouped')\n")
     module = next(one.module for one in METHODS.found() if one.name == "by_name")
     assert "user.neighbours.grouped" in Snapshot().closure([module])
 
