@@ -113,7 +113,7 @@ def test_a_result_says_what_its_figures_are(whole: Folder) -> None:
         users = result.parts["like"]["badness"].samples["users"]
         assert np.mean(users) == pytest.approx(result.quality["like"]["badness"])
         best = min(epoch.valid["like"]["badness"] for epoch in result.history)
-        assert result.quality_valid["like"]["badness"] == pytest.approx(best, abs=0.1), "the lowest was kept"
+        assert result.quality_valid["like"]["badness"] == pytest.approx(best, abs=1e-6), "the lowest was kept"
 
 
 def test_the_lowest_is_the_best_in_every_table(whole: Folder, standings: list[Standing], tmp_path: Path) -> None:
