@@ -65,6 +65,7 @@ def permutation_scores(
     """
     schema, fields = model.embedding.schema, model.embedding.fields
     before, metrics = _quality(model, split, task), monitored(task.metrics)
+    group = split.group if any(metric.grouped for metric in metrics) else None
     found = {metric.name: torch.zeros(len(fields), len(before), dtype=torch.float64) for metric in metrics}
     for row, field in enumerate(fields):
         columns = torch.from_numpy(schema.slot_columns([field]))
@@ -72,7 +73,7 @@ def permutation_scores(
             order = torch.randperm(len(split), generator=generator)
             ids = split.ids.clone()
             ids[:, columns] = ids[order][:, columns]
-            after = _quality(model, replace(split, ids=ids, group=None, mapped=False), task)
+            after = _quality(model, replace(split, ids=ids, group=group, mapped=False), task)
             for metric in metrics:
                 pairs = [(before[label][metric.name], after[label][metric.name]) for label in before]
                 found[metric.name][row] += torch.tensor([metric.score(a) - metric.score(b) for a, b in pairs])

@@ -208,7 +208,7 @@ def _of_primary(metric: Metric) -> tuple[list[Column[Cell]], list[Column[Standin
 
     name, title = metric.name, metric.title
     cell: list[Column[Cell]] = [
-        Column(f"{name}_mean", f"test {title} through the packed layer, mean over seeds", of_cell(_VALUE)),
+        Column(f"{name}_mean", f"test {title} through the packed layer, mean over seeds", _mean_of(name)),
         Column(f"{name}_std", "its standard deviation over seeds; empty for fewer than two", of_cell(_STD)),
         Column(
             f"{name}_delta",
@@ -240,7 +240,7 @@ def _of_primary(metric: Metric) -> tuple[list[Column[Cell]], list[Column[Standin
     )
 
 
-_VALUE, _STD, _DELTA = attrgetter("value_mean"), attrgetter("value_std"), attrgetter("value_delta")
+_STD, _DELTA = attrgetter("value_std"), attrgetter("value_delta")
 _RANK: Column[Standing] = Column(
     "rank",
     "among the methods of the same budget, shared where seeds cannot tell; empty for fewer than three seeds",
@@ -265,11 +265,11 @@ def _mean_of(name: str) -> Callable[[Cell], Value]:
 
 
 def metrics_of(cells: Iterable[Cell]) -> dict[str, tuple[Metric, ...]]:
-    """Task -> metrics, in the order in which tasks appear."""
-    found: dict[str, tuple[Metric, ...]] = {}
+    """Task -> metrics, in the order in which tasks appear; older runs may lack some of them."""
+    found: dict[str, dict[str, Metric]] = {}
     for cell in cells:
-        found.setdefault(cell.name.task, cell.metrics)
-    return found
+        found.setdefault(cell.name.task, {}).update((metric.name, metric) for metric in cell.metrics)
+    return {task: tuple(metrics.values()) for task, metrics in found.items()}
 
 
 def distinct(tasks: Tasks, kept: Callable[[Metric], bool]) -> list[Metric]:
@@ -285,7 +285,8 @@ def name_columns(tasks: Tasks) -> tuple[Column[Cell], ...]:
 def leaderboard_columns(tasks: Tasks) -> tuple[Column[Standing], ...]:
     """The columns for what has those metrics."""
     primary = [_of_primary(metric) for metric in distinct(tasks, lambda metric: metric.primary)]
-    others = distinct(tasks, lambda metric: metric.monitored and not metric.primary)
+    ranking = {metric.name for metrics in tasks.values() for metric in metrics if metric.primary}
+    others = distinct(tasks, lambda metric: metric.monitored and metric.name not in ranking)
     return (
         *([_lifted(_TASK)] if len(tasks) > 1 else []),
         *map(_lifted, _BEFORE),

@@ -46,6 +46,7 @@ METRICS = (
         title="grouped AUC",
         meaning="AUC within groups, where a group column is named",
         higher_is_better=True,
+        grouped=True,
         low=0,
         high=1,
     ),

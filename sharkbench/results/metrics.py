@@ -36,6 +36,8 @@ class Metric(Record):
     """Ranks, selects and prunes. A task has exactly one."""
     monitored: bool = False
     """Evaluated after every epoch and kept in the history; a recipe may select by it."""
+    grouped: bool = False
+    """Worked out within groups of samples, such as those of a user."""
     low: float | None = None
     """No value lies below."""
     high: float | None = None

@@ -20,6 +20,7 @@ from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.loader import BatchStream
 from sharkbench.errors import DataError
 from sharkbench.model.model import Model
+from sharkbench.results.metrics import monitored
 from sharkbench.results.records import Epoch, TrainingCost
 from sharkbench.seeds import derive, seeded
 from sharkbench.tables.sharded import divided
@@ -99,7 +100,9 @@ def fit(
     else:
         steps = TrainPart(train, recipe.batch_size, derive(seed, "batches"), drop_last, group)
         validation = ValidationPart(valid, VALIDATION_BATCH, group)
-    module = CtrModule(model, task, recipe, dataset.schema.labels, stage, group, overrides)
+    by_group = any(metric.grouped for metric in monitored(task.metrics))
+    groups = valid.group.numpy() if by_group and valid.group is not None else None
+    module = CtrModule(model, task, recipe, dataset.schema.labels, stage, group, overrides, groups)
     keep_best = KeepBest(recipe, task.monitor(recipe.monitor), on_epoch)
     watching = [keep_best, *callbacks]
     checkpoint = None

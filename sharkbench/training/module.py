@@ -30,7 +30,11 @@ CHECK_EVERY = 50
 
 
 class CtrModule(LightningModule):
-    """Trains ``self.model`` by a recipe; ``self.history`` has one :class:`Epoch` per validation."""
+    """Trains ``self.model`` by a recipe; ``self.history`` has one :class:`Epoch` per validation.
+
+    Args:
+        valid_groups: ``[n]`` group of each sample of the validation split, where a monitored metric needs it.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class CtrModule(LightningModule):
         stage: str,
         group: Group = ALONE,
         overrides: Overrides = ORDINARY,
+        valid_groups: NDArray[np.integer] | None = None,
     ) -> None:
         super().__init__()
         # A step calls the optimizers itself: Lightning's manual optimization.
@@ -48,7 +53,7 @@ class CtrModule(LightningModule):
         self.overrides = overrides
         self.optimizer_names: list[str] = []
         self.model, self.task, self.recipe, self.labels, self.stage = model, task, recipe, labels, stage
-        self.group = group
+        self.group, self.valid_groups = group, valid_groups
         self.history: list[Epoch] = []
         # Kept out of the registered modules: it holds the very parameters of model.backbone.
         self.run_backbone: Callable[[Tensor, Tensor], Tensor]
@@ -144,7 +149,7 @@ class CtrModule(LightningModule):
         check_alike(self.model, self.group)
         scores, truth = self._gathered(self._scores), self._gathered(self._truth)
         weights = self._gathered(self._weights) if self._weights else None
-        quality = self.task.quality(scores, truth, self.labels, weights=weights)
+        quality = self.task.quality(scores, truth, self.labels, self.valid_groups, weights)
         now, followed = time.perf_counter(), monitored(self.task.metrics)
         self.history.append(
             Epoch(

@@ -152,7 +152,7 @@ def test_a_helper_beside_a_method_is_its_own(
 
 PACKAGE = {
     "__init__.py": "from .numbers import STRENGTH\n"
-    + SOURCE.format(name="packed", from_model=False).replace("strength: int = 3", "strength: int = STRENGTH")
+    + SOURCE.format(name="packed", takes="fields").replace("strength: int = 3", "strength: int = STRENGTH")
     + "        from .layers.rows import rows\n",
     "numbers.py": "STRENGTH = 7\n",
     "layers/__init__.py": "",

@@ -35,11 +35,11 @@ LPT = {"name": "lpt", "bits": 8, "cache": 0.0, "rounding": "nearest"}
 ALPT = {"name": "alpt", "bits": 8, "cache": 0.0}
 
 
-class Scaled(FullTable):
+class Scaled(Table):
     """A scale per field, by an optimizer of its own."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(self, schema: Schema, width: int, init_std: float) -> None:
+        super().__init__(schema, width, [Rows.initial(schema, range(schema.num_fields), width, init_std)])
         self.scale = torch.nn.Parameter(torch.ones(self.schema.num_fields, 1))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
@@ -47,7 +47,7 @@ class Scaled(FullTable):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         own = {"params": [self.scale], "optimizer": partial(torch.optim.SGD, lr=0.1), "name": "scale"}
-        return [{"params": [self.weight]}, own]
+        return [*super().parameter_groups(), own]
 
 
 def in_turns(step: Step) -> torch.Tensor:

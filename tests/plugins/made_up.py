@@ -26,7 +26,10 @@ class Neighbours(Method):
     paper: ClassVar[str] = "-"
     year: ClassVar[int] = 2026
     family: ClassVar[Family] = "hashing"
-    from_model: ClassVar[bool] = True
+
+    @property
+    def takes(self):
+        return "model"
 
     @property
     def budgeted(self):
@@ -36,7 +39,7 @@ class Neighbours(Method):
         from sharkbench.formats.layer import PackedLayer
         from sharkbench.model.model import Model
         from sharkbench.tables.finished import Finished
-        from sharkbench.tables.pruned import rows_of
+        from sharkbench.tables.kept import rows_of
 
         from .grouped import Grouped
 

@@ -46,12 +46,12 @@ def test_what_is_published_is_read_back_equal(store: Store) -> None:
 
 
 def test_a_metric_that_does_not_exist_survives_as_nan_in_valid_json(store: Store) -> None:
-    put(store, a_result(pack_gap={"y": math.nan}))
+    put(store, a_result(pack_gap={"y": {"auc": math.nan}}))
     text = (store.directory(KEY) / RESULT).read_text()
     json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     found = store.get(KEY)
     assert found is not None
-    assert math.isnan(found.pack_gap["y"])
+    assert math.isnan(found.pack_gap["y"]["auc"])
 
 
 def test_nothing_is_seen_before_it_is_published(store: Store) -> None:

@@ -22,6 +22,7 @@ from sharkbench.search.events import TrialEnded
 from sharkbench.search.pareto import Pareto, dominates, hypervolume
 from sharkbench.search.per_budget import PerBudget
 from sharkbench.search.report import importances
+from sharkbench.tasks.ctr import Ctr
 from tests.search.conftest import Bench
 from tests.search.fakes import FULL_AUC, LEAST
 
@@ -269,7 +270,13 @@ def test_plots_and_report_agree_on_what_decides_the_auc() -> None:
 
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(tried, n_trials=40)
-    search = SimpleNamespace(study=study, mode="pareto", asked=SimpleNamespace(objectives=("auc", "bytes")))
+    search = SimpleNamespace(
+        study=study,
+        mode="pareto",
+        asked=SimpleNamespace(objectives=("auc", "bytes")),
+        metric=Ctr().primary,
+        directions=lambda: ("maximize", "minimize"),
+    )
     [drawn] = [
         dict(zip(bar.y, bar.x, strict=True))
         for figure in plots._figures(search)

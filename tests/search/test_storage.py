@@ -22,7 +22,7 @@ def test_optuna_reads_studies_and_values_from_the_path_of_the_journal(bench: Ben
     for search in searched.searches:
         study = optuna.load_study(study_name=search.study.study_name, storage=kept)
         assert study.study_name.startswith(f"{search.name} ")
-        assert [direction.name.lower() for direction in study.directions] == list(search._directions())
+        assert [direction.name.lower() for direction in study.directions] == list(search.directions())
         assert len(study.trials) == len(search.finished) > 0
         for trial in search.finished:
             values = search.values(trial.outcome) if trial.outcome.status == "ok" else None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.metrics import brier_score_loss
 
 from sharkbench.errors import InputError
 from sharkbench.keys.closure import Snapshot
@@ -80,6 +82,19 @@ def test_a_file_is_a_task_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv(registry.FOLDERS, str(tmp_path))
     assert registry.names() == ["ctr", "one"]
     assert registry.parse("one").primary.name == "one"
+
+
+def test_the_example_of_the_docs_is_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
+    (tmp_path / "brier.py").write_text(page.read_text().split("```python\n")[1].split("```")[0])
+    monkeypatch.setenv(registry.FOLDERS, str(tmp_path))
+    task = registry.parse("brier")
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=(500, 1)).astype(np.float32), rng.integers(0, 2, (500, 1)).astype(np.float32)
+    quality = task.quality(scores, labels, ("y",))
+    assert quality["y"]["brier"] == pytest.approx(brier_score_loss(labels[:, 0], 1 / (1 + np.exp(-scores[:, 0]))))
+    blocks = task.parts_by_label(scores, labels, ("y",))["y"]["brier"].samples["rows"]
+    assert np.mean(blocks) == pytest.approx(quality["y"]["brier"])
 
 
 def test_another_package_brings_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ GROUPED_AUC = Metric(
     title="grouped AUC",
     meaning="AUC within groups, where a group column is named",
     higher_is_better=True,
+    grouped=True,
     low=0,
     high=1,
 )
