@@ -21,7 +21,8 @@ import torch
 
 from sharkbench.backbones.ctr.deepfm import DeepFM
 from sharkbench.contract.workbench import Workbench
-from sharkbench.data.dataset import PreparedDataset, Split
+from sharkbench.data.dataset import PreparedDataset
+from sharkbench.data.samples import Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.field_selection.scores import permutation_scores, taylor_scores
 from sharkbench.measure.lookup import hardware

@@ -21,8 +21,8 @@ from benchmark_table import file_of_processor, processor
 from torch.utils.data import DataLoader, TensorDataset
 
 from sharkbench.data.arrow import SplitWriter, open_split
-from sharkbench.data.dataset import Batch, Split
 from sharkbench.data.loader import batches, loader
+from sharkbench.data.samples import Batch, Split
 
 
 def write_split(path: Path, rows: int, fields: int) -> Split:

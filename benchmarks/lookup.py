@@ -25,7 +25,7 @@ from contenders import FIELDS, Scene, layers, limits, ours
 from lookup_report import chart, table
 from rivals import Compiled, Fbgemm, operators
 
-from sharkbench.formats import kernels
+from sharkbench.formats.in_use import kernels_in_use
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.machine.environment import huge_pages
 from sharkbench.measure.lookup import hardware, in_turns, ratio, spread, threads
@@ -91,7 +91,7 @@ def measure(all_of: Contenders, batch: int, stream: str, count: int, rounds: int
                 "over_kernel": "" if bare is None else round(ratio(turns, bare) - 1, 3),
                 "rounds": rounds,
                 "other_cpu_seconds": round(max(0.0, busy), 1),
-                "kernel": kernels.in_use()[part.kind] if part is not None else "torch",
+                "kernel": kernels_in_use()[part.kind] if part is not None else "torch",
                 "huge_pages": huge_pages(),
                 "torch": torch.__version__,
                 "measured": datetime.date.today().isoformat(),

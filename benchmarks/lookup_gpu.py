@@ -20,8 +20,8 @@ from benchmark_table import write
 from contenders import FIELDS, Scene
 from torch.nn import functional as F
 
-from sharkbench.formats import kernels
 from sharkbench.formats.base import Format
+from sharkbench.formats.in_use import kernels_in_use
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.measure.lookup import hardware, in_turns, ratio, spread
 
@@ -65,7 +65,7 @@ def measure(scene: Scene, batch: int, stream: str, device: str, rounds: int, cop
             "batch": batch,
             "stream": stream,
             "format": name,
-            "kernel": kernels.in_use(device)[part.kind],
+            "kernel": kernels_in_use(device)[part.kind],
             "rows": scene.schema.num_rows,
             "same_bits": same,
             "us": round(seen.median * 1e6, 2),

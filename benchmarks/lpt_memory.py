@@ -44,7 +44,7 @@ def measure(variant: str, rows: int, steps: int, optimizer: str) -> dict[str, An
     from sharkbench.data.schema import Field, Schema
     from sharkbench.formats.codec import RowCodec
     from sharkbench.model.model import Model
-    from sharkbench.tables.coded_rows import Chance, CodedRows
+    from sharkbench.tables.code_store import CodeStore, SeededGenerator
     from sharkbench.tables.hot_rows import with_hot_rows
     from sharkbench.tables.low_precision import LowPrecisionRows
     from sharkbench.tables.parts import Table
@@ -82,7 +82,7 @@ def measure(variant: str, rows: int, steps: int, optimizer: str) -> dict[str, An
             table.use_sparse_gradients(True)
             return table
         bits, _, cached = variant.partition("+")
-        store = CodedRows(count, WIDTH, RowCodec(dtype=dtypes[bits]), "stochastic", Chance(0, "rounding"))
+        store = CodeStore(count, WIDTH, RowCodec(dtype=dtypes[bits]), "stochastic", SeededGenerator(0, "rounding"))
         store.fill(lambda n: torch.empty(n, WIDTH).normal_(std=0.01))
         hot = round(CACHE * count) if cached else 0
         hot_rows = with_hot_rows(store, hot, "frequency", frequencies[:count])

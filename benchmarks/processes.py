@@ -43,7 +43,8 @@ def measure(rows: int, steps: int, processes: int, divided: bool) -> dict[str, A
 
     from sharkbench.backbones.ctr.dnn import DNN
     from sharkbench.contract.workbench import Workbench
-    from sharkbench.data.dataset import PreparedDataset, Split
+    from sharkbench.data.dataset import PreparedDataset
+    from sharkbench.data.samples import Split
     from sharkbench.data.schema import Field, Schema
     from sharkbench.tasks.ctr import Ctr
     from sharkbench.training.group import Group

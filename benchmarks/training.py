@@ -35,9 +35,10 @@ from torch import Tensor, nn
 from sharkbench.backbones import BackboneShape, build, width
 from sharkbench.backbones.ctr.deepfm import DeepFM
 from sharkbench.data.arrow import SplitWriter, open_split
-from sharkbench.data.dataset import Batch, PreparedDataset
+from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.loader import batches
 from sharkbench.data.prepare import prepare
+from sharkbench.data.samples import Batch
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.data.sources.kuairand import KuaiRandSpec
 from sharkbench.formats.layer import PackedLayer

@@ -88,13 +88,13 @@ class LPT(Method):
     def compress(self, bench: Workbench) -> Model:
         import torch
 
-        from sharkbench.tables.coded_rows import Chance, CodedRows
+        from sharkbench.tables.code_store import CodeStore, SeededGenerator
         from sharkbench.tables.hot_rows import with_hot_rows
         from sharkbench.tables.low_precision import LowPrecisionRows
 
         size = self.size(bench.room, bench.shape)
-        codec, chance = _codec(size.bits, bench.first_order), Chance(bench.seed, "rounding")
-        cold = CodedRows(bench.shape.rows, bench.width, codec, self.rounding, chance)
+        codec, chance = _codec(size.bits, bench.first_order), SeededGenerator(bench.seed, "rounding")
+        cold = CodeStore(bench.shape.rows, bench.width, codec, self.rounding, chance)
         with bench.seeded("table"):
             cold.fill(lambda count: torch.empty(count, bench.width).normal_(std=bench.init_std))
         store = with_hot_rows(cold, round(size.cache * len(cold)), self.cache_by, bench.shape.schema.frequencies)

@@ -119,7 +119,7 @@ class PQ(WithSmallFields):
         """Bytes of the packed layer."""
         from sharkbench.formats.codebooks import Codebooks
         from sharkbench.formats.dense import Dense
-        from sharkbench.tables.coded import widths_of_parts
+        from sharkbench.tables.codewords import widths_of_parts
         from sharkbench.tables.small_fields import count_rows, divide
 
         small, coded = divide(shape.schema, size.threshold)
@@ -133,9 +133,9 @@ class PQ(WithSmallFields):
     def compress(self, bench: Workbench) -> Model:
         from sharkbench.contract.passes import counted, fine_tune
         from sharkbench.model.model import Model
-        from sharkbench.tables.coded import CodedRows
-        from sharkbench.tables.finished import Finished
+        from sharkbench.tables.codewords import CodewordRows
         from sharkbench.tables.kept import rows_of
+        from sharkbench.tables.packed import PackedTable
         from sharkbench.tables.rows import Rows
         from sharkbench.tables.small_fields import divide
 
@@ -144,11 +144,11 @@ class PQ(WithSmallFields):
         with counted(bench, 0):
             codes, books = self._cluster(bench, size, rows_of(start.embedding, coded), coded)
         table = bench.table(
-            CodedRows(bench.schema, coded, codes, books, per_field=size.books == "field"),
+            CodewordRows(bench.schema, coded, codes, books, per_field=size.books == "field"),
             Rows(bench.schema, whole, rows_of(start.embedding, whole)),
         )
         if not self.epochs:
-            return Model(Finished(table.pack()), start.backbone)
+            return Model(PackedTable(table.pack()), start.backbone)
         model = Model(table, start.backbone)
         fine_tune(bench, model, stage="fine-tune", epochs=self.epochs, learning_rate_factor=self.learning_rate_factor)
         return model
@@ -159,7 +159,7 @@ class PQ(WithSmallFields):
         """Codes ``[R, parts]`` of ``rows``, and the codewords of each part."""
         import torch
 
-        from sharkbench.tables.coded import reads, widths_of_parts
+        from sharkbench.tables.codewords import reads, widths_of_parts
         from sharkbench.tables.kmeans import kmeans
 
         if not coded:

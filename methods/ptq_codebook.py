@@ -124,8 +124,8 @@ class PTQCodebook(WithSmallFields):
         from sharkbench.formats.dense import Dense
         from sharkbench.formats.layer import PackedLayer
         from sharkbench.model.model import Model
-        from sharkbench.tables.finished import Finished
         from sharkbench.tables.kept import rows_of
+        from sharkbench.tables.packed import PackedTable
         from sharkbench.tables.small_fields import divide
 
         start, size = bench.start_model(), self.size(bench.room, bench.shape)
@@ -136,7 +136,7 @@ class PTQCodebook(WithSmallFields):
                 parts.append(self._coded(bench, size, coded, rows_of(start.embedding, coded)))
         if whole:
             parts.append(Dense.pack(bench.schema, whole, rows_of(start.embedding, whole)))
-        return Model(Finished(PackedLayer(bench.schema, bench.width, parts)), start.backbone)
+        return Model(PackedTable(PackedLayer(bench.schema, bench.width, parts)), start.backbone)
 
     def _coded(self, bench: Workbench, size: PTQCodebookSize, fields: tuple[int, ...], rows: Tensor) -> Format:
         """``rows`` ``[R, width]`` of ``fields`` as codes: of the vectors, and beside them of first-order weights."""
@@ -144,7 +144,7 @@ class PTQCodebook(WithSmallFields):
 
         from sharkbench.formats.codebooks import Codebooks
         from sharkbench.formats.side_by_side import SideBySide
-        from sharkbench.tables.coded import most_read
+        from sharkbench.tables.codewords import most_read
 
         shape, generator = bench.shape, bench.generator("k-means")
         none = torch.zeros(len(rows), dtype=torch.bool)

@@ -110,7 +110,7 @@ class ALPT(Method):
 
         import torch
 
-        from sharkbench.tables.coded_rows import Chance
+        from sharkbench.tables.code_store import SeededGenerator
         from sharkbench.tables.hot_rows import with_hot_rows
         from sharkbench.tables.low_precision import LowPrecisionRows, PackedStore
         from sharkbench.training.optimizers import LazyAdam
@@ -119,7 +119,7 @@ class ALPT(Method):
         from .steps import LearnedSteps, ThreeSteps
 
         size = self.size(bench.room, bench.shape)
-        chance, tail = Chance(bench.seed, "rounding"), bench.first_order
+        chance, tail = SeededGenerator(bench.seed, "rounding"), bench.first_order
         cold: RowSteps | FieldSteps
         if self.step == "row":
             cold = RowSteps(bench.shape.rows, bench.width, tail, size.bits, chance)

@@ -20,7 +20,7 @@ from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.shape import TableShape
 from sharkbench.formats.side_by_side import SideBySide
 from sharkbench.tables.bit_budget import CodedSize
-from sharkbench.tables.coded_rows import FILL, Chance
+from sharkbench.tables.code_store import FILL, SeededGenerator
 from sharkbench.tables.stochastic import round_floats
 
 SMALLEST_STEP = 2.0**-20
@@ -58,7 +58,7 @@ class SteppedRows(nn.Module):
     ``units`` are what has a step: rows or fields.
     """
 
-    def __init__(self, width: int, tail: int, bits: int, chance: Chance) -> None:
+    def __init__(self, width: int, tail: int, bits: int, chance: SeededGenerator) -> None:
         super().__init__()
         self.width, self.tail, self.bits, self.chance = width, tail, bits, chance
         self.zero = 1 << (bits - 1)
@@ -162,7 +162,7 @@ class RowSteps(SteppedRows):
     Shapes: ``table`` ``[rows, row_bytes]`` uint8, as ``codec`` (symmetric) lays it out.
     """
 
-    def __init__(self, rows: int, width: int, tail: int, bits: int, chance: Chance) -> None:
+    def __init__(self, rows: int, width: int, tail: int, bits: int, chance: SeededGenerator) -> None:
         super().__init__(width, tail, bits, chance)
         self.codec = _codec(bits, tail)
         self.register_buffer("table", torch.zeros(rows, self.codec.row_bytes(width), dtype=torch.uint8))
@@ -208,7 +208,7 @@ class FieldSteps(SteppedRows):
     Shapes: ``table`` ``[rows, code_bytes]`` uint8, ``tails`` ``[rows, tail]`` float16, ``step`` ``[fields]`` float32.
     """
 
-    def __init__(self, schema: Schema, width: int, tail: int, bits: int, chance: Chance) -> None:
+    def __init__(self, schema: Schema, width: int, tail: int, bits: int, chance: SeededGenerator) -> None:
         super().__init__(width, tail, bits, chance)
         rows, code_bytes = schema.num_rows, -(-(width - tail) * bits // 8)
         self.register_buffer("table", torch.zeros(rows, code_bytes, dtype=torch.uint8))

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from sharkbench.data.dataset import Batch
+from sharkbench.data.samples import Batch
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format
 from sharkbench.formats.codec import CHUNK

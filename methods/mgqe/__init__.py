@@ -125,7 +125,7 @@ class MGQE(WithSmallFields):
         """Bytes of the packed layer."""
         from sharkbench.formats.codebooks import Codebooks
         from sharkbench.formats.dense import Dense
-        from sharkbench.tables.coded import widths_of_parts
+        from sharkbench.tables.codewords import widths_of_parts
         from sharkbench.tables.small_fields import count_rows, divide
 
         small, coded = divide(shape.schema, size.threshold)
@@ -146,7 +146,7 @@ class MGQE(WithSmallFields):
         return [rows - often, often], bits
 
     def compress(self, bench: Workbench) -> Model:
-        from sharkbench.tables.coded import most_read, widths_of_parts
+        from sharkbench.tables.codewords import most_read, widths_of_parts
         from sharkbench.tables.rows import Rows
         from sharkbench.tables.small_fields import count_rows, divide
 

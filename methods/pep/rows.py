@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharkbench.data.dataset import Batch
+from sharkbench.data.samples import Batch
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format
 from sharkbench.tables.masked import MaskedRows, largest

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sharkbench.data.dataset import Split
+from sharkbench.data.samples import Split
 from sharkbench.model.model import Model
 from sharkbench.tables.dimensions import field_bytes, whole_if_no_larger
 from sharkbench.tasks.base import Task

@@ -80,10 +80,10 @@ def tasks() -> None:
 @guarded
 def formats() -> None:
     """Ways in which packed rows are stored and looked up, and the kernel that serves each here."""
-    from sharkbench.formats.kernels import in_use
+    from sharkbench.formats.in_use import kernels_in_use
     from sharkbench.formats.registry import formats as known
 
-    kernels = in_use()
+    kernels = kernels_in_use()
     table(("format", "kernel", "what it is"), [(k, kernels.get(k, ""), _first_sentence(f)) for k, f in known().items()])
 
 

@@ -202,7 +202,8 @@ def tiny_dataset() -> PreparedDataset:
     import numpy as np
     import torch
 
-    from sharkbench.data.dataset import PreparedDataset, Split, SplitName
+    from sharkbench.data.dataset import PreparedDataset
+    from sharkbench.data.samples import Split, SplitName
     from sharkbench.data.schema import PADDING, Field, Schema
 
     rng = np.random.default_rng(0)

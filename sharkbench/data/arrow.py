@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from sharkbench.data.dataset import Split
+from sharkbench.data.samples import Split
 
 if TYPE_CHECKING:
     import polars as pl

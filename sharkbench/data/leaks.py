@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sharkbench.data.dataset import Split, SplitName
+from sharkbench.data.samples import Split, SplitName
 from sharkbench.data.schema import Schema
 
 SUSPICIOUS = 0.98

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from sharkbench.data.dataset import Batch, Split
 from sharkbench.data.mapped import leave
+from sharkbench.data.samples import Batch, Split
 
 BLOCK = 262_144
 """Rows that are shuffled together: a split of at most so many rows is divided into batches truly at random."""

@@ -8,9 +8,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sharkbench.data.dataset import Split, SplitName
 from sharkbench.data.leaks import rows_of, same_rows
 from sharkbench.data.mapped import leave
+from sharkbench.data.samples import Split, SplitName
 from sharkbench.data.schema import Schema
 
 UNSEEN = 0.99

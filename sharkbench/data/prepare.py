@@ -25,7 +25,8 @@ from sharkbench.files.durable import no_room, rename_folder
 from sharkbench.keys.closure import Snapshot
 
 if TYPE_CHECKING:
-    from sharkbench.data.dataset import PreparedDataset, SplitName
+    from sharkbench.data.dataset import PreparedDataset
+    from sharkbench.data.samples import SplitName
 
 __all__ = ["default_cache_dir", "fingerprint", "open_prepared", "prepare", "prepared_path"]
 

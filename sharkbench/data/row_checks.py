@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from sharkbench.data.coding import codes
+from sharkbench.data.distinct import codes
 from sharkbench.data.options import GivenSplit, Label
 from sharkbench.data.readers.base import Chunk, Source
 from sharkbench.data.spelling import as_float, as_floats, plain

@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from sharkbench.data.coding import CODED, code_column, codes
 from sharkbench.data.columns import Columns
+from sharkbench.data.distinct import CODED, code_column, codes
 from sharkbench.data.lists import is_list, mended, tokens
 from sharkbench.data.options import GivenSplit, MultiValued, Numeric
 from sharkbench.data.readers.base import Chunk, Source

@@ -11,8 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from sharkbench.contract.workbench import Workbench
-from sharkbench.data.dataset import Batch, Split
 from sharkbench.data.loader import batches
+from sharkbench.data.samples import Batch, Split
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.model.model import Model
 from sharkbench.seeds import derive

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sharkbench.data.dataset import Batch, Split
+from sharkbench.data.samples import Batch, Split
 from sharkbench.measure.quality import predict, quality
 from sharkbench.model.model import Model
 from sharkbench.results.metrics import Quality, monitored

@@ -87,22 +87,3 @@ class Program:
         numbers = [w.data_ptr() if isinstance(w, Tensor) else w for w in words]
         held = tuple(w for w in words if isinstance(w, Tensor))
         return cls(np.array(numbers, dtype=np.int64).tobytes(), (*held, *keep))
-
-
-def in_use(device: str = "cpu") -> dict[str, str]:
-    """Format kind to the kernel that serves it on this machine's ``"cpu"`` or its ``"cuda"`` device.
-
-    A table of such a kind may still be one that has no kernel: then it is served in plain torch.
-    """
-    from sharkbench.formats import gpu
-    from sharkbench.formats.base import Format
-    from sharkbench.formats.registry import formats
-
-    if device == "cpu":
-        name, described = compiled.in_use() if compiled is not None else "torch", "programs"
-    else:
-        name, described = "triton" if gpu.usable() else "torch", "launches"
-    return {
-        kind: name if getattr(format_class, described) is not getattr(Format, described) else "torch"
-        for kind, format_class in formats().items()
-    }

@@ -99,9 +99,9 @@ def _machine() -> Iterator[Finding]:
 
 
 def _kernels() -> Finding:
-    from sharkbench.formats.kernels import in_use
+    from sharkbench.formats.in_use import kernels_in_use
 
-    kernels = in_use()
+    kernels = kernels_in_use()
     compiler = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc")
     kinds = sorted(set(kernels.values()))
     compiled = any(kind != "torch" for kind in kinds)
@@ -130,11 +130,12 @@ def _gpu_kernels() -> Iterator[Finding]:
 
     if not gpu_names():
         return
-    from sharkbench.formats import gpu, kernels
+    from sharkbench.formats import gpu
+    from sharkbench.formats.in_use import kernels_in_use
 
     reason = gpu.why_not()
     if reason is None:
-        served = sum(name != "torch" for name in kernels.in_use("cuda").values())
+        served = sum(name != "torch" for name in kernels_in_use("cuda").values())
         yield Finding("ok", "gpu kernels", f"triton ({served} formats), for tables that are moved to the GPU")
     else:
         yield Finding("note", "gpu kernels", f"{reason}; tables on the GPU are looked up in plain PyTorch")

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sharkbench.data.dataset import Split
+from sharkbench.data.samples import Split
 from sharkbench.data.schema import PADDING, Schema
-from sharkbench.formats import kernels
 from sharkbench.formats.dense import Dense
+from sharkbench.formats.in_use import kernels_in_use
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.measure.spec import MeasureSpec
 from sharkbench.model.model import PackedModel
@@ -232,7 +232,7 @@ def _timed_once(model: PackedModel, probe: Probe, split: Split, spec: MeasureSpe
     samples, model_ratio = _whole_model(model, probe, split, data, share)
     return Speed(
         hardware=hardware(),
-        kernels=kernels.in_use(),
+        kernels=kernels_in_use(),
         lookups=lookups,
         model_samples_per_second=samples,
         model_ratio_fp32=model_ratio,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sharkbench.data.dataset import Split
+from sharkbench.data.samples import Split
 from sharkbench.results.metrics import Parts, Quality
 from sharkbench.tasks.base import Task
 from sharkbench.training.predict import predict

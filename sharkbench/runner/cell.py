@@ -15,8 +15,9 @@ from pydantic_core import to_jsonable_python
 from sharkbench.contract.method import Method
 from sharkbench.contract.sizing import Size
 from sharkbench.contract.workbench import Workbench
-from sharkbench.data.dataset import PreparedDataset, SplitName
+from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.prepare import prepare
+from sharkbench.data.samples import SplitName
 from sharkbench.errors import DataError, SharkbenchError
 from sharkbench.files.digests import seal
 from sharkbench.measure.memory import memory_of

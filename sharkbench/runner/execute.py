@@ -12,7 +12,7 @@ import torch
 
 from sharkbench.errors import DataError, Infeasible
 from sharkbench.files.durable import write_text
-from sharkbench.formats import kernels
+from sharkbench.formats.in_use import kernels_in_use
 from sharkbench.machine.environment import environment
 from sharkbench.measure.lookup import measure_speed
 from sharkbench.model import artifact
@@ -50,7 +50,7 @@ def execute(
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     settle(spec)
-    about = environment(threads=torch.get_num_threads(), kernels=kernels.in_use(), invocation=invocation)
+    about = environment(threads=torch.get_num_threads(), kernels=kernels_in_use(), invocation=invocation)
     write_text(directory / ENVIRONMENT, about.model_dump_json(indent=1))
     write_text(directory / CODE, json.dumps(_code(spec), indent=1))
     dataset = open_dataset(spec, cache_dir)

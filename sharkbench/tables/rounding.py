@@ -12,8 +12,8 @@ from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.model.model import Model
 from sharkbench.tables.base import EmbeddingLayer
-from sharkbench.tables.finished import Finished
 from sharkbench.tables.kept import rows_of
+from sharkbench.tables.packed import PackedTable
 
 Range = Callable[[Tensor], tuple[Tensor, Tensor]]
 """``[R, n]`` rows to the range ``([R], [R])`` that the codes of each row span."""
@@ -25,7 +25,7 @@ def rounded(model: Model, codec: RowCodec, find_range: Range | None = None) -> M
     Args:
         find_range: of the columns that become integers; each row's minimum and maximum unless given.
     """
-    return Model(Finished(rounded_layer(model.embedding, codec, find_range)), model.backbone)
+    return Model(PackedTable(rounded_layer(model.embedding, codec, find_range)), model.backbone)
 
 
 def rounded_layer(embedding: EmbeddingLayer, codec: RowCodec, find_range: Range | None = None) -> PackedLayer:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sharkbench.data.dataset import Batch
+from sharkbench.data.samples import Batch
 from sharkbench.model.model import Model
 
 

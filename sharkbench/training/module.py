@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sharkbench.data.dataset import Batch
+from sharkbench.data.samples import Batch
 from sharkbench.errors import Diverged
 from sharkbench.model.model import Model
 from sharkbench.results.metrics import Metric, monitored

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from sharkbench.data.dataset import Batch, Split
 from sharkbench.data.loader import BatchStream
+from sharkbench.data.samples import Batch, Split
 from sharkbench.training.group import Group
 
 

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sharkbench.data.dataset import Split
 from sharkbench.data.loader import batches
+from sharkbench.data.samples import Split
 
 
 @torch.inference_mode()

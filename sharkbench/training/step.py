@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sharkbench.data.dataset import Batch
+from sharkbench.data.samples import Batch
 from sharkbench.model.model import Model
 from sharkbench.training.data_parallel import average_gradients, share_of_batch
 from sharkbench.training.gradients import clip, regularize, sum_rows

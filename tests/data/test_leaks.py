@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sharkbench.data import leaks
-from sharkbench.data.dataset import Split
+from sharkbench.data.samples import Split
 
 
 def test_of_a_large_split_blocks_from_its_start_to_its_end_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharkbench.data import loader as loading
-from sharkbench.data.dataset import Split
 from sharkbench.data.loader import batches, loader, shuffled
+from sharkbench.data.samples import Split
 
 
 def split_of(rows: int) -> Split:

@@ -10,9 +10,9 @@ import torch
 
 from sharkbench.data import loader as loading
 from sharkbench.data.arrow import SplitWriter, open_split
-from sharkbench.data.dataset import Split
 from sharkbench.data.loader import batches
 from sharkbench.data.mapped import leave
+from sharkbench.data.samples import Split
 
 ROWS, SLOTS = 1_000_000, 16
 

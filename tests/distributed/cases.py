@@ -15,7 +15,8 @@ from sharkbench.backbones import BackboneConfig
 from sharkbench.contract import registry
 from sharkbench.contract.method import Family, Method
 from sharkbench.contract.workbench import Workbench
-from sharkbench.data.dataset import PreparedDataset, Split
+from sharkbench.data.dataset import PreparedDataset
+from sharkbench.data.samples import Split
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import SharkbenchError
 from sharkbench.model.model import Model
@@ -80,11 +81,11 @@ class InTurns(Method):
 
     def compress(self, bench: Workbench) -> Model:
         with bench.seeded("table"):
-            table = Scaled(bench.schema, bench.width, bench.init_std, sparse=bench.recipe.sparse)
+            table = Scaled(bench.schema, bench.width, bench.init_std)
         model, teacher = bench.model(table), bench.model(bench.full_table())
         bench.train(model, step=in_turns, loss=Distillation(0.3, 2.0), teacher=teacher, gradients=halved)
         with torch.no_grad():
-            table.weight.mul_(table.scale.detach().repeat_interleave(torch.tensor([61, 30, 8]), 0))
+            table.members[0].weight.mul_(table.scale.detach().repeat_interleave(torch.tensor([61, 30, 8]), 0))
             table.scale.fill_(1)
         return model
 

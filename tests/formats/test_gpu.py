@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from sharkbench.data.schema import Field, Schema
-from sharkbench.formats import gpu, kernels
+from sharkbench.formats import gpu
 from sharkbench.formats.base import Format
 from sharkbench.formats.dense import Dense
+from sharkbench.formats.in_use import kernels_in_use
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.formats.registry import formats
 from tests.formats.test_contract import all_examples, layer_of, random_ids
@@ -98,11 +99,11 @@ def test_a_gpu_takes_the_kernels_where_they_can_be_used(monkeypatch: pytest.Monk
 
 def test_what_serves_on_a_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "usable", lambda: True)
-    said = kernels.in_use("cuda")
+    said = kernels_in_use("cuda")
     assert (said["dense"], said["generated"]) == ("triton", "torch")
     assert sorted(kind for kind, name in said.items() if name == "triton") == WITH_A_KERNEL
     monkeypatch.setattr(gpu, "usable", lambda: False)
-    assert set(kernels.in_use("cuda").values()) == {"torch"}
+    assert set(kernels_in_use("cuda").values()) == {"torch"}
 
 
 def test_a_missing_triton_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from sharkbench.formats import kernels
 from sharkbench.formats.codec import RowCodec, pack_bits, unpack_bits
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.generated import Generated
+from sharkbench.formats.in_use import kernels_in_use
 from sharkbench.formats.index import Digit, Hash
 from sharkbench.formats.int_rows import IntRows
 from sharkbench.formats.layer import PackedLayer
@@ -198,7 +199,7 @@ def test_the_smaller_sparse_form_is_taken() -> None:
 
 
 def test_kernels_say_what_they_are() -> None:
-    said = kernels.in_use()
+    said = kernels_in_use()
     assert said["generated"] == "torch"
     assert said["dense"] == ("torch" if kernels.compiled is None else kernels.compiled.in_use())
 

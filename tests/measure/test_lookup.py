@@ -8,7 +8,7 @@ import torch
 
 from sharkbench.backbones import BackboneShape, build
 from sharkbench.backbones.ctr.dnn import DNN
-from sharkbench.data.dataset import Split
+from sharkbench.data.samples import Split
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.formats.composed import Composed
 from sharkbench.formats.dense import Dense

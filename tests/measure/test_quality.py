@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from sharkbench.data.dataset import Split
+from sharkbench.data.samples import Split
 from sharkbench.measure.quality import predict, quality
 from sharkbench.tasks.ctr import Ctr
 

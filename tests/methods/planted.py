@@ -10,8 +10,9 @@ from pydantic import TypeAdapter
 
 from sharkbench.backbones import BackboneConfig
 from sharkbench.contract.workbench import Workbench
-from sharkbench.data.dataset import PreparedDataset, Split
+from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.readers.synthetic import draw_truth, generate
+from sharkbench.data.samples import Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.data.sources.synthetic import SyntheticSpec
 from sharkbench.tasks.ctr import Ctr

@@ -21,7 +21,7 @@ from sharkbench.contract.workbench import Workbench
 from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.schema import Field, Schema
 from sharkbench.model.model import Model
-from sharkbench.tables.coded_rows import Chance
+from sharkbench.tables.code_store import SeededGenerator
 from sharkbench.tables.parts import Table
 from sharkbench.training.optimizers import LazyAdam, RowwiseSGD
 from tests.methods.planted import bench_on, planted
@@ -99,7 +99,7 @@ class Moment:
 
 
 def store_of(step: str, bits: int, start: float) -> SteppedRows:
-    chance = Chance(0, "rounding")
+    chance = SeededGenerator(0, "rounding")
     made = RowSteps(10, WIDTH, TAIL, bits, chance) if step == "row" else FieldSteps(SCHEMA, WIDTH, TAIL, bits, chance)
     made.fill(lambda n: torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(3)), start)
     return made

@@ -11,7 +11,7 @@ from sharkbench.methods.autodim.mixture import MixedDimensions, most_likely
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_dataset
-from sharkbench.data.dataset import Split
+from sharkbench.data.samples import Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.errors import InputError
 from sharkbench.field_selection.gates import endless

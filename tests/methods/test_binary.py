@@ -47,9 +47,9 @@ def test_serves_signs_times_a_magnitude(scale: str, first_order: int, rise: int 
 
 
 def rows_of_packed(packed: object) -> torch.Tensor:
-    from sharkbench.tables.finished import Finished
+    from sharkbench.tables.packed import PackedTable
 
-    return rows_of(Finished(packed))  # type: ignore[arg-type]
+    return rows_of(PackedTable(packed))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("scale", ["row", "field"])

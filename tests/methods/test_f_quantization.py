@@ -16,7 +16,8 @@ from sharkbench.methods.f_quantization.tiers import ERRORS, by_threshold, row_by
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_dataset
 from sharkbench.contract.workbench import Workbench
-from sharkbench.data.dataset import Batch, PreparedDataset
+from sharkbench.data.dataset import PreparedDataset
+from sharkbench.data.samples import Batch
 from sharkbench.data.schema import PADDING
 from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec

@@ -66,7 +66,7 @@ def one_at_a_time(model: Model, bench: Workbench) -> tuple[torch.Tensor, torch.T
 def test_batched_scores_equal_one_sample_at_a_time(backbone: str, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from sharkbench.data.dataset import Split
+    from sharkbench.data.samples import Split
 
     whole = tiny_dataset()
     few = {name: Split(s.ids[:60], s.dense[:60], s.labels[:60]) for name, s in whole.splits.items()}

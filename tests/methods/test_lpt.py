@@ -20,7 +20,7 @@ from sharkbench.errors import Infeasible
 from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.shape import TableShape
 from sharkbench.tables.bit_budget import CodedSize, coded_bytes, fit_bits
-from sharkbench.tables.coded_rows import Chance, CodedRows
+from sharkbench.tables.code_store import CodeStore, SeededGenerator
 from sharkbench.tables.stochastic import encode_stochastic
 from tests.methods.planted import bench_on, planted
 
@@ -62,7 +62,7 @@ def test_a_row_of_equal_numbers_stays_one(codec: RowCodec) -> None:
 def test_updates_below_half_a_step_survive_only_rounding_by_chance(codec: RowCodec) -> None:
     moved = {}
     for rounding in ("nearest", "stochastic"):
-        store = CodedRows(500, 5, codec, rounding, Chance(0, "rounding"))
+        store = CodeStore(500, 5, codec, rounding, SeededGenerator(0, "rounding"))
         store.fill(lambda n: torch.tensor([-1.0, 0.25, 0.5, 0.75, 1.0]).repeat(n, 1))
         rows = torch.arange(500)
         start = store.read(rows)
@@ -80,7 +80,7 @@ def test_updates_below_half_a_step_survive_only_rounding_by_chance(codec: RowCod
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
 def test_rows_start_with_the_spread_of_full_rows(codec: RowCodec) -> None:
-    store = CodedRows(5000, 16, codec, "stochastic", Chance(0, "rounding"))
+    store = CodeStore(5000, 16, codec, "stochastic", SeededGenerator(0, "rounding"))
     store.fill(lambda n: torch.empty(n, 16).normal_(std=0.01))
     assert store.read(torch.arange(5000)).std().item() == pytest.approx(0.01, rel=0.1)
 

@@ -15,7 +15,7 @@ from sharkbench.contract.sizing import UNLIMITED
 from sharkbench.data.schema import PADDING, Field, Schema
 from sharkbench.errors import Infeasible
 from sharkbench.formats.shape import TableShape
-from sharkbench.tables.coded import most_read
+from sharkbench.tables.codewords import most_read
 from sharkbench.tables.kept import rows_of
 from sharkbench.tables.parts import Table
 from sharkbench.tables.rows import Rows

@@ -11,7 +11,7 @@ import torch
 from sharkbench.contract import registry
 from sharkbench.data.schema import with_fields
 from sharkbench.formats.shape import TableShape
-from sharkbench.tables.coded import most_read
+from sharkbench.tables.codewords import most_read
 from sharkbench.tables.kept import rows_of
 from tests.methods.made_up import SIZES, made_up, schema_of
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
-from sharkbench.data.dataset import Split
+from sharkbench.data.samples import Split
 from sharkbench.tables.dimensions import field_bytes, whole_if_no_larger
 from sharkbench.tables.kept import rows_of
 

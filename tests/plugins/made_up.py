@@ -38,7 +38,7 @@ class Neighbours(Method):
     def compress(self, bench):
         from sharkbench.formats.layer import PackedLayer
         from sharkbench.model.model import Model
-        from sharkbench.tables.finished import Finished
+        from sharkbench.tables.packed import PackedTable
         from sharkbench.tables.kept import rows_of
 
         from .grouped import Grouped
@@ -46,7 +46,7 @@ class Neighbours(Method):
         start = bench.start_model()
         fields = start.embedding.fields
         packed = Grouped.pack(bench.schema, fields, rows_of(start.embedding, fields), self.group)
-        return Model(Finished(PackedLayer(bench.schema, bench.width, [packed])), start.backbone)
+        return Model(PackedTable(PackedLayer(bench.schema, bench.width, [packed])), start.backbone)
 '''
 
 

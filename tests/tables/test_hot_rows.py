@@ -11,14 +11,14 @@ from sharkbench.data.schema import Field, Schema
 from sharkbench.formats.codec import RowCodec
 from sharkbench.formats.layer import PackedLayer
 from sharkbench.tables import hot_rows
-from sharkbench.tables.coded_rows import Chance, CodedRows
+from sharkbench.tables.code_store import CodeStore, SeededGenerator
 from sharkbench.tables.hot_rows import FrequentRows, RecentRows, rounded_capacity, with_hot_rows
 
 ROWS, WIDTH = 40, 4
 
 
-def cold() -> CodedRows:
-    store = CodedRows(ROWS, WIDTH, RowCodec(dtype="int8"), "nearest", Chance(0, "rounding"))
+def cold() -> CodeStore:
+    store = CodeStore(ROWS, WIDTH, RowCodec(dtype="int8"), "nearest", SeededGenerator(0, "rounding"))
     store.fill(lambda n: torch.zeros(n, WIDTH))
     return store
 
@@ -91,7 +91,7 @@ def test_recent_rows_are_those_of_a_cache_by_hand(steps: list[list[int]], ways: 
 @pytest.mark.parametrize("dtype", ["int8", "int2", "fp16"])
 def test_each_row_is_served_once_as_it_was_trained(by: str, dtype: str) -> None:
     schema = Schema((Field("a", 30), Field("b", ROWS - 30)), ("click",))
-    store = CodedRows(ROWS, WIDTH, RowCodec(dtype=dtype), "stochastic", Chance(0, "rounding"))
+    store = CodeStore(ROWS, WIDTH, RowCodec(dtype=dtype), "stochastic", SeededGenerator(0, "rounding"))
     store.fill(lambda n: torch.randn(n, WIDTH))
     hot = with_hot_rows(store, 7, by, torch.arange(ROWS).numpy())
     for n in range(5):

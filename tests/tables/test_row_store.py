@@ -15,7 +15,7 @@ from sharkbench.formats.base import Format
 from sharkbench.formats.codec import RowCodec
 from sharkbench.model.model import Model
 from sharkbench.tables.base import EmbeddingLayer
-from sharkbench.tables.coded_rows import Chance, CodedRows
+from sharkbench.tables.code_store import CodeStore, SeededGenerator
 from sharkbench.tables.kept import rows_of
 from sharkbench.tables.low_precision import LowPrecisionRows
 from sharkbench.tables.parts import Part, Slots, Table
@@ -101,7 +101,7 @@ def test_a_stored_table_trains_as_one_in_memory(optimizer: str) -> None:
 
 def coded() -> tuple[Table, LowPrecisionRows]:
     """A layer, and the part that is all of it."""
-    store = CodedRows(SCHEMA.num_rows, WIDTH, RowCodec(dtype="int8"), "stochastic", Chance(0, "rounding"))
+    store = CodeStore(SCHEMA.num_rows, WIDTH, RowCodec(dtype="int8"), "stochastic", SeededGenerator(0, "rounding"))
     store.fill(lambda n: torch.randn(n, WIDTH))
     rows = LowPrecisionRows(SCHEMA, range(SCHEMA.num_fields), store)
     return table_of(rows), rows

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from sharkbench.data.dataset import PreparedDataset, Split
+from sharkbench.data.dataset import PreparedDataset
+from sharkbench.data.samples import Split
 from sharkbench.data.schema import PADDING, Field, Schema
 
 CARDINALITIES = (60, 30, 8)

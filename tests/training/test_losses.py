@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sharkbench.contract.check import tiny_bench
-from sharkbench.data.dataset import Batch, PreparedDataset
+from sharkbench.data.dataset import PreparedDataset
+from sharkbench.data.samples import Batch
 from sharkbench.measure.quality import predict
 from sharkbench.tasks import ctr
 from sharkbench.training.losses import Distillation, LossInputs

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sharkbench.data.dataset import Batch, PreparedDataset
+from sharkbench.data.dataset import PreparedDataset
 from sharkbench.data.loader import batches
+from sharkbench.data.samples import Batch
 from sharkbench.errors import Diverged
 from sharkbench.model.model import Model
 from sharkbench.seeds import derive, seeded

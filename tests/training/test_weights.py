@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sharkbench.contract import registry
 from sharkbench.contract.check import tiny_bench
-from sharkbench.data.dataset import PreparedDataset, Split
+from sharkbench.data.dataset import PreparedDataset
+from sharkbench.data.samples import Split
 from sharkbench.field_selection.gates import lasso_gates, searched_gates
 from sharkbench.field_selection.scores import gradient_norms, permutation_scores, taylor_scores
 from sharkbench.tasks.ctr import Ctr

@@ -17,7 +17,8 @@ import torch
 from sharkbench.backbones.ctr.dnn import DNN
 from sharkbench.contract.workbench import Workbench
 from sharkbench.data.arrow import SplitWriter, open_split
-from sharkbench.data.dataset import PreparedDataset, Split
+from sharkbench.data.dataset import PreparedDataset
+from sharkbench.data.samples import Split
 from sharkbench.data.schema import Field, Schema
 from sharkbench.measure.quality import predict
 from sharkbench.tasks.ctr import Ctr

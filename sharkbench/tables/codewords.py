@@ -15,7 +15,7 @@ from sharkbench.tables.composed import part_widths
 from sharkbench.tables.parts import Part, Slots
 
 
-class CodedRows(Part):
+class CodewordRows(Part):
     """``e_i = C_1[c_i1] ++ C_2[c_i2] ++ ...``: the codes stay as they are, the codewords train.
 
     Args:

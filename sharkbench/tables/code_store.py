@@ -22,7 +22,7 @@ FILL = 1 << 13
 Rounding = Literal["stochastic", "nearest"]
 
 
-class Chance(nn.Module):
+class SeededGenerator(nn.Module):
     """Random numbers of one purpose, on whatever device they are asked for."""
 
     def __init__(self, seed: int, purpose: str) -> None:
@@ -36,7 +36,7 @@ class Chance(nn.Module):
         return self._generator
 
 
-class CodedRows(nn.Module):
+class CodeStore(nn.Module):
     """Row ``i`` is what ``codec`` stores of it; a write rounds it anew, and integers get the range of the new row.
 
     Args:
@@ -49,7 +49,7 @@ class CodedRows(nn.Module):
     Shapes: ``table`` ``[rows, ...]`` as the codec stores them; there is nothing else.
     """
 
-    def __init__(self, rows: int, width: int, codec: RowCodec, rounding: Rounding, chance: Chance) -> None:
+    def __init__(self, rows: int, width: int, codec: RowCodec, rounding: Rounding, chance: SeededGenerator) -> None:
         super().__init__()
         self.width, self.codec, self.rounding, self.chance = width, codec, rounding, chance
         columns = width if codec.is_float else codec.row_bytes(width)

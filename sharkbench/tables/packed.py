@@ -8,7 +8,7 @@ from sharkbench.formats.layer import PackedLayer
 from sharkbench.tables.base import EmbeddingLayer
 
 
-class Finished(EmbeddingLayer):
+class PackedTable(EmbeddingLayer):
     """Wraps a packed layer: what post-training methods return. It has no parameters; the backbone could still train."""
 
     def __init__(self, layer: PackedLayer) -> None:
