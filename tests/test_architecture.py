@@ -94,7 +94,7 @@ def test_imports_point_down() -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     known = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in core_files()}
-    needs = {module: {one for one in needed(file, known)} - {module} for module, file in known.items()}
+    needs = {module: set(needed(file, known)) - {module} for module, file in known.items()}
     circles = {tuple(sorted(path)) for module in needs if (path := way_back(module, needs))}
     # The store reads the spec that the runner wrote, when asked.
     assert not [path for path in circles if not {"sharkbench.results.store", "sharkbench.suite.run"} <= set(path)]
