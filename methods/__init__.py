@@ -1,1 +1,1 @@
-"""The built-in compression methods, one file each, named like the method. Installed as ``sharkbench.methods``."""
+"""The built-in compression methods: files and folders named like the method. Installed as ``sharkbench.methods``."""
