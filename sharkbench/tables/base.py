@@ -23,7 +23,9 @@ class Trainable(nn.Module):
         """What the optimizer updates, by rule: ``params``, and what departs from the recipe's rule for embeddings.
 
         Each group may state ``lr_factor`` (times the embedding learning rate), and ``l2`` (in place of the recipe's) or
-        ``l2_factor`` (times it).
+        ``l2_factor`` (times it). A group with ``optimizer``, a function of a list of parameters, is not the recipe's:
+        it is updated by what that makes, which a step calls ``name``, and whose learning rates fall in proportion to
+        the recipe's unless ``follows`` is false.
         """
         return [{"params": list(self.parameters())}]
 
