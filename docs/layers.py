@@ -34,7 +34,7 @@ LAYERS = [
     keys
     plugins
     files
-    errors seeds
+    errors seeds text
 """.strip().splitlines()
 ]
 

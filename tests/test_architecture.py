@@ -139,7 +139,7 @@ def way_back(module: str, needs: dict[str, set[str]]) -> list[str]:
 
 @pytest.mark.parametrize("room", ["tracking", "leaderboard"])
 def test_views_know_the_store_and_nothing_of_the_run(room: str) -> None:
-    allowed = {room, "results", "suite", "errors", "files"}
+    allowed = {room, "results", "suite", "errors", "files", "text"}
     files = [file for file in core_files() if room_of_file(file) == room]
 
     assert files

@@ -32,7 +32,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: S
     from rich.table import Table
     from rich.text import Text
 
-    from sharkbench.leaderboard.aligned import aligned
+    from sharkbench.text import aligned
 
     rows, to = list(rows), console()
     if not any(isinstance(cell, Text) for row in rows for cell in row):

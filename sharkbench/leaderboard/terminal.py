@@ -12,13 +12,13 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from sharkbench.leaderboard.aligned import aligned
 from sharkbench.leaderboard.cells import Cell, cells_of
 from sharkbench.leaderboard.figures import duration, number, size
 from sharkbench.leaderboard.remarks import times_of
 from sharkbench.leaderboard.standings import Standing, standings_of
 from sharkbench.results.records import State
 from sharkbench.results.store import Store
+from sharkbench.text import aligned
 
 WIDTH = 100
 
