@@ -51,10 +51,11 @@ def test_its_doors_do_something(folder: Path) -> None:
         method = registry.parse({"name": "taught_hash", "fraction": 0.5, **settings})
         models.append(method.compress(bench).embedding)
         assert [epoch.stage for epoch in bench.ledger.history] == ["full", "train"]
-    tables = [layer.table for layer in models]
+    rows = [layer.members[0] for layer in models]
+    tables = [part.table for part in rows]
     assert not torch.equal(tables[0], tables[1])
     assert not torch.equal(tables[0], tables[2])
-    assert (models[0].scale != 1).all()
+    assert (rows[0].scale != 1).all()
 
 
 def test_the_other_examples_run(folder: Path) -> None:
@@ -67,12 +68,12 @@ def test_the_other_examples_run(folder: Path) -> None:
     registry.get("taught_hash")
     package = sys.modules[registry.get("taught_hash").__module__].__name__
     layer = sys.modules.get(f"{package}.layer") or __import__(f"{package}.layer", fromlist=["ScaledHash"])
-    table = layer.ScaledHash(bench.schema, bench.width, [50, 20, 10, 2], 0.1, 0.01, False)
-    model = bench.model(table)
+    rows = layer.ScaledHash(bench.schema, bench.fields, bench.width, [50, 20, 10, 2], 0.1, 0.01)
+    model = bench.model(bench.table(rows))
     names: dict[str, Any] = {"model": model, "bench": bench, "torch": torch}
     exec(in_turns, names)
     bench.train(model, step=names["in_turns"])
-    assert (table.scale != 1).all()
+    assert (rows.scale != 1).all()
     exec(loop, names)
     assert [epoch.stage for epoch in bench.ledger.history] == ["train", "shrink", "shrink", "shrink"]
     assert names["loop"].best_epoch >= 1

@@ -12,6 +12,7 @@ from sharkbench.errors import InputError
 from sharkbench.plugins import Plugins
 from sharkbench.tasks.base import Task
 
+FOLDERS = plugins.TASKS.variable
 TASKS = Plugins(plugins.TASKS, lambda: Task, lambda task: task.model_fields["name"].default)
 
 

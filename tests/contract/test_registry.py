@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sharkbench import plugins
 from sharkbench.contract import registry
 from sharkbench.contract.method import Takes
 from sharkbench.contract.pipeline import Pipeline
@@ -201,16 +202,16 @@ def test_a_method_of_another_package_is_found_by_its_entry_point(
         installed,
         {
             "METADATA": "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n",
-            "entry_points.txt": f"[{registry.ENTRY_POINTS}]\npacked = their_methods_of_ours.packed:Mine\n",
+            "entry_points.txt": f"[{plugins.METHODS.group}]\npacked = their_methods_of_ours.packed:Mine\n",
         },
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    registry._entry_points.cache_clear()
+    plugins._entry_points.cache_clear()
     try:
         method = registry.parse({"name": "packed", "strength": 2})
         found = closure(registry.modules_of(method))
     finally:
         monkeypatch.undo()
-        registry._entry_points.cache_clear()
+        plugins._entry_points.cache_clear()
     own = {"packed", "packed.numbers", "packed.layers", "packed.layers.rows"}
     assert {f"their_methods_of_ours.{name}" for name in own} <= found.keys()

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
+from sharkbench import plugins
 from sharkbench.errors import InputError
 from sharkbench.keys.closure import Snapshot
 from sharkbench.suite.jsonschema import suite_schema
 from sharkbench.suite.load import load
 from sharkbench.suite.model import Suite
 from sharkbench.tasks import registry
+from sharkbench.tasks.base import Task
 from sharkbench.tasks.ctr import Ctr
 from tests.tasks import made_up
 
@@ -59,7 +61,7 @@ def test_a_suite_takes_what_its_task_calls_primary(folder: Path) -> None:
 
 
 def test_the_schema_knows_it(folder: Path) -> None:
-    schema = suite_schema({})
+    schema = suite_schema(lambda kind: issubclass(kind, Task))
     assert schema["$defs"]["Task"]["anyOf"][0] == {"enum": ["badness", "ctr"]}
     assert schema["$defs"]["Recipe"]["properties"]["monitor"]["enum"] == ["auc", "badness", "logloss"]
     assert schema["$defs"]["Badness"]["properties"]["power"]["description"] == "Of the error."
@@ -98,8 +100,8 @@ def test_the_example_of_the_docs_is_a_task(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_another_package_brings_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = importlib.metadata.EntryPoint("clicks", "sharkbench.tasks.ctr:Ctr", registry.ENTRY_POINTS)
-    monkeypatch.setattr(registry, "_entry_points", lambda: (point,))
+    point = importlib.metadata.EntryPoint("clicks", "sharkbench.tasks.ctr:Ctr", plugins.TASKS.group)
+    monkeypatch.setattr(plugins, "_entry_points", lambda group: (point,) if group == plugins.TASKS.group else ())
     assert registry.names() == ["clicks", "ctr"]
     with pytest.raises(InputError, match="'clicks' declares the name 'ctr'"):
         registry.get("clicks")
