@@ -195,7 +195,7 @@ class Workbench:
 
     def table(self, *parts: Part) -> Table:
         """Parts, each with fields of its own, as one layer; those without fields are left out."""
-        return Table(self.schema, parts[0].width, parts)
+        return Table(self.schema, next((part.width for part in parts if part.fields), self.width), parts)
 
     def full_table(self) -> EmbeddingLayer:
         """A fresh full-precision table of :attr:`fields`; its rows depend on the seed alone."""

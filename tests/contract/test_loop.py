@@ -40,7 +40,7 @@ def grown(bench: Workbench, *, kill_in: int | None = None, start: float = 1.0, r
     table = bench.full_table()
     model, ran = bench.model(table), []
     state = {
-        "rows": table.weight.detach().clone() * start,
+        "rows": table.parts[0].weight.detach().clone() * start,
         "generator": bench.generator("walk"),
         "log": [0.5, {"word": "a"}],
     }
@@ -50,7 +50,7 @@ def grown(bench: Workbench, *, kill_in: int | None = None, start: float = 1.0, r
             loop.state["rows"] += torch.rand(loop.state["rows"].shape, generator=loop.state["generator"])
             loop.state["log"] = [*loop.state["log"][-2:], float(torch.rand(()))]
             with torch.no_grad():
-                table.weight.copy_(loop.state["rows"])
+                table.parts[0].weight.copy_(loop.state["rows"])
             loop.count(100)
             loop.validate(model, loss=float(number))
             if number == kill_in:
@@ -121,7 +121,7 @@ def test_the_best_state_is_kept_if_asked(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_log_loss_may_decide() -> None:
     _, _, loop = grown(bench_in(None, monitor="logloss"))
-    losses = [sum(epoch.valid_logloss.values()) for epoch in loop.history]
+    losses = [sum(values["logloss"] for values in epoch.valid.values()) for epoch in loop.history]
     assert losses[loop.best_epoch - 1] == min(losses)
 
 
@@ -159,13 +159,13 @@ def test_after_kills_it_goes_on_and_ends_the_same(tmp_path: Path, keep_best: boo
 def test_trainings_within_it_are_told_of_after_a_kill(tmp_path: Path) -> None:
     def alternating(bench: Workbench, kill_in: int | None) -> Workbench:
         model = bench.model(bench.full_table())
-        rows = model.embedding.weight.detach().clone()
+        rows = model.embedding.parts[0].weight.detach().clone()
         with bench.loop("alternating", {"rows": rows}, rounds=3) as loop:
             for number in loop:
                 with torch.no_grad():
-                    model.embedding.weight.copy_(loop.state["rows"])
+                    model.embedding.parts[0].weight.copy_(loop.state["rows"])
                 bench.train(model, stage=f"train {number}")
-                loop.state["rows"] = model.embedding.weight.detach().clone()
+                loop.state["rows"] = model.embedding.parts[0].weight.detach().clone()
                 if number == kill_in:
                     raise Killed
         return bench

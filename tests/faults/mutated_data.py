@@ -187,7 +187,7 @@ def try_prepared(folder: Path, chance: random.Random) -> str:
 def try_artifact(folder: Path, chance: random.Random) -> str:
     """A damaged artifact is refused, or it is another table, which serves finite numbers."""
     import torch
-    from tests.test_artifact import many_formats, model
+    from tests.model.test_artifact import many_formats, model
 
     from sharkbench.model import artifact
 

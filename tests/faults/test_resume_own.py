@@ -127,7 +127,7 @@ def stateful_step(bench: Workbench) -> Model:
 def distilled(bench: Workbench) -> Model:
     teacher = bench.model(bench.full_table())
     with torch.no_grad():
-        teacher.embedding.weight.mul_(50)
+        teacher.embedding.parts[0].weight.mul_(50)
     model = bench.model(bench.full_table())
     bench.train(model, loss=Distillation(0.5, 2.0), teacher=teacher)
     return model
@@ -137,7 +137,7 @@ def masked(bench: Workbench) -> Model:
     mask = torch.rand(bench.schema.num_rows, 1, generator=bench.generator("mask")) < 0.5
 
     def keep(model: Model) -> None:
-        model.embedding.weight.grad.mul_(mask)
+        model.embedding.parts[0].weight.grad.mul_(mask)
 
     model = bench.model(bench.full_table())
     bench.train(model, gradients=keep)

@@ -15,7 +15,7 @@ from sharkbench.data.samples import Batch
 from sharkbench.errors import Diverged
 from sharkbench.model.model import Model
 from sharkbench.seeds import derive, seeded
-from sharkbench.tasks import ctr
+from sharkbench.tasks.ctr.loss import cross_entropy
 from sharkbench.training.gradients import clip, regularize, sum_rows
 from sharkbench.training.optimizers import OwnOptimizer, build_optimizer
 from sharkbench.training.overrides import Overrides
@@ -29,13 +29,14 @@ ONE = QUICK.model_copy(update={"epochs": 1, "embedding_l2": 1e-3, "network_l2": 
 
 def by_hand(model: Model, dataset: PreparedDataset, recipe: Recipe, seed: int) -> None:
     """One epoch of the recipe in plain torch; Lightning leaves the first pass over the batches unused."""
+    model.embedding.use_sparse_gradients(recipe.sparse)
     optimizer = build_optimizer(model.train(), recipe)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     stream = batches(dataset.splits["train"], recipe.batch_size, seed=derive(seed, "batches"), epoch=1, drop_last=True)
     with seeded(seed, "training"):
         for batch in stream:
             with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision != "fp32", cache_enabled=False):
-                loss = ctr.loss(model(batch.ids, batch.dense), batch.labels, batch.weight)
+                loss = cross_entropy(model(batch.ids, batch.dense), batch.labels, batch.weight)
             optimizer.zero_grad()
             loss.backward()
             for parameter in parameters:
@@ -157,7 +158,7 @@ def test_gradients_are_changed_before_they_are_clipped(dataset: PreparedDataset)
 
     def half(model: Model) -> None:
         """Rows of the first half of the table are masked; what is left is large."""
-        gradient = model.embedding.weight.grad
+        gradient = model.embedding.parts[0].weight.grad
         gradient[:49] = 0
         gradient *= 1000
 
@@ -169,10 +170,10 @@ def test_gradients_are_changed_before_they_are_clipped(dataset: PreparedDataset)
 
     recipe = ONE.model_copy(update={"embedding_l2": 0.0})
     model = make_model(dataset, recipe)
-    start = model.embedding.weight.detach().clone()
+    start = model.embedding.parts[0].weight.detach().clone()
     train(model, dataset, recipe, overrides=Overrides(watched, gradients=half))
-    assert torch.equal(model.embedding.weight[:49], start[:49])
-    assert not torch.equal(model.embedding.weight[49:], start[49:])
+    assert torch.equal(model.embedding.parts[0].weight[:49], start[:49])
+    assert not torch.equal(model.embedding.parts[0].weight[49:], start[49:])
     assert norms == pytest.approx([0.5] * 8, rel=1e-3)
 
 
@@ -182,13 +183,13 @@ def test_a_gradient_by_one_parameter_leaves_the_others_alone(dataset: PreparedDa
     def second_pass(step: Step) -> Tensor:
         loss = step.loss()
         step.zero_grad()
-        gradient = step.gradient(step.data_loss(), step.model.embedding.weight)
+        gradient = step.gradient(step.data_loss(), step.model.embedding.parts[0].weight)
         found.append((gradient, [parameter.grad for parameter in step.model.parameters()]))
         return loss
 
     model = make_model(dataset)
     train(model, dataset, ONE, overrides=Overrides(second_pass))
     gradient, others = found[0]
-    assert gradient.shape == model.embedding.weight.shape
+    assert gradient.shape == model.embedding.parts[0].weight.shape
     assert gradient.abs().sum() > 0
     assert all(other is None for other in others)
