@@ -33,7 +33,7 @@ class PTQCodebook(WithSmallFields):
 
     .. math:: \hat e_{id} = C_{g(i), c_{id}}, \qquad
               c_{id} = \operatorname*{arg\,min}_{k} | e_{id} - C_{g(i), k} |, \qquad
-              C_g = \text{k-means of all numbers of the rows of group } g
+              C_g = \text{k-means of all values of the rows of group } g
 
     A weight costs only the bits of its code: unlike row-wise integers, a row has no scale of its own.
 

@@ -170,7 +170,7 @@ class Workbench:
         return replace(self.shape, dimension=width(self.backbone, dimension, 0))
 
     def model(self, embedding: EmbeddingLayer, *, dimension: int | None = None) -> Model:
-        """``embedding`` with a fresh backbone; its weights depend on the seed alone.
+        """``embedding`` with a newly initialised backbone, whose weights depend on the seed alone.
 
         Args:
             dimension: dimension of a field vector, the suite's unless given. Budgets stay fractions of the full table
@@ -199,7 +199,7 @@ class Workbench:
         return Table(self.schema, parts[0].width, parts)
 
     def full_table(self) -> EmbeddingLayer:
-        """A fresh full-precision table of :attr:`fields`; its rows depend on the seed alone."""
+        """A newly initialised full-precision table of :attr:`fields`, whose rows depend on the seed alone."""
         with self.seeded("table"):
             rows = Rows.initial(self.schema, range(self.schema.num_fields), self.width, self.init_std)
         return keep_fields(self.table(rows), self.fields)

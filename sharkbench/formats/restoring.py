@@ -54,6 +54,6 @@ def only(tensors: Mapping[str, Tensor], names: set[str], kind: str) -> None:
 
 
 def require(holds: bool, kind: str, what: str) -> None:
-    """``what`` is wrong unless ``holds``."""
+    """Raises an ArtifactError that says ``what`` unless ``holds``."""
     if not holds:
         raise ArtifactError(f"format {kind}: {what}; the file is damaged")
