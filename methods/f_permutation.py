@@ -26,9 +26,8 @@ class FPermutation(FieldSelection):
 
     Published: the first-order term instead of permutations, pruning the tables that score lowest and fine-tuning in
     turns, down to a size or a tolerated loss. Ours: scoring on the validation split, first-order (linear) weights as
-    part of a field's vector, the way to combine labels, the size of a round and halving it where it went past the
-    tolerance, filling up the budget best first, and how fine-tuning is done: it is undone where no validation gains
-    from it.
+    part of a field's vector, the way to combine labels, the size of a round, which is halved where it exceeded the
+    tolerance, filling up the budget best first, and fine-tuning that is undone where no validation gains from it.
     """
 
     name: Literal["f_permutation"] = "f_permutation"

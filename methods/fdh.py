@@ -31,21 +31,22 @@ class FDH(WithSmallFields):
               A_f[h_f(i)] + B_f[g_f(i)] & \text{otherwise} \end{cases}
 
     with :math:`h_f, g_f` two independent hash functions into tables of :math:`m_f` rows. Two rare ids share both rows
-    with a probability of about :math:`1 / m_f^2`, so that nearly all of them stay apart.
+    with a probability of about :math:`1 / m_f^2`, so nearly all of them have distinct vectors.
 
     Published: frequent ids own rows, the others are double hashed. This project's own choices: how the two rows are
     combined (their sum, starting with the full table's standard deviation); the hash family (multiply-shift); the
-    frequent ids are those read most in the training split over all composed fields together, and get ``frequent`` of
-    the rows that the budget allows; the rest is divided among the fields by the rare ids that they have, half to each
-    of a field's two tables; small fields keep a row per id (``threshold``). Which ids are frequent takes 1.5 bits per
-    id, counted like the hash functions' constants.
+    frequent ids are those read most in the training split over all composed fields together, and get a share
+    ``frequent`` of the rows that the budget allows; the other rows are divided among the fields in proportion to their
+    rare ids, half to each of a field's two tables; small fields keep a row per id (``threshold``). The index of
+    frequent ids takes 1.5 bits per id; it counts, as do the hash functions' constants.
     """
 
     name: Literal["fdh"] = "fdh"
     frequent: float = Field(default=0.5, ge=0, le=1)
-    """Share of the kept rows that frequent ids own (ours)."""
+    """Share of the kept rows that frequent ids own, the rows of H (ours)."""
     fraction: float | None = Field(default=None, gt=0, le=1)
-    """Kept rows as a share of those of the composed fields; solved from the budget unless given."""
+    """Kept rows, those of H, A and B, as a share of the rows of the composed fields; solved from the budget unless
+    given."""
 
     title: ClassVar[str] = "frequent ids own rows, the others sum two hashed ones"
     paper: ClassVar[str] = "Zhang et al., RecSys 2020, arXiv:2007.14523"
@@ -97,7 +98,7 @@ def _larger(schema: Schema, threshold: int) -> list[int]:
 
 
 class _ByFrequency:
-    """The rows of some fields, most frequent first, and how kept rows are divided among them."""
+    """The rows of some fields, most frequent first, and the division of kept rows among the fields."""
 
     def __init__(self, schema: Schema, fields: list[int]) -> None:
         import numpy as np
@@ -112,7 +113,7 @@ class _ByFrequency:
         self.owner = np.searchsorted(schema.offsets, self.order, side="right") - 1
 
     def divide(self, fraction: float, frequent: float) -> tuple[int, list[int]]:
-        """How many rows are owned, and the rows of each field's two tables (each of so many)."""
+        """The number of owned rows, and the number of rows of each of a field's two tables."""
         import numpy as np
 
         kept = fraction * len(self.order)
@@ -126,7 +127,7 @@ class _ByFrequency:
         return len(self.offsets) - 1
 
     def most_frequent(self, owned: int) -> torch.Tensor:
-        """``[R]`` bool, of the rows of the fields the ``owned`` most frequent ones."""
+        """``[R]`` bool: the ``owned`` most frequent rows of the fields."""
         import torch
 
         mask = torch.zeros(self.num_rows, dtype=torch.bool)
@@ -134,7 +135,7 @@ class _ByFrequency:
         return torch.cat([mask[:0], *(mask[self.offsets[f] : self.offsets[f + 1]] for f in self.fields)])
 
     def nbytes(self, width: int, owned: int, moduli: list[int]) -> int:
-        """Bytes of the packed layer, in closed form: rows, two hash functions per field, and who is frequent."""
+        """Bytes of the packed layer, in closed form: rows, two hash functions per field, index of frequent ids."""
         from sharkbench.formats.composed import Composed
         from sharkbench.formats.dense import Dense
 

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class FieldFrequency(FieldSelection):
-    r"""Fields ranked by how often they say anything: a field that hardly ever departs from one value tells little.
+    r"""Fields ranked by how often they differ from their most frequent value: a nearly constant field tells little.
 
     .. math:: I_f = 1 - \frac{\max_i c_i}{\sum_i c_i}, \qquad c_i \text{ occurrences of row } i \text{ of field } f
 
-    in the training split; a value that is nearly always missing counts as one value. Looks at no label and no model;
-    the form is ours, and so are pruning and fine-tuning, those of every field selection here.
+    in the training split; a missing value counts as a value. It uses neither labels nor a model. The form is ours, and
+    so are pruning and fine-tuning, which are those of every field selection here.
     """
 
     name: Literal["field_frequency"] = "field_frequency"

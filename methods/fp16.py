@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class FP16(Method):
-    r"""Post-training half precision: every number of the trained table rounded to fp16.
+    r"""Post-training half precision: every weight of the trained table rounded to fp16.
 
     .. math:: \hat e_f(i) = \operatorname{fp16}(e_f(i))
 

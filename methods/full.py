@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Full(Method):
-    r"""The full-precision table, not compressed: what everything else is compared with.
+    r"""The uncompressed full-precision table: the reference for all methods.
 
     .. math:: e_f(i) = W_f[i], \qquad W_f \in \mathbb{R}^{n_f \times D} \text{ in fp32}
 

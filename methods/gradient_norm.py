@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class GradientNorm(FieldSelection):
-    r"""Fields ranked by how strongly the loss reacts to their vectors, whatever the vectors are.
+    r"""Fields ranked by the norm of the loss gradient by their vectors, whatever the vectors are.
 
     .. math:: I_f = \frac{1}{n} \sum_x \Bigl\| \frac{\partial L(x)}{\partial e_f(x)} \Bigr\|_2
 
-    on the validation split. The simplest use of gradients, and what a first-order score that knows how far a field's
-    vectors reach is to be compared with. The form is ours, and so are pruning and fine-tuning, those of every field
-    selection here.
+    on the validation split. The simplest use of gradients, and the baseline for a first-order score that accounts for
+    the spread of a field's vectors. The form is ours, and so are pruning and fine-tuning, which are those of every
+    field selection here.
     """
 
     name: Literal["gradient_norm"] = "gradient_norm"

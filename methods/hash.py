@@ -26,17 +26,17 @@ class Hash(WithSmallFields):
 
     .. math:: e_f(i) = W_f[i \bmod m_f], \qquad W_f \in \mathbb{R}^{m_f \times D}
 
-    Ids that leave the same remainder share a row. Ids are ordered by falling training frequency, so the :math:`m_f`
-    most frequent ones never share among themselves; the signed variant of the paper is another method.
+    Ids with the same remainder share a row. Ids are ordered by falling training frequency, so the :math:`m_f` most
+    frequent ones never share a row with each other; the signed variant of the paper is another method.
 
     This project's own choices: one fraction :math:`r` for all fields, :math:`m_f = \max(1, \lfloor r n_f \rfloor)`, as
-    large as the budget allows; small fields keep a row per id (``threshold``). Rows start with the standard
-    deviation of the full table's.
+    large as the budget allows; small fields keep a row per id (``threshold``). Rows start with the full table's
+    standard deviation.
     """
 
     name: Literal["hash"] = "hash"
     fraction: float | None = Field(default=None, gt=0, le=1)
-    """Share of each field's rows that is kept; solved from the budget unless given."""
+    """Share r of each field's rows that is kept, in place of m; solved from the budget unless given."""
 
     title: ClassVar[str] = "ids share rows by remainder"
     paper: ClassVar[str] = "Weinberger et al., ICML 2009, arXiv:0902.2206"

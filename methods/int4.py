@@ -15,8 +15,8 @@ class Int4(Method):
     .. math:: \hat e_i = l_i + s_i \operatorname{round}\!\Big(\frac{e_i - l_i}{s_i}\Big), \qquad
               l_i = \min e_i,\; s_i = \frac{\max e_i - l_i}{2^{4} - 1}
 
-    A plain baseline; it takes no budget. This project's own choices: scale and offset are fp16, and the first-order
-    weights of backbones that have them stand beside the codes as fp16, because their range is not the vector's.
+    A plain baseline; it takes no budget. This project's own choices: scale and offset are fp16, and first-order weights
+    are stored beside the codes as fp16, because their range differs from the vector's.
     """
 
     name: Literal["int4"] = "int4"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class LargestFirst(FieldSelection):
-    r"""The largest tables go first: the trivial rival, which needs neither labels nor a model.
+    r"""The largest tables are pruned first: the trivial baseline, which needs neither labels nor a model.
 
     .. math:: I_f = \frac{1}{n_f}, \qquad n_f \text{ rows of field } f
 

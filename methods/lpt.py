@@ -25,7 +25,7 @@ class LPTSize(Size):
 
 
 class LPT(Method):
-    r"""Low-precision training: the table is integers while it trains, and no float copy of it exists.
+    r"""Low-precision training: the table holds integers in training, and no float copy of it exists.
 
     .. math:: w \leftarrow l_i + s_i \Big\lfloor \frac{w' - l_i}{s_i} + u \Big\rfloor, \quad u \sim U(0, 1)
               \text{ per number}, \qquad l_i = \min w'_i,\; s_i = \frac{\max w'_i - l_i}{2^b - 1}
@@ -34,29 +34,29 @@ class LPT(Method):
     every update below half a step.
 
     Published: training on the integers, stochastic rounding (Xu et al., SIGMOD 2021; Yang et al.), an fp32 cache of the
-    rows read most often or last (Yang et al.), whose rows keep their small updates. The range of the row, fitted anew
-    at each write, is what public kernels of Yang et al.'s kind do (FBGEMM); a fixed step is ``alpt`` with
+    rows read most often or most recently (Yang et al.), whose rows keep their small updates. Public kernels for Yang et
+    al.'s method (FBGEMM) refit the range of a row at each write, as done here; for a fixed step size take ``alpt`` with
     ``learned: false``.
 
-    This project's own choices: range and offset are fp16, rounded by chance as well; 16 bits are fp16 numbers, each
-    with a step of its own; first-order weights are fp16 beside the codes. The cache is kept when served, its rows then
-    being stored once, in fp32. Bits are the most that fit the budget, the cache takes what is left. By frequency, the
-    hot rows are the training split's; by recency, a row takes one of 32 slots, the one written longest ago.
+    This project's own choices: range and offset are fp16, rounded stochastically as well; 16 bits are fp16 values, each
+    with its own step; first-order weights are fp16 beside the codes. The cache is served too, its rows stored once, in
+    fp32. Bits are the most that fit the budget, and the cache takes the remaining bytes. By frequency, the hot rows are
+    those of the training split; by recency, a row has 32 slots to choose from and takes the one written longest ago.
 
     Only rows of the batch change, whatever the recipe: with ``optimizer: adam`` the table is trained by the lazy form
     of Adam, and weight decay acts on the batch's rows (and on the row of missing values of a field with several values,
-    which stands where a sample has fewer). The optimizer's state is fp32 and comes on top of the table.
+    which fills the empty slots of a sample). The optimizer's state is fp32 and comes on top of the table.
     """
 
     name: Literal["lpt"] = "lpt"
     bits: Bits | None = None
-    """Bits of a number; the most that fit the budget unless given."""
+    """Bits of a weight, b; the most that fit the budget unless given."""
     rounding: Literal["stochastic", "nearest"] = "stochastic"
-    """How rows are written back."""
+    """How rows are rounded when they are written back."""
     cache: float | None = Field(default=None, ge=0, le=1)
     """Share of rows kept in fp32; what the budget leaves unless given, 0 for none."""
     cache_by: Literal["frequency", "recency"] = "frequency"
-    """Which rows those are: the ones read most often in training, or the ones written last."""
+    """Which rows the cache holds: those read most often in training, or those written most recently."""
 
     title: ClassVar[str] = "integers while it trains, an fp32 cache of hot rows"
     paper: ClassVar[str] = "Xu et al., SIGMOD 2021; Yang et al., 2020, arXiv:2010.11305"
@@ -78,7 +78,7 @@ class LPT(Method):
     def size(self, budget: int, shape: TableShape) -> LPTSize:
         from sharkbench.tables.bit_budget import CodedSize, fit_bits
 
-        # Rows of first-order weights alone have no numbers to code.
+        # Rows of first-order weights alone have no values to code.
         choices = [16, 8, 4, 2] if shape.dimension else [16]
         codecs = {b: _codec(b, shape.first_order) for b in choices if self.bits in (None, b)}
         sizes = {b: CodedSize(codec.row_bytes(shape.width)) for b, codec in codecs.items()}

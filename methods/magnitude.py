@@ -21,26 +21,26 @@ class MagnitudeSize(Size):
 
 
 class Magnitude(Method):
-    r"""The smallest numbers of a trained table pruned at one shot, and the others trained on.
+    r"""The weights of smallest magnitude of a trained table pruned in one shot, the others trained further.
 
     .. math:: M_{ij} = [\, |w_{ij}| \text{ is among the } k \text{ largest of the table} \,], \qquad
               e_i = M_i \circ w_i
 
-    The plain rival of every method that learns what to prune, so it is tuned like one. Published: train, prune, train
-    what is left. Ours: :math:`k` is solved from the bytes of the packed rows, where the kept numbers stand included;
-    first-order weights are numbers of the row like others and are pruned by the same rule; fine-tuning is undone where
-    no validation gains from it. Sizes have one gap: from 32,768 kept numbers on, each row's counter takes four bytes
+    The plain baseline of every method that learns what to prune, so it is tuned like one. Published: train, prune,
+    train the remaining weights. Ours: :math:`k` is solved from the bytes of the packed rows, positions included;
+    first-order weights are weights of the row like others and are pruned by the same rule; fine-tuning is undone where
+    no validation gains from it. Sizes have one gap: from 32,768 kept weights on, each row's counter takes four bytes
     instead of two.
     """
 
     name: Literal["magnitude"] = "magnitude"
 
     kept: PositiveInt | None = None
-    """Numbers of the table that are kept; solved from the budget unless given."""
+    """Number k of weights of the table that are kept; solved from the budget unless given."""
     values: Literal["fp32", "fp16"] = "fp32"
-    """What a kept number is stored as."""
+    """Data type that a kept weight is stored in."""
     retrain: Literal["initial", "continue", "none"] = "continue"
-    """Train what is kept from the initial table and a fresh backbone, fine-tune it, or leave it."""
+    """Retrain the kept weights from the initial table with a new backbone, fine-tune them, or leave them."""
     epochs: NonNegativeInt = 2
     """Epochs of fine-tuning, at most (ours)."""
     learning_rate_factor: PositiveFloat = 0.3

@@ -31,23 +31,24 @@ class MDE(WithSmallFields):
               P_f \in \mathbb{R}^{d_f \times D}, \qquad
               d_f = \operatorname{round} \max\bigl(1, D\, (p_f / \max_g p_g)^{\alpha}\bigr), \quad p_f = k_f / n_f
 
-    with :math:`k_f` the values of the field that a sample reads on average. A field of many rows has seldom read,
-    short ones; the matrix lifts them to the common width. Dimensions are fixed before training. As in the public code
-    of DLRM, popularity is one number per field, rounding is half to even, and small fields stay whole.
+    with :math:`k_f` the number of the field's values that a sample reads on average. The rows of a large field are
+    seldom read and short; the matrix projects them to the common width. Dimensions are fixed before training. As in the
+    public code of DLRM, popularity is one value per field, rounding is half to even, and small fields stay
+    uncompressed.
 
     This project's own choices: the budget, matrices included, decides the temperature :math:`\alpha` (or, with
-    ``temperature`` given, the factor in place of :math:`D`), and what rounding leaves of it buys further dimensions
-    one by one, for the field that lacks most of its unrounded :math:`d_f`. A row of width :math:`D` holds the
-    first-order weights too. Matrices start orthogonal and are not regularised. A row cannot be shorter than one number:
-    budgets below about :math:`1/D` are out of reach, and where one field is nearly the whole table, one number more of
-    it may be more than what is left.
+    ``temperature`` given, the factor in place of :math:`D`); the bytes that rounding leaves buy further dimensions one
+    by one, for the field that lacks most of its unrounded :math:`d_f`. A row of width :math:`D` holds the first-order
+    weights too. Matrices start orthogonal and are not regularised. A row has at least one value: budgets below about
+    :math:`1/D` are out of reach, and where one field is nearly the whole table, one more dimension of it may exceed the
+    remaining bytes.
     """
 
     name: Literal["mde"] = "mde"
     temperature: NonNegativeFloat | None = None
-    """The exponent of popularity; solved from the budget unless given (DLRM's code takes 0.3)."""
+    """Exponent alpha of popularity; solved from the budget unless given (DLRM's code takes 0.3)."""
     dimensions: tuple[PositiveInt, ...] | None = None
-    """Numbers per row of each field; solved from the budget unless given."""
+    """Dimension d_f of each field, its weights per row; solved from the budget unless given."""
 
     title: ClassVar[str] = "rows the shorter the less popular their field, times a matrix"
     paper: ClassVar[str] = "Ginart et al., ISIT 2021, arXiv:1909.11810"
@@ -73,12 +74,12 @@ class MDE(WithSmallFields):
         widest = log(shape.width)
 
         def wanted(t: float) -> list[float]:
-            # Powers by their logarithms: of a small popularity they may be smaller than any float.
+            # Powers by their logarithms: a power of a small popularity may be smaller than any float.
             if self.temperature is None:
                 exponent = 1 / t - 1 if t else inf
                 powers = [widest + p * exponent if p else widest for p in logs]
             else:
-                # With the exponent given the factor falls, down to where all fields have one number per row.
+                # With the exponent given the factor falls until all fields have one weight per row.
                 lowest, highest = log(0.5), widest - self.temperature * min(logs)
                 powers = [lowest + t * (highest - lowest) + self.temperature * p for p in logs]
             whole = float(shape.width)

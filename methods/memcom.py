@@ -21,32 +21,32 @@ class MEmComSize(SmallFieldsSize):
 
 
 class MEmCom(WithSmallFields):
-    r"""MEmCom: one shared row times a number of the id's own (Pansare et al., "Learning Compressed Embeddings for
+    r"""MEmCom: a shared row times a scalar multiplier per id (Pansare et al., "Learning Compressed Embeddings for
     On-Device Inference", MLSys 2022).
 
     .. math:: e_f(i) = U_f[i \bmod m_f] \cdot v_f(i) \; [{} + w_f(i)], \qquad
               U_f \in \mathbb{R}^{m_f \times D},\; v_f, w_f \in \mathbb{R}^{n_f}
 
-    Ids that share a row of :math:`U_f` lie on one line (with the bias :math:`w_f`, in one plane), each at a place of
-    its own. The number per id bounds what can be saved: no budget below :math:`1/D` is reached, or :math:`2/D` with the
-    bias.
+    Ids that share a row of :math:`U_f` lie on one line (with the bias :math:`w_f`, in one plane), each at its own
+    position. The multiplier per id bounds the compression: no budget below :math:`1/D` is reached, or :math:`2/D` with
+    the bias.
 
-    This project's own choices: rows start as those of the hashing trick, all :math:`v = 1` and :math:`w = 0`; what is
-    trained and decayed is :math:`v - 1`, so that decay makes ids share more where around zero it would drive all rows
-    into a saddle, and a hundred times less than rows; :math:`v` learns faster than the rows (``multiplier_rate``), as a
-    step that is large for a row that starts near zero is small for a factor of one; first-order weights are multiplied
-    like the rest of the row; one fraction :math:`r` for all fields, :math:`m_f = \max(1, \lfloor r n_f \rfloor)`, as
-    large as the budget allows; a field keeps a row per id where that takes no more bytes, or where it is small
-    (``threshold``).
+    This project's own choices: rows start as those of the hashing trick, all :math:`v = 1` and :math:`w = 0`; the
+    trained and decayed parameter is :math:`v - 1`, so that decay makes ids share more (decay of :math:`v` towards zero
+    would drive all rows into a saddle), and it is decayed a hundred times less than rows; :math:`v` learns faster than
+    the rows (``multiplier_rate``), since a step that is large for a row that starts near zero is small for a factor
+    that starts at one; first-order weights are multiplied like the rest of the row; one fraction :math:`r` for all
+    fields, :math:`m_f = \max(1, \lfloor r n_f \rfloor)`, as large as the budget allows; a field keeps a row per id
+    where that takes no more bytes, or where the field is small (``threshold``).
     """
 
     name: Literal["memcom"] = "memcom"
     bias: bool = False
-    """Add a number of the id's own to its row as well."""
+    """Add the bias w as well, a scalar per id."""
     fraction: float | None = Field(default=None, gt=0, le=1)
-    """Shared rows as a share of each field's rows; solved from the budget unless given."""
+    """Shared rows as a share r of each field's rows, in place of m; solved from the budget unless given."""
     multiplier_rate: PositiveFloat = 10.0
-    """Learning rate of the numbers per id, times that of the rows (ours)."""
+    """Learning rate of the multipliers v, relative to that of the rows (ours)."""
 
     title: ClassVar[str] = "a shared row times a number per id"
     paper: ClassVar[str] = "Pansare et al., MLSys 2022, arXiv:2203.10135"
@@ -91,7 +91,7 @@ class MEmCom(WithSmallFields):
         return 1 + self.bias
 
     def _functions(self, shape: TableShape, size: MEmComSize) -> list[list[Digit]]:
-        """Shared row and own numbers of each field, none where it keeps a row per id."""
+        """Index functions of each field for the shared row and the scalars; none where it keeps a row per id."""
         from sharkbench.formats.index import identity, remainder
 
         functions: list[list[Digit]] = []

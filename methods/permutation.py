@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 class Permutation(FieldSelection):
-    r"""Fields ranked by exact permutation importance: what shuffling a field's values does to the trained model.
+    r"""Fields ranked by exact permutation importance: how much shuffling a field's values harms the trained model.
 
     .. math:: I_f = \frac{1}{T} \sum_{t=1}^{T} \bigl( L(x \text{ with } x_f \text{ permuted by } \pi_t) - L(x) \bigr)
 
-    on the validation split, by the loss or by what a metric loses; :math:`F T` passes over it. The definition is
-    Breiman's, for a model that is not retrained; he shuffles out-of-bag samples and counts errors. The split, both
-    measures, and their mean over shuffles and labels are ours. Pruning and fine-tuning are those of every field
-    selection here (ours).
+    on the validation split, measured by the loss or by the fall of a metric; it takes :math:`F T` passes over the
+    split. The definition is Breiman's, for a model that is not retrained; he shuffles out-of-bag samples and counts
+    errors. The split, both measures, and their mean over shuffles and labels are ours. Pruning and fine-tuning are
+    those of every field selection here (ours).
     """
 
     name: Literal["permutation"] = "permutation"
 
     shuffles: PositiveInt = 3
-    """Shuffles per field, ``T`` (ours)."""
+    """Shuffles per field, T (ours)."""
     measure: str = "loss"
-    """Rank by the rise of the ``loss``, or by how much worse a metric that the task monitors gets: its name."""
+    """Rank by the rise of the ``loss``, or, given the name of a metric of the task, by how much worse it gets."""
 
     title: ClassVar[str] = "fields pruned by exact permutation importance"
     paper: ClassVar[str] = "Breiman, Machine Learning 2001"

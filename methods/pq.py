@@ -32,7 +32,7 @@ class PQSize(SmallFieldsSize):
 
     @property
     def row_bits(self) -> float:
-        """What the codes of a vector can tell."""
+        """Bits of the codes of a row."""
         return self.parts * log2(self.codewords)
 
 
@@ -46,28 +46,29 @@ class PQ(WithSmallFields):
 
     with :math:`\oplus` concatenation. Each part's codewords come from k-means over that part of the rows.
 
-    A row takes whole bytes of codes, at most one byte per number; what a budget leaves beyond that keeps larger fields
-    whole, as many as fit, and is otherwise not used.
+    The codes of a row are padded to whole bytes and take at most one byte per value; a larger budget leaves further
+    fields uncompressed, as many as fit, and the rest of it is not used.
 
     This project's own choices: codewords per field, unless codewords that all fields share give a row over a tenth more
-    bits; ``parts`` and ``codewords`` are those that give a row the most bits within the budget, of several the
-    fewest parts; first-order weights are one more part of the row; fields whose codewords would take more bytes than
-    they save, and small ones, keep a row per id.
+    bits; ``parts`` and ``codewords`` are those that give a row the most bits within the budget, and of several choices
+    the one with the fewest parts; first-order weights are one more part of the row; fields whose codewords would take
+    more bytes than they save, and small fields, keep a row per id.
     """
 
     name: Literal["pq"] = "pq"
     parts: int | None = Field(default=None, ge=1)
-    """Into so many parts a vector is cut (at most one per number); solved from the budget unless given."""
+    """Number m of parts that a vector is divided into (at most one per value); solved from the budget unless given."""
     codewords: int | None = Field(default=None, ge=2, le=1 << 12)
-    """Codewords of a part; up to 256 solved from the budget unless given."""
+    """Number K of codewords of a part; solved from the budget, up to 256, unless given."""
     books: Books | None = None
-    """Codewords for each field, or the same for all; by the bits that they leave to a row unless given."""
+    """Whether each field has its own codewords, or all fields share them; unless given, chosen by the bits that a row
+    gets."""
     threshold: int | None = Field(default=None, ge=0)
     """Fields of at most so many rows keep a row per id; as the budget allows unless given."""
     weigh: Literal["rows", "reads"] = "rows"
-    """Whether all rows count the same in k-means, or by how often training reads them, plus one (ours)."""
+    """Weights of rows in k-means: equal, or how often training reads a row, plus one (ours)."""
     epochs: int = Field(default=0, ge=0)
-    """Epochs of fine-tuning the codewords and the backbone afterwards, codes fixed, at most."""
+    """Epochs of fine-tuning the codewords and the backbone with fixed codes, at most."""
     learning_rate_factor: float = Field(default=0.1, gt=0)
     """Learning rates of fine-tuning relative to the recipe's (ours)."""
 
@@ -105,7 +106,7 @@ class PQ(WithSmallFields):
         )
 
     def _with_most_bits(self, threshold: int, books: Books, budget: int, shape: TableShape) -> PQSize | None:
-        """Parts and codewords that give a row the most bits within the budget, of several the fewest parts."""
+        """Parts and codewords that give a row the most bits within the budget; of equals, the fewest parts."""
         best: PQSize | None = None
         for parts in [self.parts] if self.parts else range(1, max(shape.dimension, 1) + 1):
             for codewords in [self.codewords] if self.codewords else range(2, MOST_CODEWORDS + 1):
@@ -186,7 +187,7 @@ class PQ(WithSmallFields):
 
 
 def _without_waste(size: PQSize, shape: TableShape) -> PQSize:
-    """Fields whose codewords take more bytes than they save stay uncompressed."""
+    """``size`` with a threshold that leaves fields uncompressed whose codewords take more bytes than they save."""
     if size.books == "shared":
         return size
     parts = (size.parts if shape.dimension else 0) + (shape.first_order > 0)

@@ -25,7 +25,7 @@ MOST_BITS = 8
 class PTQCodebookSize(SmallFieldsSize):
     bits: int
     share: float
-    """Of rows, the most read ones, that have one bit more."""
+    """Share of rows, the most read ones, that have one bit more."""
 
 
 class PTQCodebook(WithSmallFields):
@@ -33,24 +33,24 @@ class PTQCodebook(WithSmallFields):
 
     .. math:: \hat e_{id} = C_{g(i), c_{id}}, \qquad
               c_{id} = \operatorname*{arg\,min}_{k} | e_{id} - C_{g(i), k} |, \qquad
-              C_g = \text{k-means of all numbers of the rows of group } g
+              C_g = \text{k-means of all values of the rows of group } g
 
-    A number costs the bits of its code alone: unlike row-wise integers, a row has no scale of its own.
+    A weight costs only the bits of its code: unlike row-wise integers, a row has no scale of its own.
 
     Published: k-means of values, for each row or for groups of similar rows. This project's own choices: the groups are
-    the fields, and within a field the rows that training reads most, whose codes have one bit more (their codebook is
-    the others', as it is, and as many values again): so that a budget between two widths is nearly met. First-order
-    weights have a codebook of their own, of 4 bits beside at most 4 and of 8 beside more. Small fields keep a row per
-    id, at 8 bits as many as fit.
+    the fields, and within a field the rows that training reads most, whose codes have one bit more, so that a budget
+    between two bit widths is nearly met (their codebook contains that of the other rows and as many values again).
+    First-order weights have a codebook of their own, with 4 bits where ``bits`` is at most 4, else 8. Small fields keep
+    a row per id, at 8 bits as many as fit.
     """
 
     name: Literal["ptq_codebook"] = "ptq_codebook"
     bits: int | None = Field(default=None, ge=1, le=MOST_BITS)
-    """Bits per number; the most that the budget allows unless given."""
+    """Bits of a weight's code; the most that the budget allows unless given."""
     share: float = Field(default=0.0, ge=0, le=1)
-    """Share of rows, the most read ones, that have one bit more; solved with the bits, none where those are given."""
+    """Share of rows, the most read ones, that have one bit more; solved with ``bits``, zero where ``bits`` is given."""
     groups: Literal["field", "table"] = "field"
-    """Whether each field has a codebook of its own, or all have the same."""
+    """Groups g of rows with a codebook of their own: each field, or the whole table."""
     threshold: int | None = Field(default=None, ge=0)
     """Fields of at most so many rows keep a row per id; as the budget allows unless given."""
 
@@ -85,7 +85,7 @@ class PTQCodebook(WithSmallFields):
         )
 
     def _shared_out(self, size: PTQCodebookSize, budget: int, shape: TableShape) -> PTQCodebookSize:
-        """What is left of the budget gives some rows one bit more."""
+        """Spend the remaining bytes on one more bit for some rows."""
         if not shape.dimension:
             return size
 
@@ -139,7 +139,8 @@ class PTQCodebook(WithSmallFields):
         return Model(PackedTable(PackedLayer(bench.schema, bench.width, parts)), start.backbone)
 
     def _coded(self, bench: Workbench, size: PTQCodebookSize, fields: tuple[int, ...], rows: Tensor) -> Format:
-        """``rows`` ``[R, width]`` of ``fields`` as codes: of the vectors, and beside them of first-order weights."""
+        """``rows`` ``[R, width]`` of ``fields`` as codes: those of vectors, and beside them those of first-order
+        weights."""
         import torch
 
         from sharkbench.formats.codebooks import Codebooks

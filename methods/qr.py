@@ -29,29 +29,31 @@ class QR(WithSmallFields):
               R_f \in \mathbb{R}^{m_f \times D},\; Q_f \in \mathbb{R}^{\lceil n_f / m_f \rceil \times D}
 
     with :math:`\circ` the elementwise product, the sum, or (of parts of :math:`D/2`) the concatenation. Every id has a
-    row of its own, composed of two that it shares.
+    row of its own, composed of two shared rows.
 
-    This project's own choices: the rows left to a field are the same share for all fields, never fewer than the
-    :math:`2\sqrt{n_f}` that two tables need, and as many as the budget allows. Of the two ways to divide them the
-    larger remainder table is taken: with ids ordered by falling frequency, the most frequent ones then share no
-    remainder. The *composed* rows start zero-mean with the full table's standard deviation (the authors' code starts
-    with positive ones, which costs accuracy in models of the factorization-machine kind); with ``mult`` the quotient's
-    factors start around one, are decayed towards one, not towards the saddle at zero, a hundred times less than rows,
-    and learn faster (``factor_rate``). A field keeps a row per id where that takes no more bytes, or where it is small
-    (``threshold``). With ``concat`` a field takes little more than half of its bytes at most, as every id has a half
-    row of its own by then; a budget beyond that is used up by keeping small fields whole only. Of a multi-valued field
-    the composed rows :math:`e_f(i)` are pooled, as those of every method here; with ``mult`` this is another model than
-    the authors' bag, which multiplies the pooled quotient rows by the pooled remainder rows.
+    This project's own choices: every field keeps the same share of its rows, never fewer than the
+    :math:`2\sqrt{n_f}` that two tables need, and as many as the budget allows. Two divisions into quotient and
+    remainder rows take the same bytes; the one with the larger remainder table is chosen: ids are ordered by falling
+    frequency, so the most frequent ones then share no remainder. The *composed* rows start zero-mean with the full
+    table's standard deviation (the authors' code starts with positive ones, which costs accuracy in models of the
+    factorization-machine kind); with ``mult`` the quotient's factors start around one, are decayed towards one (not
+    towards the saddle at zero) a hundred times less than rows, and learn faster (``factor_rate``). A field keeps a row
+    per id where that takes no more bytes, or where the field is small (``threshold``). With ``concat`` a field takes
+    little more than half of its bytes at most, since every id then has a half row of its own; a larger budget is spent
+    on leaving small fields uncompressed only. For a multi-valued field the composed rows :math:`e_f(i)` are pooled, as
+    in every method here; with ``mult`` this differs from the authors' bag, which multiplies the pooled quotient rows by
+    the pooled remainder rows.
     """
 
     name: Literal["qr"] = "qr"
     operation: Literal["mult", "add", "concat"] = "mult"
     """How quotient and remainder rows are combined."""
     fraction: float | None = Field(default=None, gt=0, le=1)
-    """Share of each field's numbers that is kept; solved from the budget unless given."""
+    """Share of each field's weights that is kept (in place of the paper's number of collisions m); solved from the
+    budget unless given."""
     factor_rate: PositiveFloat = 10.0
-    """With ``mult``: learning rate of the quotient's factors, times that of rows (ours); a step that is large for a row
-    that starts near zero is small for a factor of one."""
+    """With ``mult``: learning rate of the quotient's factors, relative to that of rows (ours); a step that is large for
+    a row that starts near zero is small for a factor that starts at one."""
 
     title: ClassVar[str] = "rows composed of a quotient's and a remainder's"
     paper: ClassVar[str] = "Shi et al., KDD 2020, arXiv:1909.02107"
@@ -111,13 +113,14 @@ class QR(WithSmallFields):
         return functions
 
     def _remainders(self, n: int, fraction: float) -> int | None:
-        """Rows of the remainder table of a field of ``n`` rows; ``None`` where a row per id is no more."""
+        """Rows of the remainder table of a field of ``n`` rows; ``None`` where a row per id takes no more bytes."""
         # Concatenated parts are half as wide, so the same weights make twice as many rows.
         halves = 2 if self.operation == "concat" else 1
         rows = max(int(fraction * n * halves), _fewest_rows(n))
         if rows >= n * halves:
             return None
-        # From the larger root of m + n/m = rows (or where the sum is least) down to where the rounded-up quotient fits.
+        # Go from the larger root of m + n/m = rows (or the minimum of the sum) down to where the rounded-up quotient
+        # fits.
         m = int((rows + sqrt(max(rows * rows - 4 * n, 0))) / 2) + 1
         while m + ceil(n / m) > rows:
             m -= 1

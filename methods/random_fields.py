@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class RandomFields(FieldSelection):
-    r"""Fields ranked by chance: what any way of ranking has to beat.
+    r"""Fields ranked at random: the baseline that any ranking has to beat.
 
     .. math:: I_f \sim U(0, 1)
 
-    drawn anew in every round. Pruning and fine-tuning are those of every field selection here (ours).
+    redrawn in every round. Pruning and fine-tuning are those of every field selection here (ours).
     """
 
     name: Literal["random_fields"] = "random_fields"
@@ -29,5 +29,5 @@ class RandomFields(FieldSelection):
         import torch
 
         fields = model.embedding.fields
-        # By the number that are left, so that each round has a draw of its own.
+        # Seeded by the number of remaining fields, so that each round has a draw of its own.
         return torch.rand(len(fields), generator=bench.generator(f"random fields, {len(fields)} left"))

@@ -27,9 +27,9 @@ class Shark(Method):
     .. math:: B_{\text{pruned}} = B_{\text{fp32}} \left( \frac{B}{B_{\text{fp32}}} \right)^{s}
 
     The pipeline ``[f_permutation, f_quantization]``: pruning takes the share :math:`s` of the compression, counted in
-    orders of magnitude, and quantization brings what is left down to the budget :math:`B`. Where the smallest tier is
-    too large for that, pruning goes as far as it has to. Published: both steps, in this order. Ours: how the budget is
-    split, and all that the docstrings of the two call ours.
+    orders of magnitude, and quantization brings the remaining fields down to the budget :math:`B`. Where they do not
+    fit even in the smallest tier, pruning removes as many more fields as it takes. Published: both steps, in this
+    order. Ours: how the budget is split, and everything that the docstrings of the two methods call ours.
     """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -37,12 +37,12 @@ class Shark(Method):
     name: Literal["shark"] = "shark"
 
     share: Share | Annotated[tuple[Share, ...], Field(min_length=1)] = 0.3
-    """Share of the compression that pruning takes, in orders of magnitude: 0 prunes nothing. Of several, the one
-    with the best primary metric on validation is taken, and the cost of all of them counts (ours)."""
+    """Share s of the compression that pruning takes, in orders of magnitude; 0 prunes nothing. Of several shares, the
+    one with the best primary metric on validation is taken, and the cost of all of them counts (ours)."""
     f_permutation: FPermutation = FPermutation()
-    """Settings of the pruning."""
+    """Settings of the pruning step."""
     f_quantization: FQuantization = FQuantization()
-    """Settings of the quantization."""
+    """Settings of the quantization step."""
 
     title: ClassVar[str] = "fields pruned, the rest in tiers of precision"
     paper: ClassVar[str] = "Zhang et al., CIKM 2023, arXiv:2308.09395 (SHARK)"
@@ -91,7 +91,7 @@ class Shark(Method):
         return self.share if isinstance(self.share, tuple) else (self.share,)
 
     def _pruned(self, share: float, budget: int, shape: TableShape) -> int:
-        """Bytes that pruning leaves to quantization: no more rows than the smallest tier can take."""
+        """Fp32 bytes that pruning leaves: no more rows than fit into the budget in the smallest tier."""
         sizes = range(shape.rows + 1)
         rows = bisect_right(sizes, budget, key=lambda rows: self.f_quantization.smallest_bytes(shape, rows)) - 1
         full = shape.fp32_bytes

@@ -24,7 +24,7 @@ class ALPTSize(Size):
 
 
 class ALPT(Method):
-    r"""Adaptive low-precision training: the table is integers while it trains, and their step size is learned.
+    r"""Adaptive low-precision training: the table holds integers in training, and their step size is learned.
 
     .. math:: w' &= \hat w - \eta \nabla_{\hat w} L, \qquad \hat w = \Delta \, c \\
               \Delta' &= \Delta - \eta_\Delta \, g \, \nabla_\Delta
@@ -33,39 +33,42 @@ class ALPT(Method):
               c &\leftarrow \operatorname{clip}(\lfloor w' / \Delta' + u \rfloor), \quad u \sim U(0, 1)
                   \text{ per number}
 
-    Three steps for each batch: the optimizer's step in float32 on the batch's rows; the batch once more, rows rounded
-    to the nearest, for the gradient of the step sizes (a clipped number gives its bound, any other the difference to
-    its code); rounding by chance with the new steps. Codes are from :math:`-2^{b-1}` to :math:`2^{b-1} - 1`.
+    Three steps for each batch: first, the optimizer's step in float32 on the batch's rows; second, another pass over
+    the batch with rows rounded to the nearest, for the gradient of the step sizes (a clipped weight contributes its
+    bound, any other the difference to its code); third, stochastic rounding with the new step sizes. Codes are from
+    :math:`-2^{b-1}` to :math:`2^{b-1} - 1`.
 
-    Published: the above, a step per row or one for many, 8 bits without loss, and Adam with a small learning rate for
-    the steps. This project's own choices: the start :math:`\Delta = 2 \, \overline{|w|} / \sqrt{2^{b-1}}` is from the
-    first author's later code, of the initial distribution's mean; the learning rate of the steps in proportion to that
-    of the table; it falls with that of the model. A step per row is an fp16 in the row, rounded by chance as well; with
-    a step per field, a field's rows that are not in the batch scale with it. First-order weights are fp16 beside the
-    codes. Bits are the most that fit the budget; with a step per row, what is left keeps the rows read most often in
-    fp32 (``cache``), to which the three steps do not apply. A step per field has no such rows, and so only the sizes of
-    its three numbers of bits: a budget between two of them is not used up.
+    Published: the above, a step size per row or one for many, 8 bits without loss, and Adam with a small learning rate
+    for the step sizes. This project's own choices: the initial :math:`\Delta = 2 \, \overline{|w|} / \sqrt{2^{b-1}}` is
+    from the first author's later code, with the mean of the initial distribution; the learning rate of the step sizes
+    is in proportion to that of the table, and falls with that of the model. A step size per row is an fp16 value in the
+    row, rounded stochastically as well; with a step size per field, the field's rows outside the batch scale with it.
+    First-order weights are fp16 beside the codes. Bits are the most that fit the budget; with a step size per row, the
+    remaining bytes keep the rows read most often in fp32 (``cache``), to which the three steps do not apply. With a
+    step size per field there are no such rows, so there are only three sizes, one for each choice of ``bits``: a budget
+    between two of them is not used up.
 
     Only rows of the batch change, whatever the recipe: with ``optimizer: adam`` the table is trained by the lazy form
     of Adam, and weight decay acts on the batch's rows (and on the row of missing values of a field with several values,
-    which stands where a sample has fewer). The optimizers' state is fp32 and comes on top of the table.
+    which fills the empty slots of a sample). The optimizers' state is fp32 and comes on top of the table.
     """
 
     name: Literal["alpt"] = "alpt"
     bits: Bits | None = None
-    """Bits of a number; the most that fit the budget unless given."""
+    """Bits of a weight, b; the most that fit the budget unless given."""
     step: Literal["row", "field"] = "row"
-    """What has a step size of its own."""
+    """Whether each row or each field has its own step size Delta."""
     learned: bool = True
-    """Whether the step sizes are learned; otherwise they stay as they start, and there is no second pass. Steps that
-    stay must suit the trained rows: where these outgrow a small ``init_std`` (1e-4, say), give ``initial_step``."""
+    """Whether the step sizes Delta are learned; otherwise they keep their initial value, and there is no second pass.
+    Fixed step sizes must suit the trained rows: where these outgrow a small ``init_std`` (1e-4, say), give
+    ``initial_step``."""
     initial_step: PositiveFloat | None = None
-    """Step sizes at the start; from the spread of the initial rows unless given."""
+    """Initial step sizes Delta; from the standard deviation of the initial rows unless given."""
     step_learning_rate: PositiveFloat | None = None
-    """Learning rate of the step sizes; the table's over 2^bits unless given (published: 2e-5 and 1e-6 in two public
-    codes, for 8 bits)."""
+    """Learning rate eta_Delta of the step sizes; the table's divided by 2^bits unless given (2e-5 and 1e-6 in two
+    public codes, for 8 bits)."""
     cache: float | None = Field(default=None, ge=0, le=1)
-    """Share of rows kept in fp32; what the budget leaves unless given, 0 for none. None with a step per field."""
+    """Share of rows kept in fp32; what the budget leaves unless given, 0 for none. None with a step size per field."""
 
     title: ClassVar[str] = "integers while it trains, their step size learned"
     paper: ClassVar[str] = "Li et al., AAAI 2023, arXiv:2212.05735"
@@ -97,7 +100,7 @@ class ALPT(Method):
         from .rows import FieldSteps, RowSteps
 
         size_of = RowSteps.size if self.step == "row" else FieldSteps.size
-        # Rows of first-order weights alone have no numbers to code.
+        # Rows of first-order weights alone have no values to code.
         choices: tuple[Bits, ...] = (8, 4, 2) if shape.dimension else ()
         sizes = {b: size_of(b, shape) for b in choices if self.bits in (None, b)}
         cache = self.cache if self.step == "row" else 0.0

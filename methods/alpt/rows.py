@@ -1,4 +1,4 @@
-"""Integer rows whose step size is learned: ``w = step * code``, one step per row or per field."""
+"""Integer rows whose step size is learned: ``w = step * code``, one step size per row or per field."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from sharkbench.tables.code_store import FILL, SeededGenerator
 from sharkbench.tables.stochastic import round_floats
 
 SMALLEST_STEP = 2.0**-20
-"""No step falls below; fp16 holds it to 5 bits."""
+"""Lower bound of step sizes; fp16 holds it to 5 bits."""
 
 
 def nearest_codes(body: Tensor, steps: Tensor, bits: int) -> Tensor:
-    """``clip(round(w / step))``: ``[n, d]`` numbers and ``[n]`` steps to integers from ``-2^(b-1)``, as floats."""
+    """``clip(round(w / step))``: ``[n, d]`` values and ``[n]`` step sizes to integers from ``-2^(b-1)``, as floats."""
     return (body / steps[:, None]).round_().clamp_(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
 
 
 def step_gradient(body: Tensor, steps: Tensor, gradient: Tensor, bits: int) -> Tensor:
-    """``[n]``: gradient of the loss by each row's step, through ``step * clip(round(w / step))``.
+    """``[n]``: gradient of the loss by each row's step size, through ``step * clip(round(w / step))``.
 
-    By a number it is the bound where the number is clipped, else ``round(u) - u`` with ``u = w / step`` (Esser et al.,
-    "Learned Step Size Quantization", ICLR 2020, eq. 3).
+    The derivative of a rounded weight by the step size is the bound where the weight is clipped, else ``round(u) - u``
+    with ``u = w / step`` (Esser et al., "Learned Step Size Quantization", ICLR 2020, eq. 3).
 
     Args:
-        body: ``[n, d]`` numbers ``w`` before rounding.
+        body: ``[n, d]`` weights ``w`` before rounding.
         steps: ``[n]``.
-        gradient: ``[n, d]`` of the loss by the rounded numbers.
+        gradient: ``[n, d]`` of the loss by the rounded weights.
     """
     places = body / steps[:, None]
     codes = nearest_codes(body, steps, bits)
@@ -50,12 +50,12 @@ def step_gradient(body: Tensor, steps: Tensor, gradient: Tensor, bits: int) -> T
 
 
 class SteppedRows(nn.Module):
-    """Rows ``step * code`` and ``tail`` fp16 numbers beside them; writes round by chance.
+    """Rows ``step * code`` with ``tail`` fp16 values beside them; writes round stochastically.
 
-    Within :meth:`holding` what is written waits: reading gives it rounded to the nearest, which is the second forward
-    pass of learning the steps, and :meth:`release` rounds it by chance, with the steps as they then are.
+    Within :meth:`holding`, written rows are held in float32: reading rounds them to the nearest, for the second forward
+    pass of learning the step sizes, and :meth:`release` rounds them stochastically with the step sizes at that time.
 
-    ``units`` are what has a step: rows or fields.
+    ``units`` are what has a step size: rows or fields.
     """
 
     def __init__(self, width: int, tail: int, bits: int, chance: SeededGenerator) -> None:
@@ -85,10 +85,11 @@ class SteppedRows(nn.Module):
 
     @abstractmethod
     def _store(self, rows: Tensor, codes: Tensor, tail: Tensor) -> None:
-        """Keep codes from 0 and the tail, with the steps as they are."""
+        """Store codes (counted from 0) and the tail, with the current step sizes."""
 
     def fill(self, draw: Callable[[int], Tensor], step: float) -> None:
-        """Start from ``draw(n)`` ``[n, width]``, ``n`` rows at a time, rounded to the nearest multiple of ``step``."""
+        """Initialise from ``draw(n)`` ``[n, width]``, ``n`` rows at a time, rounded to the nearest multiple of
+        ``step``."""
         device = self.device
         for rows in torch.arange(len(self), device=device).split(FILL):
             units = self.units(rows)
@@ -123,7 +124,7 @@ class SteppedRows(nn.Module):
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Within it, what is written waits."""
+        """Within it, written rows are held and not rounded."""
         self.held = True
         try:
             yield
@@ -131,14 +132,14 @@ class SteppedRows(nn.Module):
             self.held = False
 
     def waiting(self) -> tuple[Tensor, Tensor]:
-        """Rows ``[n]`` and numbers ``[n, width]`` that were written and are not rounded yet."""
+        """Rows ``[n]`` and values ``[n, width]`` that were written and are not rounded yet."""
         if not self._waiting:
             device = self.device
             return torch.empty(0, dtype=torch.int64, device=device), torch.empty(0, self.width, device=device)
         return torch.cat([rows for rows, _ in self._waiting]), torch.cat([values for _, values in self._waiting])
 
     def release(self) -> None:
-        """Round what waits."""
+        """Round the held rows."""
         rows, values = self.waiting()
         self._waiting.clear()
         if len(rows):
@@ -157,7 +158,7 @@ class SteppedRows(nn.Module):
 
 
 class RowSteps(SteppedRows):
-    """A step per row, kept as fp16 in the row; a step that is learned is rounded by chance as well.
+    """A step size per row, stored as fp16 in the row; a learned step size is rounded stochastically as well.
 
     Shapes: ``table`` ``[rows, row_bytes]`` uint8, as ``codec`` (symmetric) lays it out.
     """
@@ -201,9 +202,9 @@ class RowSteps(SteppedRows):
 
 
 class FieldSteps(SteppedRows):
-    """A step per field; rows are codes alone.
+    """A step size per field; rows are codes alone.
 
-    Served as a codebook of all ``2^b`` multiples of the step per field, fp32, so that the numbers stay the same.
+    Served as a codebook per field of all ``2^b`` multiples of the step size, in fp32, so that the values stay the same.
 
     Shapes: ``table`` ``[rows, code_bytes]`` uint8, ``tails`` ``[rows, tail]`` float16, ``step`` ``[fields]`` float32.
     """
@@ -256,7 +257,7 @@ class FieldSteps(SteppedRows):
         words = (torch.arange(1 << self.bits, device=self.step.device) - self.zero).float()
         books = (words * self.step[:, None]).view(-1, 1)
         made = Codebooks.pack(schema, fields, torch.zeros(0, count), [books.cpu()], shared=True, per_field=True)
-        # Both pack codes little end first: what was trained is what is served.
+        # Both pack codes in little-endian order: the trained bytes are served as they are.
         codes = Codebooks(schema, fields, made.settings, [self.table.clone()], made.books, None)
         if not self.tail:
             return codes

@@ -18,21 +18,21 @@ from .rows import SteppedRows, step_gradient
 
 
 class ThreeSteps:
-    """One batch: the three steps of the paper, in order.
+    """A training step on one batch: the three steps of the paper, in order.
 
     Args:
-        part: whose rows and step sizes learn.
+        part: whose rows and step sizes are trained.
     """
 
     def __init__(self, part: LearnedSteps) -> None:
         self.part = part
 
     def __call__(self, step: Step) -> Tensor:
-        """Returns the loss of the first pass."""
+        """Carry out the step; returns the loss of the first pass."""
         part, store = self.part, self.part.stepped
         with store.holding():
-            # First, the batch's rows in float32 by the recipe's optimizer: w' = w - eta grad L(w). They are not
-            # written yet; who reads them gets them rounded to the nearest.
+            # First, the recipe's optimizer updates the batch's rows in float32: w' = w - eta grad L(w). They are not
+            # written yet; a read rounds them to the nearest.
             loss = step.loss()
             step.zero_grad()
             step.backward(loss)
@@ -59,7 +59,7 @@ def gradient_of_steps(store: SteppedRows, rows: Tensor, updated: Tensor, gradien
     """
     touched = gradient.indices()[0]
     place = torch.searchsorted(touched, rows).clamp_(max=len(touched) - 1)
-    # Rows that a cache sent back wait as well, and no sample read them.
+    # Rows that a cache sent back are held as well, and no sample read them.
     found = (touched[place] == rows).nonzero().flatten()
     units, count = store.units(rows[found]), store.width - store.tail
     by_row = step_gradient(
@@ -89,11 +89,11 @@ class LearnedSteps(LowPrecisionRows):
     Args:
         schema, fields: as for :class:`~sharkbench.tables.parts.Part`.
         store: of all rows.
-        stepped: those of ``store`` that have step sizes; ``store`` itself, or what lies beside hot rows.
-        optimizer: makes an optimizer of a list of parameters, with the learning rate of the step sizes.
+        stepped: those of ``store`` that have step sizes: ``store`` itself, or the rows beside hot rows.
+        optimizer: creates an optimizer from a list of parameters, with the learning rate of the step sizes.
 
     Attributes:
-        steps: ``[units, 1]`` what that optimizer gets; like ``rows`` it has no memory.
+        steps: ``[units, 1]``, the parameter of that optimizer; like ``rows`` it has no memory.
     """
 
     steps: StoredRows
@@ -108,7 +108,7 @@ class LearnedSteps(LowPrecisionRows):
         optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
     ) -> None:
         super().__init__(schema, fields, store)
-        # Out of torch's sight: `stepped` is registered as the store, or within it.
+        # Not registered with torch again: `stepped` is registered as the store, or within it.
         self.__dict__["stepped"] = stepped
         self.__dict__["steps"] = StoredRows(StepSizes(stepped), stepped.num_units, 1)
         self.optimizer = optimizer

@@ -24,33 +24,34 @@ class AutoDim(Method):
               p_f = \operatorname{softmax}\bigl((\log \operatorname{softmax}(\alpha_f) + G) / \tau\bigr), \;
               G \sim \text{Gumbel}
 
-    A model is trained whose fields mix candidate dimensions, each lifted to the common width and normalised; in turns
-    with it, the logits :math:`\alpha` take a step on a validation batch (first order). Then every field gets one
-    dimension, and the model is retrained from scratch with short rows and a matrix per field. Published: mixture,
-    normalisation, prefixes of one row as candidates, the alternation, the retraining; the most likely candidate is
-    taken whatever it costs (``choose: likeliest``).
+    The search trains a model whose fields mix candidate dimensions, each projected to the common width and normalised.
+    In turns with the model's weights, the logits :math:`\alpha` take a step on a validation batch (first order). Then
+    every field gets one dimension, and the model is retrained from scratch with short rows and a matrix per field.
+    Published: mixture, normalisation, prefixes of one row as candidates, the alternation, the retraining; the most
+    likely candidate is taken whatever it costs (``choose: likeliest``).
 
-    This project's own choices: under a budget, the dimensions of the largest joint probability that fit into it, and
-    what is left of the bytes for single dimensions beyond; candidates are halves of the width, down to one (where a
-    budget holds not even the smallest of those given, fields get fewer, by what the search expects of them); a scale
-    that a field's candidates share follows the normalisation; noise and temperature in training steps only; Adam on the
-    logits. First-order weights are columns of the generated row. A few hundred steps tell little: in one short epoch
-    the shares hardly leave what chance makes of them.
+    This project's own choices: under a budget, the dimensions with the largest joint probability that fit are taken,
+    and the remaining bytes buy single further dimensions; candidates are the width, half of it and so on, down to one
+    (where the budget does not hold even the smallest candidate given, fields get fewer dimensions, by the dimension
+    that the search expects of each); the candidates of a field share a scale, applied after the normalisation; noise
+    and temperature act in training steps only; Adam updates the logits. First-order weights are columns of the
+    generated row. A few hundred steps tell little: after one short epoch the probabilities are hardly more than noise.
     """
 
     name: Literal["autodim"] = "autodim"
     candidates: tuple[PositiveInt, ...] | None = Field(default=None, min_length=2)
-    """Dimensions to choose from; the width, half of it and so on down to one unless given."""
+    """Candidate dimensions d_k; the width, half of it and so on down to one unless given."""
     choose: Literal["budget", "likeliest"] = "budget"
-    """The likeliest dimensions within the budget, or each field's likeliest (the paper's; it takes no budget)."""
+    """The most likely dimensions within the budget, or the most likely of each field (the paper's; it takes no
+    budget)."""
     search_epochs: PositiveInt = 1
     """Epochs of the search."""
     every: PositiveInt = 1
-    """Training steps between two steps of the logits."""
+    """Training steps between two steps of the logits alpha."""
     gate_learning_rate: PositiveFloat = 0.01
-    """Of Adam on the logits (ours; public code takes 0.001)."""
+    """Learning rate of Adam on the logits alpha (ours; public code takes 0.001)."""
     cooling: NonNegativeFloat = 5e-5
-    """The temperature starts at 1 and falls by this at every step, to 0.01."""
+    """The temperature tau starts at 1 and falls by this much at every training step, to 0.01."""
 
     title: ClassVar[str] = "each field's dimension searched by gates, then retrained"
     paper: ClassVar[str] = "Zhao et al., WWW 2021, arXiv:2006.14827 (AutoDim)"

@@ -1,4 +1,4 @@
-"""Dimensions of fields as a mixture that a search can shift (AutoDim), and the choice by what the search found."""
+"""A differentiable mixture of candidate dimensions per field (AutoDim), and the choice of one dimension per field."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from sharkbench.tables.base import EmbeddingLayer
 from sharkbench.tables.dimensions import fewest, field_bytes, spend, whole_if_no_larger
 
 EPSILON = 1e-12
-"""Added to variances: far below those of a table as it starts."""
+"""Added to variances; far below the variance of an initial table."""
 CONSTANT = 1e-6
-"""A column that varies by less than this share of its mean square is constant but for rounding."""
+"""A column whose variance is less than this share of its mean square is constant up to rounding."""
 UNITS = 20_000
-"""Steps that a budget is divided into to choose dimensions."""
+"""The budget is divided into this many units to choose dimensions."""
 
 
 class MixedDimensions(EmbeddingLayer):
-    """``s_f * sum_k p_fk BN(e_f[:d_k] M_fk)``: candidates ``d_k`` are prefixes of one row, lifted to the full width.
+    """``s_f * sum_k p_fk BN(e_f[:d_k] M_fk)``: candidates ``d_k`` are prefixes of one row, projected to the full width.
 
-    ``p_f = softmax((log softmax(a_f) + G) / tau)`` with Gumbel noise ``G`` in training and without it, ``tau = 1``, in
-    evaluation. Batch normalisation without scale and shift, per field, candidate and column, keeps a candidate from
-    winning by its norm; the scale ``s_f`` ``[W]`` that follows is common to a field's candidates. ``logits`` ``a``
-    ``[F, K]`` is no parameter: the model's own optimizer leaves it alone. It serves a search and cannot be packed.
+    Ids ``[B, S]`` to field vectors ``[B, F, W]``. ``p_f = softmax((log softmax(a_f) + G) / tau)`` with Gumbel noise
+    ``G`` in training; in evaluation there is no noise and ``tau = 1``. Batch normalisation without scale and shift, per
+    field, candidate and column, keeps a candidate from winning by its norm; the scale ``s_f`` ``[W]`` that follows is
+    common to a field's candidates. ``logits`` ``a`` ``[F, K]`` is a buffer, not a parameter, so the model's optimizer
+    does not update it. The layer serves a search and cannot be packed.
 
     Args:
-        inner: whole rows, whose first numbers are the shorter candidates.
+        inner: full rows, whose leading values are the shorter candidates.
         candidates: ``K`` dimensions from 1 to the width.
-        init_std: where the common scale starts.
+        init_std: initial value of the common scale.
     """
 
     def __init__(self, inner: EmbeddingLayer, candidates: Sequence[int], init_std: float) -> None:
@@ -50,7 +51,7 @@ class MixedDimensions(EmbeddingLayer):
         self.variance: Tensor
 
     def gates(self, logits: Tensor) -> Tensor:
-        """``[F, K]`` logits to shares."""
+        """``[F, K]`` logits to ``[F, K]`` mixture weights."""
         if not self.training:
             return logits.softmax(1)
         noise = -torch.empty_like(logits).exponential_().log()
@@ -60,7 +61,7 @@ class MixedDimensions(EmbeddingLayer):
         return self._mix(self.inner(ids), self.logits, self.mean, self.variance)
 
     def gated(self, vectors: Tensor, logits: Tensor) -> Tensor:
-        """The mixture of a held-out batch: normalised by its own statistics, which are not remembered."""
+        """The mixture of a held-out batch, normalised by the batch's own statistics; running statistics stay."""
         return self._mix(vectors, logits, None, None)
 
     def _mix(self, vectors: Tensor, logits: Tensor, mean: Tensor | None, variance: Tensor | None) -> Tensor:
@@ -84,8 +85,8 @@ class MixedDimensions(EmbeddingLayer):
 
 
 def _normalised(numbers: Tensor, mean: Tensor | None, variance: Tensor | None, *, by_batch: bool) -> Tensor:
-    """``[B, N]`` normalised by column, by the batch's statistics (which then go into ``mean`` and ``variance``) or by
-    those; constant columns give zeros, as normalisation would make their rounding errors large."""
+    """Normalise ``[B, N]`` by column, with the batch's statistics (which then update ``mean`` and ``variance``) or with
+    the running ones; constant columns give zeros, since normalisation would amplify their rounding errors."""
     normed = F.batch_norm(numbers, mean, variance, training=by_batch, eps=EPSILON)
     with torch.no_grad():
         if by_batch:
@@ -97,17 +98,17 @@ def _normalised(numbers: Tensor, mean: Tensor | None, variance: Tensor | None, *
 
 
 def most_likely(logits: Tensor, candidates: Sequence[int], rows: Sequence[int], width: int, budget: int) -> list[int]:
-    """Dimensions of the largest joint probability whose packed bytes meet ``budget``, and what is left spent as well.
+    """Dimensions with the largest joint probability whose packed bytes meet ``budget``; the remainder is spent too.
 
-    A knapsack with one choice per field: ``max sum_f log p_f,k(f)``, bytes counted in units of ``budget / 20000``. What
-    stays free buys further dimensions one by one, for the field that lacks most of its expected dimension.
+    A knapsack with one choice per field: ``max sum_f log p_f,k(f)``, bytes counted in units of ``budget / 20000``. The
+    remaining bytes buy further dimensions one by one, for the field that lacks most of its expected dimension.
 
     Args:
         logits: ``[F, K]``.
         candidates: ``K`` dimensions.
         rows: of each field.
-        width: numbers of a whole row.
-        budget: bytes; at least those of one number per row.
+        width: values of a full row.
+        budget: bytes; at least those of one value per row.
     """
     scores = logits.double().log_softmax(1).numpy()
     unit = budget / UNITS
@@ -121,7 +122,7 @@ def most_likely(logits: Tensor, candidates: Sequence[int], rows: Sequence[int], 
         choices.append(options.argmax(0))
         best = options.max(0)
     dimensions, left = fewest(rows, width), UNITS
-    # Where only rounded units do not fit, the fewest bytes do.
+    # Where no choice fits only because bytes are rounded up to units, the cheapest choice fits.
     if np.isfinite(best[-1]):
         for f in reversed(range(len(rows))):
             dimensions[f] = whole_if_no_larger(rows[f], candidates[choices[f][left]], width)

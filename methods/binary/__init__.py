@@ -24,34 +24,35 @@ class BinarySize(SmallFieldsSize):
 
 
 class Binary(Method):
-    r"""Binary codes: one bit per number, trained through the sign (Courbariaux, Bengio and David, "BinaryConnect",
+    r"""Binary codes: one bit per weight, trained through the sign (Courbariaux, Bengio and David, "BinaryConnect",
     NeurIPS 2015; the magnitude as in Rastegari et al., "XNOR-Net", ECCV 2016).
 
     .. math:: e_i = s_i \operatorname{sign}(x_i), \qquad s_i = \frac{1}{D} \lVert x_i \rVert_1, \qquad
               \frac{\partial L}{\partial x_i} := \frac{\partial L}{\partial e_i}
 
-    with :math:`x` floats that exist in training only. With ``gradient: tanh`` training sees
-    :math:`s_i \tanh(\beta x_i / s_i)` instead, :math:`\beta` rising from one, and validation the sign (Cao et al.,
+    with :math:`x` float rows that exist in training only. With ``gradient: tanh`` training computes
+    :math:`s_i \tanh(\beta x_i / s_i)` instead, :math:`\beta` rising from one, and evaluation the sign (Cao et al.,
     "HashNet", ICCV 2017).
 
-    One bit per number and one scale per row have the size that they have: what a budget leaves keeps fields whole, the
-    smaller ones first, as many as fit, and is otherwise not used.
+    One bit per weight and one scale per row have a fixed size: a larger budget leaves fields uncompressed, the smaller
+    ones first, as many as fit, and the rest of it is not used.
 
-    This project's own choices: ``scale`` ``field``, a trained magnitude per field, for budgets that a scale per row
-    does not meet; the gradient passes however large :math:`x` is; the straight line in which :math:`\beta` rises;
-    magnitudes start so that rows as they are served have the full table's standard deviation (with ``tanh``, training
-    sees smaller ones at first); first-order weights stand beside the codes as fp16.
+    This project's own choices: ``scale`` ``field``, a learned magnitude per field, for budgets that a scale per row
+    does not meet; the gradient is not clipped for large :math:`x`; :math:`\beta` rises linearly; magnitudes start so
+    that the served rows have the full table's standard deviation (with ``tanh``, the rows in training are smaller at
+    first); first-order weights are stored beside the codes as fp16.
     """
 
     name: Literal["binary"] = "binary"
     scale: Scale | None = None
-    """Who has a magnitude of its own; rows, or fields where the budget is too small for that, unless given."""
+    """Whether each row or each field has a magnitude s of its own; rows, or fields where the budget is too small for
+    that, unless given."""
     gradient: Literal["straight-through", "tanh"] = "straight-through"
-    """How training gets past the sign."""
+    """How gradients pass the sign: straight through, or by a tanh in its place."""
     rise: int = Field(default=200, ge=1)
-    """With ``tanh``: training steps in which its slope rises by one (ours)."""
+    """With ``tanh``: training steps in which its slope beta rises by one (ours)."""
     threshold: int | None = Field(default=None, ge=0)
-    """Fields of at most so many rows keep a row of floats per id; as many as fit the budget unless given."""
+    """Fields of at most so many rows keep a float row per id; as many as fit the budget unless given."""
 
     title: ClassVar[str] = "signs and a magnitude per row"
     paper: ClassVar[str] = "Courbariaux et al., NeurIPS 2015, arXiv:1511.00363"

@@ -1,4 +1,4 @@
-"""Rows that are served as signs and a magnitude, while floats beside them learn."""
+"""Rows served as signs and a magnitude, trained through latent float rows."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Scale = Literal["row", "field"]
 class BinaryRows(Part):
     """``e_i = s_i sign(x_i)``, ``x`` ``[R, dimension]`` floats that are training state; first-order weights are fp16.
 
-    With ``scale`` ``"row"``, ``s_i`` is the row's mean magnitude, fp16; with ``"field"`` the field has one ``s`` that
-    is trained, as its logarithm. Gradients go straight through the sign, or with ``slope`` the layer computes
-    ``s_i tanh(slope x_i / s_i)`` in training.
+    Rows ``[B, C]`` to vectors ``[B, C, width]``. With ``scale`` ``"row"``, ``s_i`` is the row's mean magnitude, fp16;
+    with ``"field"`` each field has one ``s``, learned as its logarithm. Gradients pass straight through the sign, or
+    with ``slope`` the layer computes ``s_i tanh(slope x_i / s_i)`` in training.
 
     Args:
         schema, fields, width: as for :class:`Part`.
         first_order: trailing columns that are first-order weights.
-        scale: who has a magnitude of its own.
-        init_std: rows as they are served start with this standard deviation.
+        scale: whether rows or fields have a magnitude of their own.
+        init_std: initial standard deviation of the served rows.
         rise: training steps in which the slope of tanh grows by one, from one on; the sign itself unless given.
     """
 
@@ -52,7 +52,7 @@ class BinaryRows(Part):
         self.dimension, self.first_order, self.scale, self.rise = width - first_order, first_order, scale, rise
         latent = torch.empty(self.num_rows, width).normal_(std=init_std)
         if scale == "row":
-            # The mean magnitude of a normal number is sqrt(2 / pi) of its deviation.
+            # The mean magnitude of a normal variable is sqrt(2 / pi) of its standard deviation.
             latent[:, : self.dimension] *= sqrt(pi / 2)
         self.latent = nn.Parameter(latent)
         log_scale = torch.full((len(self.fields),), init_std).log()
@@ -61,7 +61,7 @@ class BinaryRows(Part):
 
     @property
     def slope(self) -> float | None:
-        """Of tanh at this step; ``None`` where the sign itself is taken."""
+        """Slope of tanh at this step; ``None`` where the layer uses the sign itself."""
         return None if self.rise is None or not self.training else 1 + self.steps / self.rise
 
     def after_step(self) -> None:
@@ -70,7 +70,7 @@ class BinaryRows(Part):
     def parameter_groups(self) -> list[dict[str, Any]]:
         groups: list[dict[str, Any]] = [{"params": [self.latent]}]
         if self.log_scale is not None:
-            # Zero is no special value of a logarithm: nothing is decayed towards it.
+            # A logarithm of zero has no special meaning: no weight decay towards it.
             groups.append({"params": [self.log_scale], "l2": 0.0, "lr_factor": 10.0})
         return groups
 
@@ -87,7 +87,7 @@ class BinaryRows(Part):
         else:
             signs = torch.where(body > 0, 1.0, -1.0)
             coded = signs * scale
-            # The gradient of the coded row is the latent row's; a trained scale has its own besides.
+            # The latent row gets the gradient of the coded row; a learned scale gets its own.
             coded = coded + (body - body.detach()) if self.scale == "field" else body + (coded - body).detach()
         if not self.first_order:
             return coded
@@ -97,7 +97,7 @@ class BinaryRows(Part):
         """``[B, C, 1]``, as they are stored."""
         if self.log_scale is not None:
             return self.log_scale.exp()[owner][:, None]
-        # The codec stores the distance of the two values.
+        # The codec stores the distance between the two values.
         return (2 * body.abs().mean(-1, keepdim=True)).half().float() / 2
 
     def pack(self) -> list[Format]:

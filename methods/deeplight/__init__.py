@@ -22,33 +22,33 @@ class DeepLightSize(Size):
 
 
 class DeepLight(Method):
-    r"""Prune and train in turns, harder each time; what was pruned by mistake may grow back.
+    r"""Prune and train in turns, to a rising sparsity; weights pruned by mistake may grow back.
 
     .. math:: s(n) = S \, (1 - D^{n / U})
 
-    is the share of the table's numbers that the pruning at step :math:`n` sets to zero, those of smallest magnitude
-    over all fields together; until the next pruning all numbers train. The start is a trained model.
+    is the share of the table's weights that the pruning at step :math:`n` sets to zero, those of smallest magnitude
+    over all fields together; until the next pruning all weights are trained. It starts from a trained model.
 
     Published: the schedule (:math:`D = 0.99`, :math:`U = 100` steps of 2048 samples, a pruning every 10 steps), one
     threshold for the table, regrowth, no training from scratch afterwards. Ours: the table alone is pruned, the network
-    stays dense; :math:`S` is solved from the bytes of the packed rows, where the kept numbers stand included; the pace
-    follows from the length of the training, so that small data arrive too; a validation counts once the table is
-    small enough, and numbers are pruned right before it; first-order weights are numbers of the row like others.
-    Sizes have one gap: from 32,768 kept numbers on, each row's counter takes four bytes instead of two.
+    stays dense; :math:`S` is solved from the bytes of the packed rows, positions included; the pace follows from the
+    length of the training, so that small data sets reach :math:`S` too; a validation counts once the table is small
+    enough, and weights are pruned right before it; first-order weights are weights of the row like others. Sizes have
+    one gap: from 32,768 kept weights on, each row's counter takes four bytes instead of two.
     """
 
     name: Literal["deeplight"] = "deeplight"
 
     kept: PositiveInt | None = None
-    """Numbers of the table that are kept in the end; solved from the budget unless given."""
+    """Number of weights of the table that are kept in the end, in place of S; solved from the budget unless given."""
     values: Literal["fp32", "fp16"] = "fp32"
-    """What a kept number is stored as."""
+    """Data type that a kept weight is stored in."""
     every: PositiveInt = 10
     """Training steps between two prunings."""
     epochs: PositiveInt = 2
     """Epochs of pruning and training, at most (ours)."""
     ramp: float = Field(default=0.5, gt=0, le=1)
-    """Share of those after which the schedule has arrived (ours)."""
+    """Share of these epochs after which the schedule reaches S, in place of D and U (ours)."""
     learning_rate_factor: PositiveFloat = 0.1
     """Learning rates relative to the recipe's (ours)."""
 

@@ -1,4 +1,4 @@
-"""A table that is pruned again and again while it trains, harder each time; what was pruned may grow back."""
+"""A table pruned repeatedly in training, to a rising sparsity; pruned weights may grow back."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sharkbench.tables.masked import MaskedRows, largest
 from sharkbench.tables.rows import Rows
 
 DONE = 1e-3
-"""Where no more than this share of the way is left, a schedule counts as having arrived."""
+"""A schedule has reached its end where at most this share of the way remains."""
 
 
 class RegrowingRows(Rows):
-    """One row per id; pruning sets weights to zero, and the steps after it may move them again.
+    """One row per id; pruning sets weights to zero, and the steps after it may change them again.
 
     Args:
         schema, fields, weight: as for :class:`Rows`.
-        kept: so many weights may be left where a validation is to count.
+        kept: a validation counts where at most this many weights are left.
     """
 
     def __init__(self, schema: Schema, fields: Sequence[int], weight: Tensor, kept: int) -> None:
@@ -37,7 +37,7 @@ class RegrowingRows(Rows):
         self.weight.mul_(largest(self.weight.abs(), count))
 
     def row_tables(self) -> list[nn.Parameter]:
-        return []  # which weights are the largest of all is decided with all of them at hand
+        return []  # the largest weights of all can only be found in the whole table
 
     def may_stay(self) -> bool:
         return int(self.weight.count_nonzero()) <= self.most
@@ -47,16 +47,16 @@ class RegrowingRows(Rows):
 
 
 class PruneGradually(Callback):
-    """Prunes :class:`RegrowingRows` every few steps, ``S (1 - D^(n / U))`` of it at step ``n``.
+    """Prunes :class:`RegrowingRows` every few steps, a share ``S (1 - D^(n / U))`` of it at step ``n``.
 
-    ``S`` leaves ``kept`` numbers, and ``D^(1 / U)`` is such that the share arrives there after ``ramp`` steps. Before
-    each validation it prunes too, so that what is validated has no regrown numbers.
+    ``S`` leaves ``kept`` weights, and ``D^(1 / U)`` is such that the share reaches ``S`` after ``ramp`` steps. It also
+    prunes before each validation, so that the validated table has no regrown weights.
 
     Args:
         rows: to prune.
-        kept: numbers that are left in the end.
-        ramp: steps.
-        every: steps.
+        kept: weights that are left in the end.
+        ramp: steps until the schedule reaches its end.
+        every: steps between two prunings.
     """
 
     def __init__(self, rows: RegrowingRows, kept: int, *, ramp: int, every: int) -> None:
@@ -64,7 +64,7 @@ class PruneGradually(Callback):
         self.path: list[dict[str, int]] = []
 
     def allowed(self, step: int, numbers: int) -> int:
-        """How many of ``numbers`` are left after the pruning at ``step``."""
+        """How many of ``numbers`` weights are left after the pruning at ``step``."""
         if step >= self.ramp:
             return min(self.kept, numbers)
         return numbers - int(max(numbers - self.kept, 0) * (1 - DONE ** (step / self.ramp)))

@@ -31,34 +31,34 @@ class DHE(WithSmallFields):
               h(i) = \bigl(t(h_1(i)), \dots, t(h_k(i))\bigr)
 
     There is no table: :math:`k` fixed hash functions encode the id, and a network decodes it, :math:`a` being batch
-    norm and Mish. The hashes are made uniform in :math:`[-1, 1)` or standard normal (Box-Muller). Its size does not
-    depend on the number of ids.
+    norm and Mish. The transform :math:`t` makes hashes uniform in :math:`[-1, 1)` or standard normal (Box-Muller). The
+    size does not depend on the number of ids.
 
     Published: 1,024 hash functions from a universal family, five hidden layers. This project's own choices: a 64-bit
-    mixing hash with a random seed per function; one network for all fields, the field's place entering the hash; as
-    many hash functions as the budget can pay for (``hashes``) and fewer, wider hidden layers (``layers``), which learn
-    sooner; small fields keep a row per id (``threshold``); the network is decayed like the backbone's weights, not like
-    rows; rows start with mean zero and the full table's standard deviation. Batch norm counts each different id of a
-    batch once, and is folded into the weights that are served.
+    mixing hash with a random seed per function; one network for all fields, which hashes global ids; as many hash
+    functions as the budget allows (``hashes``) and fewer, wider hidden layers (``layers``), which learn faster; small
+    fields keep a row per id (``threshold``); weight decay of the network is that of the backbone's weights, not that of
+    rows; rows start with mean zero and the full table's standard deviation. Batch norm counts each distinct id of a
+    batch once, and is folded into the served weights.
     """
 
     name: Literal["dhe"] = "dhe"
     hashes: PositiveInt | None = None
-    """Hash functions; the largest power of two, of at most 1,024, whose weights take no more than half the budget,
-    unless given."""
+    """Number k of hash functions; unless given, the largest power of two, of at most 1,024, whose first layer takes no
+    more than half the budget."""
     transform: Literal["uniform", "gaussian"] = "uniform"
-    """What hashes are made into."""
+    """Distribution that the transform t gives the hashes."""
     layers: int = Field(default=2, ge=2, le=32)
-    """Hidden layers; 5 in the paper."""
+    """Number of hidden layers, L - 1; 5 in the paper."""
     batch_norm: bool = True
     """Batch norm before each activation."""
     learning_rate_factor: PositiveFloat = 3.0
-    """Learning rate of the network, times that of embeddings (ours)."""
+    """Learning rate of the network, relative to that of embeddings (ours)."""
     hidden: tuple[PositiveInt, ...] | None = None
     """Widths of the hidden layers; solved from the budget unless given."""
     threshold: int | None = Field(default=None, ge=0)
     """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
-    given. With 0 the network makes all fields, as published."""
+    given. With 0 the network generates the rows of all fields, as published."""
 
     title: ClassVar[str] = "a network makes rows from hashes of the id"
     paper: ClassVar[str] = "Kang et al., KDD 2021, arXiv:2010.10784"
@@ -146,7 +146,7 @@ class DHE(WithSmallFields):
 
 
 def _nbytes(hashes: int, hidden: Sequence[int], width: int) -> int:
-    """Bytes of the packed network; batch norm is part of its weights and biases."""
+    """Bytes of the packed network; batch norm is folded into its weights and biases."""
     from sharkbench.formats.generated import Generated
 
     return Generated.bytes_of(hashes, hidden, width)
@@ -155,8 +155,8 @@ def _nbytes(hashes: int, hidden: Sequence[int], width: int) -> int:
 def _widest(hashes: int, layers: int, width: int, budget: int) -> tuple[int, ...] | None:
     """Widths of ``layers`` hidden layers that fill ``budget`` bytes; ``None`` where not even one unit each fits.
 
-    All are as wide as can be; what is left widens the layers after the first one by one, for a unit of the first costs
-    as much as many of theirs.
+    All layers get the largest common width that fits. The remaining bytes widen the layers after the first, unit by
+    unit, since a unit of the first layer costs as much as many of theirs.
     """
     low, high = 0, 1
     while _nbytes(hashes, [high] * layers, width) <= budget:

@@ -1,4 +1,4 @@
-"""Rows that a network makes from hashes of the id (deep hash embedding), in training."""
+"""Rows that a network generates from hashes of the id (deep hash embedding), in training."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from sharkbench.formats.generated import Generated, Transform, encode
 from sharkbench.tables.parts import Part, Slots
 
 CALIBRATION_IDS = 4096
-"""Ids that the network's scales are set on at the start."""
+"""Ids that the network's initial scales are calibrated on."""
 
 
 class GeneratedRows(Part):
     """``e_i = W_L mish(... mish(W_1 h(i)) ...) + b_L``, ``h(i)`` being hashes of the global id.
 
-    One network serves all fields of the part: ids are global, so equal values of two fields have other hashes. It runs
-    once per different id of a batch, and batch norm (before each activation) counts each of these ids once.
+    Ids ``[B, C]`` to vectors ``[B, C, width]``. One network serves all fields of the part: ids are global, so equal
+    local ids of two fields have different hashes. It runs once per distinct id of a batch, and batch norm (before each
+    activation) counts each of these ids once.
 
-    :meth:`start` sets the weights on a sample of ids: every layer's outputs have a standard deviation of one, the rows
-    have mean zero and ``init_std``, and batch norm's running statistics are those of the sample.
+    :meth:`start` calibrates the weights on a sample of ids: every layer's outputs have a standard deviation of one, the
+    rows have mean zero and standard deviation ``init_std``, and batch norm's running statistics are those of the
+    sample.
 
     Args:
         schema: of the data set.
@@ -36,7 +38,7 @@ class GeneratedRows(Part):
         transform: of the hashes.
         hidden: widths of the hidden layers.
         batch_norm: normalise the hidden layers' outputs.
-        lr_factor: learning rate of the network, times that of embeddings.
+        lr_factor: learning rate of the network, relative to that of embeddings.
         l2: strength of the network's weight decay; its biases and norms have none.
 
     Shapes: ``linears.{l}.weight`` ``[out, in]``.
@@ -77,7 +79,7 @@ class GeneratedRows(Part):
             nn.init.normal_(linear.weight)
             nn.init.zeros_(linear.bias)
             y = linear(x)
-            # One id, or one number, has no spread of its own; its size stands in.
+            # A single value has no standard deviation; its magnitude is used instead.
             spread = (y - y.mean(0)).square().mean().sqrt()
             scale = (init_std if k == last else 1.0) / (spread if spread > 0 else y.square().mean().sqrt())
             linear.weight.mul_(scale)

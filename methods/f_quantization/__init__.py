@@ -21,21 +21,22 @@ Tier = Literal["dropped", "int2", "int4", "int8", "bf16", "fp16", "fp32"]
 
 
 class FQuantization(Method):
-    r"""Row-wise mixed precision: a priority per row decides how many bits the row gets.
+    r"""Row-wise mixed precision: each row has a priority, which decides how many bits the row gets.
 
     .. math:: p_i \leftarrow (1 - \beta) p_i + \beta \, (\alpha \cdot \text{positives}_i + \text{negatives}_i), \qquad
               w_i \leftarrow D_{t(i)}\bigl(Q_{t(i)}(w_i)\bigr) \text{ after each step that touched row } i
 
-    with positives and negatives the samples of a step that read row :math:`i`, :math:`t(i)` the tier of its priority,
-    :math:`Q_t` and :math:`D_t` rounding to the tier and back.
+    where positives and negatives are the numbers of positive and negative samples of a step that read row :math:`i`,
+    :math:`t(i)` is the tier of its priority, and :math:`Q_t` and :math:`D_t` quantize to the tier and back.
 
     Published: access frequency with separate weights for positives and negatives and time decay decides between int8,
     fp16 and fp32. The formula above, all constants, and the rest are a reconstruction of ours: a sample with several
-    labels is positive to the degree of their mean; priorities start from one pass over the training split; given
-    thresholds, or else tiers that lower the priority-weighted rounding error as far as the budget allows
-    (:func:`~sharkbench.methods.f_quantization.tiers.within_bytes`); other tiers than those three; rounding by chance in
-    training, and of all rows to the nearest before each validation; tiers that are decided anew now and then; starting
-    from a trained model, and fine-tuning that is undone where no validation gains from it.
+    labels is positive to the degree of their mean; priorities start from one pass over the training split; thresholds
+    are given, or else tiers lower the priority-weighted rounding error as far as the budget allows
+    (:func:`~sharkbench.methods.f_quantization.tiers.within_bytes`); other tiers than those three; stochastic rounding
+    in training, and rounding of all rows to the nearest before each validation; tiers are reassigned every
+    ``decide_every`` steps; training starts from a trained model, and fine-tuning is undone where no validation gains
+    from it.
     """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -43,26 +44,26 @@ class FQuantization(Method):
     name: Literal["f_quantization"] = "f_quantization"
 
     tiers: tuple[Tier, ...] = Field(default=("int8", "fp16", "fp32"), min_length=1, max_length=8)
-    """What rows may be stored as, lowest priority first."""
+    """Precisions t that rows may be stored in, lowest priority first."""
     thresholds: tuple[PositiveFloat, ...] | None = None
-    """Priorities where the next tier begins, one fewer than tiers; unless given, the budget decides."""
+    """Priorities p at which the next tier begins, one fewer than tiers; unless given, the budget decides."""
     alpha: PositiveFloat = 2.0
-    """What a positive sample counts where a negative one counts one (ours)."""
+    """Weight alpha of a positive sample in the priority; a negative sample has weight 1 (ours)."""
     beta: float = Field(default=1e-3, ge=0, lt=1)
-    """Decay of priorities per step; with 0 they are plain counts (ours)."""
+    """Decay rate beta of priorities per step; with 0 they are plain counts (ours)."""
     assign: Literal["priority", "random", "inverted"] = "priority"
-    """Who gets the good tiers: ``random`` and ``inverted`` keep the sizes of the tiers, to compare with."""
+    """How rows are assigned to tiers; ``random`` and ``inverted`` keep the sizes of the tiers, for ablations."""
     rounding: Literal["stochastic", "nearest"] = "stochastic"
     """How touched rows are rounded in training (ours)."""
     start: Literal["trained", "scratch"] = "trained"
     """Fine-tune a trained model, or train from scratch with the tiers in place."""
     epochs: NonNegativeInt = 2
-    """Epochs of fine-tuning, at most; 0 rounds a trained model and leaves it at that (ours)."""
+    """Epochs of fine-tuning, at most; with 0 the trained model is rounded and not fine-tuned (ours)."""
     learning_rate_factor: PositiveFloat = 0.1
     """Learning rates of fine-tuning relative to the recipe's (ours: of 0.3, 0.1, 0.03 and 0.01 the best on validation,
     on KuaiRand and on a million generated rows)."""
     decide_every: PositiveInt = 100
-    """Training steps between two decisions about tiers (ours)."""
+    """Training steps between two assignments of rows to tiers (ours)."""
 
     title: ClassVar[str] = "rows in tiers of precision by priority"
     paper: ClassVar[str] = "Zhang et al., CIKM 2023, arXiv:2308.09395 (SHARK, F-Quantization)"
@@ -99,7 +100,7 @@ class FQuantization(Method):
         return Size()
 
     def smallest_bytes(self, shape: TableShape, rows: int | None = None) -> int:
-        """Packed bytes that so many rows (all of them, unless given) of a table take at least."""
+        """The fewest packed bytes of ``rows`` rows (all of them, unless given) of a table."""
         from .tiers import smallest_bytes
 
         return smallest_bytes(self.tiers, shape.rows if rows is None else rows, shape.width, shape.first_order)

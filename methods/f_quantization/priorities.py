@@ -1,4 +1,4 @@
-"""How much each row of a table matters: decaying counts of the positive and negative samples that read it."""
+"""Priorities of rows: decaying counts of the positive and negative samples that read each row."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from torch import Tensor, nn
 
 
 class RowPriorities(nn.Module):
-    """A priority per row, updated at every step and stored only where it changed.
+    """A priority per row, updated at every step and written only for the rows that the step read.
 
         p_i <- (1 - beta) p_i + beta (alpha * positives_i + negatives_i)
 
     with the numbers of positive and negative samples of the step that read row ``i``. A sample with several labels is
-    positive to the degree of their mean (ours). A row that is not read only decays, which is made up for when it is
-    next read or asked for: ``(1 - beta) ** steps``. With ``beta = 0`` nothing decays and ``p_i`` is the plain weighted
-    count (its limit, up to the factor ``beta`` that all rows share).
+    positive to the degree of their mean (ours). A row that is not read only decays; the decay ``(1 - beta) ** steps``
+    is applied when the row or its priority is next read. With ``beta = 0`` nothing decays and ``p_i`` is the plain
+    weighted count (its limit, up to the factor ``beta`` that all rows share).
 
-    The state takes eight bytes per row while training; nothing of it is served.
+    The state takes eight bytes per row in training and is not served.
 
     Args:
         rows: of the table.
-        alpha: what a positive sample counts, a negative one counting one.
+        alpha: weight of a positive sample; a negative sample has weight one.
         beta: rate of decay per step, in [0, 1).
     """
 
@@ -36,20 +36,20 @@ class RowPriorities(nn.Module):
 
     @torch.no_grad()
     def update(self, rows: Tensor, samples: Tensor, labels: Tensor, weight: Tensor | None = None) -> None:
-        """One step.
+        """Update the priorities by one step.
 
         Args:
             rows: ``[n]`` int64, the rows that were read, with repetitions.
             samples: ``[n]`` int64, the sample that read each.
             labels: ``[B, T]``, zeros and ones.
-            weight: ``[B]``, as how many samples each counts; one if not given.
+            weight: ``[B]``, sample weights; one if not given.
         """
         self.step += 1
         positive = labels.float().mean(1)
         counts = self.alpha * positive + (1 - positive)
         counts = (counts if weight is None else counts * weight).index_select(0, samples)
         decayed = self.value.index_select(0, rows) * self._decay(self.touched.index_select(0, rows))
-        # A row that was read more than once is written the same number each time.
+        # A row that was read more than once is written with the same value each time.
         self.value.index_copy_(0, rows, decayed)
         self.touched.index_fill_(0, rows, int(self.step))
         self.value.index_add_(0, rows, counts, alpha=self.beta or 1.0)

@@ -1,4 +1,4 @@
-"""A trainable table whose rows live in tiers of different precision, decided by their priority."""
+"""A trainable table whose rows are in tiers of different precision, decided by their priority."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Choose = Callable[[Tensor], Tensor]
 
 
 class TieredRows(Rows):
-    """One float row per id, rounded after each step to what the tier of the row can hold.
+    """One float row per id, rounded after each step to the precision of the row's tier.
 
-    The rows that the step touched are rounded by chance or to the nearest; on the way into evaluation all rows are
-    rounded to the nearest, so that what is validated is what is packed. Float rows and priorities are training state:
-    serving keeps codes and a tier per row.
+    Rows ``[B, C]`` to vectors ``[B, C, width]``. The rows that a step touched are rounded stochastically or to the
+    nearest; before an evaluation all rows are rounded to the nearest, so that the validated table equals the packed
+    one. Float rows and priorities are training state: serving keeps codes and a tier per row.
 
     Args:
         schema, fields, weight: as for :class:`Rows`.
-        tiers: what each tier stores; ``tier`` holds indices into it.
+        tiers: precision of each tier; the buffer ``tier`` holds indices into it.
         tail: trailing columns that are first-order weights.
         priorities: one per row.
-        choose: decides tiers whenever :meth:`decide` is called.
+        choose: assigns tiers whenever :meth:`decide` is called.
         rounding: of touched rows.
         seed: of stochastic rounding.
     """
@@ -78,12 +78,12 @@ class TieredRows(Rows):
 
     @torch.no_grad()
     def observe(self, slots: Slots, labels: Tensor, weight: Tensor | None) -> None:
-        """Count a batch of samples into the priorities: one step of theirs.
+        """Update the priorities by a batch of samples, as one step.
 
         Args:
-            slots: what the batch asks of this part.
+            slots: what the batch reads of this part.
             labels: ``[B, T]``.
-            weight: ``[B]``, as how many samples each counts; one if not given.
+            weight: ``[B]``, sample weights; one if not given.
         """
         rows = slots.rows
         samples = torch.arange(len(rows), device=rows.device)[:, None].expand_as(rows)
@@ -92,7 +92,7 @@ class TieredRows(Rows):
 
     @torch.no_grad()
     def decide(self) -> None:
-        """Give every row its tier by the priorities as they stand."""
+        """Assign every row its tier by the current priorities."""
         self.tier.copy_(self.choose(self.priorities.current()))
         self._moved()
 
@@ -135,7 +135,7 @@ class TieredRows(Rows):
         return self._generator
 
     def shares(self, frequencies: np.ndarray | None) -> list[dict[str, Any]]:
-        """Per field, and for all together: which share of its rows, and of its reads in training, each tier has.
+        """The share of rows, and of reads in training, in each tier, per field and for all fields together.
 
         Args:
             frequencies: ``[num_rows]``, how often each row of the schema occurs in the training split.
@@ -166,13 +166,13 @@ class TieredRows(Rows):
 
 
 class TrackPriorities(Callback):
-    """Counts training batches into the priorities of a table's rows, and decides tiers anew now and then."""
+    """Updates the priorities of a table's rows by each training batch, and reassigns tiers every few steps."""
 
     def __init__(self, table: Table, rows: TieredRows, every: int) -> None:
         self.table, self.rows, self.every = table, rows, every
 
     def observe(self, batch: Batch) -> None:
-        """Count a batch of samples."""
+        """Update the priorities by a batch of samples."""
         (slots,) = self.table.slots(batch.ids)
         self.rows.observe(slots, batch.labels, batch.weight)
 

@@ -1,4 +1,4 @@
-"""Which precision each row gets: tiers by priority, from thresholds or within a number of bytes."""
+"""Assignment of rows to tiers of precision by priority: from thresholds, or within a number of bytes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ERRORS: dict[TierName, float] = {
     "fp16": 4.3e-8,
     "fp32": 0.0,
 }
-"""Mean squared error of a coded row relative to its mean square, for normal rows of 16 numbers (ours)."""
+"""Mean squared error of a coded row relative to its mean square, for normal rows of 16 values (ours)."""
 
 
 def codec_of(tier: TierName, tail: int) -> RowCodec | None:
-    """How a row of the tier is stored, ``tail`` first-order weights beside integer codes; dropped rows are not."""
+    """Codec of a row of the tier, with ``tail`` first-order weights beside integer codes; ``None`` for dropped rows."""
     if tier == "dropped":
         return None
     return RowCodec(dtype=tier) if tier in ("fp32", "fp16", "bf16") else RowCodec(dtype=tier, tail=tail)
@@ -48,7 +48,7 @@ def smallest_bytes(tiers: Sequence[TierName], rows: int, width: int, tail: int =
 
 
 def within_budget(priorities: Tensor, tiers: Sequence[TierName], width: int, tail: int, budget: int) -> Tensor:
-    """:func:`within_bytes` with what the index leaves of ``budget`` bytes for the whole packed layer."""
+    """:func:`within_bytes`, given ``budget`` bytes for the whole packed layer, its index included."""
     sizes = row_bytes(tiers, width, tail)
     room = budget - TierIndex.bytes_of(len(priorities), len(tiers))
     return within_bytes(priorities, sizes, [ERRORS[tier] for tier in tiers], room)
@@ -63,9 +63,9 @@ def by_threshold(priorities: Tensor, thresholds: Sequence[float]) -> Tensor:
 def within_bytes(priorities: Tensor, sizes: Sequence[int], errors: Sequence[float], room: int) -> Tensor:
     """Tiers that make ``sum_i p_i * error(tier_i)`` small within ``room`` bytes; higher priorities never get less.
 
-    Every row begins in the smallest tier. Then the best bargains are taken, those with the largest fall of the weighted
-    error per byte, for as long as they fit. So thresholds between neighbouring tiers stand in fixed ratios, and the
-    budget alone decides where (ours). Rows of equal priority go in the order of their ids.
+    Greedy: every row begins in the smallest tier; then the moves to a larger tier that lower the weighted error most
+    per byte are made, as long as they fit. So the ratios of the thresholds between neighbouring tiers are fixed, and
+    the budget decides only their scale (ours). Rows of equal priority are taken in the order of their ids.
 
     Args:
         priorities: ``[R]``, not negative.
@@ -73,7 +73,7 @@ def within_bytes(priorities: Tensor, sizes: Sequence[int], errors: Sequence[floa
         room: bytes for all rows together.
 
     Returns:
-        ``[R]`` uint8 tiers, indices into ``sizes``; a tier that costs more than another and errs as much is not used.
+        ``[R]`` uint8 tiers, indices into ``sizes``; a tier with more bytes than another and no smaller error is unused.
 
     Raises:
         Infeasible: the smallest tier for all rows is too large.
@@ -121,7 +121,7 @@ def _bargains(
             dear, counts = middle, tried
         else:
             too_cheap = middle
-    # What is left goes to the rows that tie at the border, then to whatever still fits; no row may skip a step.
+    # The remaining bytes go to the rows that tie at the border, then to any row that still fits; no row skips a step.
     rest = room - cost_of(counts)
     for limits in (worth_at_least(too_cheap), [len(ordered)] * len(steps)):
         for k, cost in enumerate(costs):
@@ -133,7 +133,7 @@ def _bargains(
 
 
 def _worthwhile(sizes: Sequence[int], errors: Sequence[float]) -> list[int]:
-    """Tiers on the lower convex hull of (bytes, error), smallest first: the others are never the best bargain."""
+    """Tiers on the lower convex hull of (bytes, error), smallest first: the others never lower the error most."""
     hull: list[int] = []
     for t in sorted(range(len(sizes)), key=lambda t: (sizes[t], errors[t])):
         if hull and errors[t] >= errors[hull[-1]]:

@@ -25,34 +25,35 @@ class LowRankSize(Size):
 
 
 class LowRank(Method):
-    r"""Low-rank factors per field: the trained table cut to its strongest axes, then fine-tuned.
+    r"""Low-rank factors per field: the trained table projected to its strongest axes, then fine-tuned.
 
     .. math:: e_f(i) = r_i P_f + b_f, \qquad
               \min_{r, P, b} \sum_i p_i \lVert e_i - r_i P_f - b_f \rVert^2, \quad
               P_f \in \mathbb{R}^{k_f \times D}
 
-    with :math:`p_i` the frequency of row :math:`i`, so that the rows which are read often are kept best. The minimum is
-    a truncated singular value decomposition of the rows around their mean, scaled by :math:`\sqrt{p_i}` (Eckart and
-    Young, 1936); weights by frequency in low-rank tables are those of Chen et al. (GroupReduce, NeurIPS 2018).
+    with :math:`p_i` the frequency of row :math:`i`, so that rows that are read often have the smallest error. The
+    minimum is a truncated singular value decomposition of the rows around their mean, scaled by :math:`\sqrt{p_i}`
+    (Eckart and Young, 1936); weights by frequency in low-rank tables are those of Chen et al. (GroupReduce, NeurIPS
+    2018).
 
     This project's own choices: a decomposition per field (not per group of words), with a bias; the budget is spent
     axis by axis, on the field where an axis holds most energy per byte; a row's first-order weights are columns like
     the others; fine-tuning is undone where no validation gains from it. With ``start: scratch`` factors of equal rank
-    are trained from random ones instead. A row cannot be shorter than one number: budgets below about :math:`1/D`
-    are out of reach.
+    are trained from a random start instead. A row has at least one value: budgets below about :math:`1/D` are out of
+    reach.
     """
 
     name: Literal["low_rank"] = "low_rank"
     start: Literal["trained", "scratch"] = "trained"
-    """Decompose a trained table, or train factors from the beginning."""
+    """Decompose a trained table, or train factors from scratch."""
     weights: Literal["frequency", "equal"] = "frequency"
-    """What each row's error counts in the decomposition."""
+    """Weight p of each row's error in the decomposition."""
     ranks: tuple[PositiveInt, ...] | None = None
-    """Numbers per row of each field; the budget decides unless given."""
+    """Rank k of each field, its weights per row; the budget decides unless given."""
     epochs: NonNegativeInt = 2
     """Epochs of fine-tuning, at most; 0 leaves the decomposition as it is (ours)."""
     learning_rate_factor: PositiveFloat = 1.0
-    """Learning rates of fine-tuning relative to the recipe's (ours: what does no good is undone)."""
+    """Learning rates of fine-tuning relative to the recipe's (ours: fine-tuning without a gain is undone)."""
 
     title: ClassVar[str] = "each field's table cut to its strongest axes"
     paper: ClassVar[str] = "Chen et al., NeurIPS 2018, arXiv:1806.06950 (GroupReduce)"
@@ -116,7 +117,7 @@ class LowRank(Method):
             return ProjectedRows(bench.schema, fields, bench.width, ranks, bench.init_std, bias=True)
 
     def _decomposed(self, bench: Workbench, trained: Model, ranks: Sequence[int] | None) -> ProjectedRows:
-        """The rows of ``trained`` cut to ``ranks``, or to those that the budget allows."""
+        """The rows of ``trained`` projected to ``ranks`` axes, or to as many as the budget allows."""
         import torch
 
         from sharkbench.tables.kept import rows_of
@@ -129,7 +130,7 @@ class LowRank(Method):
             tables[f] = rows_of(trained.embedding, [f])
             weights = torch.ones(len(tables[f]))
             if self.weights == "frequency" and counts is not None:
-                # Plus one: a row that training never read may still be asked for.
+                # Plus one: a row that training never read may still be looked up.
                 read = counts[bench.schema.offsets[f] : bench.schema.offsets[f + 1]]
                 weights += torch.from_numpy(read).float()
             axes.append(Axes.of(tables[f], weights))

@@ -1,4 +1,4 @@
-"""The best projection of a trained table to short rows: principal axes of each field, and where axes are worth most."""
+"""The best projection of a trained table to short rows: principal axes of each field, and the rank of each field."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sharkbench.tables.dimensions import fewest, field_bytes, refuse_below_one, 
 
 @dataclass(frozen=True)
 class Axes:
-    """Principal axes of the rows of one field, each row counting ``weight_i`` (they sum to one).
+    """Principal axes of the rows of one field, row ``i`` having ``weight_i`` (weights sum to one).
 
     Attributes:
         mean: ``[W]``, the weighted mean row.
         axes: ``[W, W]``, an axis per row, orthonormal, the strongest first.
-        energy: ``[W]``, the weighted mean of the squared coordinates along each axis, falling.
+        energy: ``[W]``, the weighted mean of the squared coordinates along each axis, in falling order.
     """
 
     mean: Tensor
@@ -27,7 +27,7 @@ class Axes:
 
     @classmethod
     def of(cls, rows: Tensor, weights: Tensor) -> Axes:
-        """``[n, W]`` rows, ``[n]`` weights of any sum."""
+        """Axes of ``[n, W]`` rows with ``[n]`` weights of any sum."""
         share = (weights.double() / weights.double().sum())[:, None]
         mean = (share * rows).sum(0)
         centred = rows.double() - mean
@@ -35,9 +35,9 @@ class Axes:
         return cls(mean.float(), vectors.T.flip(0).float(), energy.flip(0).clamp(min=0).float())
 
     def cut(self, rows: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Coordinates ``[n, rank]``, axes ``[rank, W]`` and mean: the rank-``rank`` rows of least weighted error.
+        """Coordinates ``[n, rank]``, axes ``[rank, W]`` and mean ``[W]`` of the rank-``rank`` rows of least error.
 
-        Of all ``r P + b`` it minimises ``sum_i weight_i || e_i - r_i P - b ||^2`` (Eckart and Young, 1936, for rows
+        They minimise ``sum_i weight_i || e_i - r_i P - b ||^2`` over all ``r P + b`` (Eckart and Young, 1936, for rows
         scaled by the root of their weight).
         """
         axes = self.axes[:rank]
@@ -48,7 +48,7 @@ def ranks_by_energy(axes: Sequence[Axes], rows: Sequence[int], width: int, budge
     """The rank of each field within ``budget`` bytes: one each, then axis by axis, the most energy per byte first.
 
     Raises:
-        Infeasible: rank one everywhere is too much already.
+        Infeasible: even rank one for every field takes more bytes.
     """
     refuse_below_one(rows, width, budget, what=what, bias=True)
     energies = [own.energy.tolist() for own in axes]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 LEAST_SHARE = 0.05
-"""Of the rows that may use all codewords, where a budget decides (ours)."""
+"""Least share of rows that may use all codewords, where a budget decides (ours)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class MGQESize(SmallFieldsSize):
     parts: int
     bits: int
     share: float
-    """Of rows, the most read ones, that may use all codewords."""
+    """Share of rows, the most read ones, that may use all codewords."""
 
 
 class MGQE(WithSmallFields):
@@ -38,13 +38,13 @@ class MGQE(WithSmallFields):
               L' = L + \gamma \operatorname{mean} \lVert e_i - \operatorname{sg}(q_i) \rVert^2
 
     with queries :math:`q` that exist in training only, and :math:`g(i)` the group of the row: rows that training reads
-    often choose among all :math:`K` codewords, the others among the first :math:`K_g` of them.
+    often choose among all :math:`K` codewords, the other rows among the first :math:`K_g` of them.
 
-    This project's own choices: two groups, whose codes differ by two bits (256 and 64 codewords are what a public
-    benchmark takes); ``parts``, ``bits`` and ``share`` are those with the fewest parts that give the rows the most
-    bits within the budget, or up to a twentieth less, such that a twentieth to a half of the rows may use all
-    codewords (if all did, or none, it would be the parent method; none do where only that fits); a budget beyond that
-    keeps fields whole, as many as fit, and is otherwise not used; queries and codewords start from one normal
+    This project's own choices: two groups, whose codes differ by two bits (a public benchmark has 256 and 64
+    codewords); ``parts``, ``bits`` and ``share`` are, of all choices within a twentieth of the most bits per row that
+    the budget allows, the one with the fewest parts, and a twentieth to a half of the rows may use all codewords (if
+    all did, or none, it would be the parent method; none do where only that fits); a larger budget leaves fields
+    uncompressed, as many as fit, and the rest of it is not used; queries and codewords start from one normal
     distribution, scaled so that the chosen codewords have the full table's standard deviation (the authors of
     differentiable product quantization normalise the distances instead); first-order weights are one more part of the
     row; small fields keep a row per id.
@@ -52,20 +52,20 @@ class MGQE(WithSmallFields):
 
     name: Literal["mgqe"] = "mgqe"
     parts: int | None = Field(default=None, ge=1)
-    """Into so many parts a vector is cut (at most one per number); solved from the budget unless given."""
+    """Number m of parts that a vector is divided into (at most one per value); solved from the budget unless given."""
     bits: int | None = Field(default=None, ge=1, le=10)
-    """Bits per code of the rows read most: ``2^bits`` codewords per part; up to 8, solved from the budget unless
+    """Bits per code of the rows read most: K = ``2^bits`` codewords per part; solved from the budget, up to 8, unless
     given."""
     fewer_bits: int = Field(default=2, ge=0, le=9)
-    """By so many bits the codes of other rows are shorter; at least one bit is left."""
+    """How many bits fewer the codes of other rows have: K_g = ``2^(bits - fewer_bits)``; at least one bit is left."""
     share: float | None = Field(default=None, ge=0, le=1)
     """Share of rows, the most read ones, that may use all codewords; solved from the budget unless given."""
     books: Literal["shared", "field"] = "shared"
-    """Codewords for all fields, or for each its own."""
+    """Whether all fields share their codewords, or each field has its own."""
     threshold: int | None = Field(default=None, ge=0)
     """Fields of at most so many rows keep a row per id; as the budget allows unless given."""
     pull: float = Field(default=1.0, gt=0)
-    """Weight of the loss that draws codewords to the queries which chose them."""
+    """Weight gamma of the loss that pulls codewords towards the queries that chose them."""
     codeword_rate: float = Field(default=1.0, gt=0)
     """Learning rate of the codewords relative to that of rows (ours)."""
 
@@ -113,11 +113,11 @@ class MGQE(WithSmallFields):
         return replace(size, share=largest_fraction(nbytes, budget, what="mgqe") / 2)
 
     def _tier_bits(self, size: MGQESize) -> list[int]:
-        """Of a code of rare rows, and of rows read often."""
+        """Bits of a code of rare rows, and of rows read often."""
         return [max(size.bits - self.fewer_bits, 1), size.bits]
 
     def row_bits(self, size: MGQESize) -> float:
-        """What the codes of a vector can tell, in the mean of the rows."""
+        """Bits of the codes of a row, mean over the rows."""
         rare, often = self._tier_bits(size)
         return size.parts * (rare + size.share * (often - rare))
 
@@ -138,8 +138,8 @@ class MGQE(WithSmallFields):
         return kept + Codebooks.bytes_of(tiers, widths, 2 ** max(bits), bits, fields=books)
 
     def _tiers(self, size: MGQESize, rows: int) -> tuple[list[int], list[int]]:
-        """How many of ``rows`` are rare and how many are read often, and the bits of their codes; one group if all
-        rows have the same."""
+        """How many of ``rows`` are rare and how many are read often, and the bits of their codes; a single group if all
+        rows have equally many bits."""
         often, bits = int(size.share * rows), self._tier_bits(size)
         if often in (0, rows) or bits[0] == bits[1]:
             return [rows], [bits[often == rows]]

@@ -1,4 +1,4 @@
-"""Rows that snap to codewords while they train: differentiable product quantization."""
+"""Rows quantized to codewords in training: differentiable product quantization."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from sharkbench.tables.sharded import lookup
 
 
 class VectorQuantizedRows(Part):
-    """``e_i = C_1[c_i1] ++ C_2[c_i2] ++ ...``, ``c_ij`` naming the codeword nearest to part ``j`` of the row's query.
+    """``e_i = C_1[c_i1] ++ C_2[c_i2] ++ ...``, ``c_ij`` the index of the codeword nearest to part ``j`` of the query.
 
-    Forward gives codewords; backward hands the gradient of a row to its query as it is, and codewords follow the
-    queries that chose them: the squared distance between them is an extra loss. Queries are training state. Rows are in
-    tiers, and a tier of ``b`` bits chooses among the first ``2^b`` codewords.
+    Rows ``[B, C]`` to vectors ``[B, C, width]``. The forward pass returns codewords; the backward pass passes the
+    gradient of a row straight through to its query, and an extra loss, the squared distance between them, pulls
+    codewords towards the queries that chose them. Queries are training state. Rows are in tiers, and a tier of ``b``
+    bits chooses among the first ``2^b`` codewords.
 
     Args:
         schema, fields: as for :class:`Part`.
@@ -30,9 +31,9 @@ class VectorQuantizedRows(Part):
         tiers: ``[R]`` int64, the tier of each row.
         bits: of a code in each tier; there are ``2^b`` codewords for the largest.
         per_field: each field has codewords of its own.
-        init_std: rows as they are served start with this standard deviation.
+        init_std: initial standard deviation of the quantized rows.
         pull: weight of the extra loss.
-        codeword_rate: times the learning rate of rows.
+        codeword_rate: learning rate of the codewords, relative to that of rows.
     """
 
     def __init__(
@@ -67,14 +68,14 @@ class VectorQuantizedRows(Part):
 
     @torch.no_grad()
     def _scale_to(self, std: float) -> None:
-        """Queries choose the same codewords at any scale: take the one at which what they choose has ``std``."""
+        """Scale so that chosen codewords have standard deviation ``std``; the choices are the same at any scale."""
         chosen = torch.randperm(len(self.queries))[: 1 << 16]
         factor = std / self._codewords_of(chosen, self.queries[chosen]).square().mean().sqrt()
         for parameter in (self.queries, *self.books):
             parameter.mul_(factor)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        # A codeword that is chosen goes where its rows are, and they decay already.
+        # A chosen codeword follows its rows, and they decay already.
         return [{"params": [self.queries]}, {"params": list(self.books), "l2": 0.0, "lr_factor": self.codeword_rate}]
 
     def row_tables(self) -> list[nn.Parameter]:
@@ -83,7 +84,7 @@ class VectorQuantizedRows(Part):
     def forward(self, slots: Slots) -> Tensor:
         distinct, places, counts = slots.rows.unique(return_inverse=True, return_counts=True)
         if slots.present is not None:
-            # Padding stands for the first row of its field, which pulls at no codeword for that.
+            # Padding reads the first row of its field; these reads do not pull on a codeword.
             read = places[slots.present]
             counts = torch.zeros_like(counts).index_add_(0, read, counts.new_ones(len(read)))
         queries = lookup(self.queries, distinct, sparse=self.sparse)
@@ -99,7 +100,7 @@ class VectorQuantizedRows(Part):
         return None if distance is None else self.pull * distance
 
     def _codewords_of(self, rows: Tensor, queries: Tensor) -> Tensor:
-        """``[N, width]`` that ``queries`` of these rows choose."""
+        """``[N, width]``: the codewords that ``queries`` of these rows choose."""
         codes = self.codes_of(rows, queries) + (self.owners[rows] * self.codewords)[:, None]
         return torch.cat([F.embedding(codes[:, j], book) for j, book in enumerate(self.books)], 1)
 
@@ -107,8 +108,8 @@ class VectorQuantizedRows(Part):
     def codes_of(self, rows: Tensor, queries: Tensor) -> Tensor:
         """``[N, parts]`` int64 codes, within what the tier of each row may use."""
         if not self.training:
-            # A product of single precision comes out a little differently with other rows beside it, and could tip the
-            # balance between two codewords: what is judged would not be what is packed.
+            # A matrix product in single precision depends slightly on the other rows of the batch, which could change
+            # the nearest codeword: the evaluated rows would differ from the packed ones.
             queries = queries.double()
         codes = torch.empty(len(rows), len(self.widths), dtype=torch.int64, device=rows.device)
         for members, first, limit in self._groups(rows):
@@ -117,7 +118,7 @@ class VectorQuantizedRows(Part):
         return codes
 
     def _groups(self, rows: Tensor) -> Iterator[tuple[Tensor, int, int]]:
-        """Those of ``rows`` that choose from the same codewords: their places, the first codeword, and how many."""
+        """Groups of ``rows`` that choose from the same codewords: positions, first codeword, number of codewords."""
         kinds = self.owners[rows] * len(self.bits) + self.tiers[rows]
         for kind in kinds.unique().tolist():
             owner, tier = divmod(kind, len(self.bits))

@@ -24,21 +24,21 @@ class PEPSize(Size):
 
 
 class PEP(Method):
-    r"""Plug-in embedding pruning: thresholds learn along with the table, what falls below them is pruned.
+    r"""Plug-in embedding pruning: thresholds are learned with the table, and weights below them are pruned.
 
     .. math:: \hat{v} = \operatorname{sign}(v) \max(|v| - \sigma(s), 0)
 
-    with thresholds :math:`s` shared as ``granularity`` says. The search ends when no more numbers are left than the
-    budget allows; what is left is then trained anew from the table that the search started from, without thresholds.
+    with thresholds :math:`s` shared as ``granularity`` says. The search ends when at most as many weights are left as
+    the budget allows; these are then retrained from the table that the search started from, without thresholds.
     At :math:`s = -150` the loss has no gradient on :math:`s` in fp32, and L2 alone (``threshold_l2``, which Adam turns
-    into steps of full length) lifts it towards zero; the pull goes on later, against that of the loss.
+    into steps of full length) moves it towards zero; later L2 continues to pull against the loss.
 
     Published: thresholds, granularities, L2 on them, the stopping rule, training from the initial table. Ours: the
-    count of numbers is solved from the bytes of the packed rows, where the kept numbers stand included; of numbers that
-    cross together, and where the search ends too early, those furthest above their threshold are kept; the pace of the
-    thresholds, and an L2 that grows where they come to rest too early, so that any data reach any budget; first-order
-    weights are numbers of the row like others, by ``dimension`` with thresholds of their own. Sizes have one gap: from
-    32,768 kept numbers on, each row's counter takes four bytes instead of two.
+    count of kept weights is solved from the bytes of the packed rows, positions included; where several weights cross
+    their threshold together, or the search ends too early, those furthest above their threshold are kept; the pace of
+    the thresholds, and an L2 that grows where they converge too early, so that any data set reaches any budget;
+    first-order weights are weights of the row like others, and with ``dimension`` they have thresholds of their own.
+    Sizes have one gap: from 32,768 kept weights on, each row's counter takes four bytes instead of two.
     """
 
     name: Literal["pep"] = "pep"
@@ -46,27 +46,29 @@ class PEP(Method):
     granularity: Literal["global", "dimension", "feature", "field", "feature_dimension", "field_dimension"] = (
         "feature_dimension"
     )
-    """What has a threshold of its own; a feature is a row."""
+    """What has a threshold s of its own; a feature is a row."""
     kept: PositiveInt | None = None
-    """Numbers of the table that are kept; solved from the budget unless given."""
+    """Number of weights of the table that are kept; solved from the budget unless given."""
     values: Literal["fp32", "fp16"] = "fp32"
-    """What a kept number is stored as."""
+    """Data type that a kept weight is stored in."""
     retrain: Literal["initial", "continue", "none"] = "initial"
-    """Train what is kept from the initial table and a fresh backbone, fine-tune it, or leave it as the search does."""
+    """Retrain the kept weights from the initial table with a new backbone, fine-tune them, or leave them as the search
+    ends."""
     threshold_start: float | None = None
-    """Where every s starts; unless given, -8, and lower in proportion where the table starts with less than 0.01: a
-    threshold is then a thirtieth of that deviation at most, so that nearly all numbers are above it and learn (ours;
-    the paper's -15 for small data and -150 for Criteo and Avazu take long to prune anything)."""
+    """Initial value of every s; unless given, -8, and lower in proportion where the initial table has a standard
+    deviation below 0.01: a threshold is then at most a thirtieth of that standard deviation, so that nearly all weights
+    are above it and learn (ours; the paper's -15 for small data and -150 for Criteo and Avazu take long to prune
+    anything)."""
     threshold_l2: NonNegativeFloat = 1e-5
-    """L2 of the thresholds, coupled: it is part of the gradient that the optimizer sees. With 0 the loss alone moves
+    """L2 of the thresholds s, coupled: it is part of the gradient that the optimizer sees. With 0 the loss alone moves
     them."""
     threshold_learning_rate: PositiveFloat | None = None
-    """Of the thresholds; unless given, so much that steps of full length bring them to the deviation of the initial
-    table half way through the search (ours)."""
+    """Learning rate of the thresholds s; unless given, such that steps of full length bring them to the standard
+    deviation of the initial table half way through the search (ours)."""
     search_epochs: PositiveInt = 1
-    """Epochs of the search, at most (ours): where tables overfit after one, magnitudes of later ones mislead."""
+    """Epochs of the search, at most (ours): where tables overfit after one epoch, later magnitudes mislead."""
     look_every: PositiveInt = 5
-    """Training steps between two counts of what is left (ours): between two looks thresholds should move little."""
+    """Training steps between two counts of the remaining weights (ours): thresholds should move little in between."""
     epochs: NonNegativeInt = 2
     """Epochs of fine-tuning, at most, with ``retrain: continue`` (ours)."""
     learning_rate_factor: PositiveFloat = 0.3
@@ -96,7 +98,7 @@ class PEP(Method):
         rows = self._rows(bench)
         model = bench.model(bench.table(rows))
         search = PruneToCount(rows, kept, every=self.look_every, steps=self._steps(bench))
-        # Validations decide nothing here: only sparsity ends the search.
+        # Validation decides nothing here: only sparsity ends the search.
         bench.train(model, stage="search", callbacks=[search], epochs=self.search_epochs, validations_per_epoch=1)
         bench.note("search", search.path)
         return retrain_on_mask(

@@ -1,4 +1,4 @@
-"""A table whose numbers are pulled towards zero by learned thresholds, and so prune themselves while it trains."""
+"""A table pruned in training: learned thresholds pull its weights towards zero."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ def soft_threshold(weight: Tensor, logit: Tensor) -> Tensor:
 
 
 class SoftThresholdRows(Rows):
-    """``e_i = sign(W_i) * relu(|W_i| - sigmoid(s))``, with ``s`` as many thresholds as ``granularity`` says.
+    """``e_i = sign(W_i) * relu(|W_i| - sigmoid(s))``: rows ``[B, C]`` to vectors ``[B, C, width]``.
 
     Shapes of ``s``: ``[1, 1]`` global, ``[1, width]`` dimension, ``[R, 1]`` feature, ``[F, 1]`` field, ``[R, width]``
     feature_dimension, ``[F, width]`` field_dimension; a feature is a row.
 
     Only the batch's rows are thresholded: the others would have no gradient. The gradient of ``s`` is dense even where
-    the table's is sparse, since L2 has to move every threshold. It serves a search: its weights never count as the best
-    of a training, and the last ones stay.
+    the table's is sparse, since L2 has to move every threshold. The part serves a search: training keeps its last
+    weights, not those of the best validation.
 
     Args:
         schema, fields, weight: as for :class:`Rows`.
-        start: of every ``s``.
-        lr_factor: learning rate of ``s``, times that of the embeddings.
-        l2: of ``s``; the recipe's for the table.
+        granularity: what has a threshold of its own.
+        start: initial value of every ``s``.
+        lr_factor: learning rate of ``s``, relative to that of the embeddings.
+        l2: of ``s``; the table has the recipe's.
     """
 
     def __init__(
@@ -83,17 +84,17 @@ class SoftThresholdRows(Rows):
 
     @torch.no_grad()
     def margins(self) -> Tensor:
-        """``[R, width]``: ``|W| - sigmoid(s)``; what is above zero is not pruned."""
+        """``[R, width]``: ``|W| - sigmoid(s)``; weights with a positive margin are not pruned."""
         by_field = self.granularity in ("field", "field_dimension")
         return self.weight.abs() - (self.threshold[self.row_owner] if by_field else self.threshold).sigmoid()
 
     @torch.no_grad()
     def table(self) -> Tensor:
-        """``[R, width]``: the rows as they are looked up."""
+        """``[R, width]``: the rows as a lookup returns them, thresholded."""
         return self.weight.sign() * self.margins().relu()
 
     def mask(self, count: int) -> Tensor:
-        """``[R, width]`` bool: the ``count`` numbers that are the furthest above their threshold."""
+        """``[R, width]`` bool: the ``count`` weights that are furthest above their threshold."""
         return largest(self.margins(), count)
 
     def pack(self) -> list[Format]:
@@ -101,16 +102,16 @@ class SoftThresholdRows(Rows):
 
 
 class PruneToCount(Callback):
-    """Ends the training of a :class:`SoftThresholdRows` once at most ``kept`` numbers are left.
+    """Ends the training of a :class:`SoftThresholdRows` once at most ``kept`` weights are left.
 
-    Thresholds that many numbers share come to rest where the loss outweighs their L2. From half of the training on,
-    the L2 therefore doubles at each look that finds more numbers left than a straight line allows, which reaches
-    ``kept`` when nine tenths are over.
+    Thresholds that many weights share converge where the gradient of the loss outweighs their L2. From half of the
+    training on, the L2 therefore doubles at each count that finds more weights left than a straight line allows, which
+    reaches ``kept`` after nine tenths of the training.
 
     Args:
         rows: whose thresholds are learned.
         kept: weights.
-        every: steps between two looks.
+        every: steps between two counts.
         steps: of the whole training.
     """
 

@@ -34,25 +34,25 @@ class PTQGreedy(Method):
               s = \frac{h - l}{2^b - 1}, \qquad
               (l, h) = \operatorname*{arg\,min}_{\text{greedy}} \lVert \hat e - e \rVert_2
 
-    From the row's minimum and maximum, each step moves the end whose move leaves the smaller error inwards by one of
-    ``bins`` equal steps, until ``ratio`` of the range is gone; the best range met on the way is taken, so that no row
-    is further from the original than with its minimum and maximum.
+    The search starts from the row's minimum and maximum. Each step moves one end of the range inwards, by one of
+    ``bins`` equal steps: the end whose move gives the smaller error. It stops when ``ratio`` of the range is gone, and
+    takes the best range that it met, so that no row has a larger error than with its minimum and maximum.
 
-    A row takes whole bits per number, so sizes come in four steps and a budget between two of them is not used up: at
-    16 numbers per row 0.3125, 0.1875, 0.125 and 0.094 of fp32.
+    A weight takes a whole number of bits, so there are four sizes and a budget between two of them is not used up: with
+    16 weights per row 0.3125, 0.1875, 0.125 and 0.094 of fp32.
 
-    This project's own choices: the most bits that the budget allows out of 8, 4, 2 and 1; ``ratio`` 0.16 as in
-    PyTorch's operator, but 0.5 for 2 bits and 0.8 for 1, whose best ranges lie further inwards; scale and offset are
-    fp16, and the errors compared are those after rounding them; first-order weights stand beside the codes as fp16.
+    This project's own choices: the most bits that the budget allows out of 8, 4, 2 and 1; ``ratio`` is 0.16 as in
+    PyTorch's operator, but 0.5 for 2 bits and 0.8 for 1 bit, whose best ranges are narrower; scale and offset are fp16,
+    and the search compares errors after rounding them; first-order weights are stored beside the codes as fp16.
     """
 
     name: Literal["ptq_greedy"] = "ptq_greedy"
     bits: Bits | None = None
-    """Bits per number; the most that the budget allows unless given."""
+    """Bits of a weight, b; the most that the budget allows unless given."""
     bins: int = Field(default=200, ge=2, le=10_000)
-    """Into so many steps the range of a row is divided."""
+    """Number of steps that the range of a row is divided into."""
     ratio: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the range that may be cut off in all; 0.16, with 2 bits 0.5 and with 1 bit 0.8, unless given."""
+    """Largest share of the range that is clipped; 0.16, with 2 bits 0.5 and with 1 bit 0.8, unless given."""
 
     title: ClassVar[str] = "post-training integers, range by greedy search"
     paper: ClassVar[str] = "Guan et al., 2019, arXiv:1911.02079"

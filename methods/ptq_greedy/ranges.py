@@ -1,4 +1,4 @@
-"""The range that integer codes of a row should span: a greedy search from its minimum and maximum inwards."""
+"""The range of a row's integer codes: a greedy search inwards from the row's minimum and maximum."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 from sharkbench.formats.codec import RowCodec
 
 CHUNK = 1 << 14
-"""Rows searched at a time: what the search touches stays in the cache."""
+"""Rows searched at a time, so that the search works in the processor's cache."""
 
 
 def greedy_range(body: Tensor, codec: RowCodec, bins: int, ratio: float) -> tuple[Tensor, Tensor]:
-    """The end of each row's range whose move leaves the smaller squared error moves by a step, again and again.
+    """Move, step by step, the end of each row's range whose move gives the smaller squared error.
 
-    A step is the ``bins``-th part of the row's range; it ends when ``ratio`` of the range is gone, and the best range
-    on the way, the whole one included, is taken. Errors are those after rounding scale and offset as they are stored.
+    A step is the ``bins``-th part of the row's range. The search ends when ``ratio`` of the range is gone, and returns
+    the best range met, the full one included. Errors are computed with scale and offset rounded as they are stored.
 
     Args:
         body: ``[R, n]`` the columns that become integers.
@@ -45,7 +45,7 @@ def _search(body: Tensor, codec: RowCodec, bins: int, ratio: float) -> tuple[Ten
 
 
 def squared_error(body: Tensor, codec: RowCodec, low: Tensor, high: Tensor) -> Tensor:
-    """``[R]``: of rows ``[R, n]`` coded within ``low`` and ``high``."""
+    """``[R]``: squared error of rows ``[R, n]`` coded within ``low`` and ``high`` ``[R]``."""
     scale, offset = codec.ranges(body, low, high)
     assert offset is not None
     step = torch.where(scale > 0, scale, torch.ones_like(scale))[:, None]

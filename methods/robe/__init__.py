@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sharkbench.model.model import Model
 
 MOST_NUMBERS = (1 << 31) - 1
-"""Places in the array are 31-bit."""
+"""Positions in the array are 31-bit."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +30,27 @@ class ROBE(WithSmallFields):
 
     .. math:: e(i)[k] = g(i, c) \, M\bigl[(h(i, c) + k \bmod Z) \bmod |M|\bigr], \qquad c = \lfloor k / Z \rfloor
 
-    One circular array :math:`M` for all fields; a row is cut from it in blocks of :math:`Z` neighbouring numbers, each
-    beginning where a hash of the id and the block's number says. The sign :math:`g` is 1 unless ``signed``. Any number
-    of bytes is met exactly.
+    All fields share one circular array :math:`M`. A row consists of blocks of :math:`Z` neighbouring weights of the
+    array, and a hash of the id and the block's index gives the position of each block. The sign :math:`g` is 1 unless
+    ``signed``. Any budget is met exactly.
 
     The authors' code hashes by an affine function modulo a prime, which keeps the distance between the blocks of all
-    rows, so that rows that meet in one block mostly meet in all; the hash here mixes all bits of id, block and seed.
-    This project's own choices besides: the block's default; small fields keep a row per id beside the array
-    (``threshold``); first-order weights are the last numbers of a row, cut from the same array.
+    rows, so that rows that collide in one block mostly collide in all; the hash here mixes all bits of id, block and
+    seed. This project's other choices: the default of ``block``; small fields keep a row per id beside the array
+    (``threshold``); first-order weights are the last values of a row, read from the same array.
     """
 
     name: Literal["robe"] = "robe"
     block: PositiveInt = 4
-    """Neighbouring numbers that are read together: the larger, the fewer reads and the fewer different rows."""
+    """Block size Z: neighbouring weights that are read together; the larger, the fewer reads and the fewer distinct
+    rows."""
     signed: bool = False
-    """Hash a sign for each block as well (not the authors')."""
+    """Hash a sign g for each block as well (not in the authors' code)."""
     numbers: PositiveInt | None = Field(default=None, le=MOST_NUMBERS)
-    """Length of the array; solved from the budget unless given."""
+    """Length abs(M) of the array, in weights; solved from the budget unless given."""
     threshold: int | None = Field(default=None, ge=0)
     """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
-    given. With 0 all fields are cut from the array, as published."""
+    given. With 0 all fields read their rows from the array, as published."""
 
     title: ClassVar[str] = "rows cut from one circular array"
     paper: ClassVar[str] = "Desai et al., MLSys 2022, arXiv:2108.02191"

@@ -1,4 +1,4 @@
-"""Rows cut from one circular array that all fields share (ROBE), in training."""
+"""Rows read from one circular array that all fields share (ROBE), in training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from sharkbench.tables.parts import Part, Slots
 class SharedArrayRows(Part):
     """``e_i[k] = g(i, c) M[(h(i, c) + k mod Z) mod |M|]`` with the chunk ``c = k // Z``.
 
-    Entries of the array start from N(0, init_std), and so do those of the rows, however short the array is. Every
-    number of it is read by many rows: their gradients add up, so that the step of an optimizer without a step size
-    per number (SGD) grows with the compression.
+    Maps rows ``[B, C]`` to vectors ``[B, C, width]``. Entries of the array start from N(0, init_std), and so do those
+    of the rows, however short the array is. Many rows read each weight of the array, and their gradients add up; so the
+    step of an optimizer without a step size per weight (SGD) grows with the compression.
 
     Args:
         schema: of the data set.
         fields: of this part.
         width: weights per row.
-        size: numbers in the array, ``|M|``.
-        block: neighbouring numbers that are read together, ``Z``.
+        size: weights in the array, ``|M|``.
+        block: neighbouring weights that are read together, ``Z``.
         seed: of the hash.
         signed: whether a chunk's sign is hashed too.
-        init_std: of the rows of a full table.
+        init_std: standard deviation of the rows of a full table.
 
     Shapes: ``array`` ``[|M|, 1]``.
     """
@@ -54,7 +54,7 @@ class SharedArrayRows(Part):
         at, turned = places(slots.ids.to(torch.int64), self.width, self.block, self.seed, len(self.array))
         if self.sparse:
             numbers = F.embedding(at, self.array, sparse=True).squeeze(-1)
-        else:  # the backward of an embedding of single numbers takes six times as long
+        else:  # the backward pass of an embedding of width one takes six times as long
             numbers = self.array.squeeze(1).index_select(0, at.flatten()).view(at.shape)
         return torch.where(turned, -numbers, numbers) if self.signed else numbers
 

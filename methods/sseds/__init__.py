@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 class SSEDS(Method):
-    r"""Single-shot embedding dimension search: one look at a trained model tells which columns each field needs.
+    r"""Single-shot embedding dimension search: one pass over a trained model scores the columns of each field.
 
     .. math:: s_{fj} = \frac{|g_{fj}|}{\sum |g|}, \qquad
               g = \frac{\partial L(M \odot E)}{\partial M} \Big|_{M = 1}, \quad M \in \mathbb{R}^{F \times D}
 
-    Columns are kept by falling :math:`s` until the budget is met, and the model is trained anew with rows that hold
-    the kept columns only, times a matrix that takes them back to the common width.
+    Columns are kept by falling :math:`s` until the budget is met, and the model is retrained with rows that hold the
+    kept columns only, times a matrix that maps them to the common width.
 
     Published: the score from one pass, the budget, retraining, matrices where widths must be equal. Ours (the paper
-    leaves them open, and public code differs): batches of the validation split, magnitudes batch by batch; columns are
-    weighed by the bytes that they take, those that no longer fit are passed over (one of a field that is nearly the
-    whole table may be more than what is left); small fields whose matrix would cost more than their other columns stay
-    whole, fields without a column leave the model; matrices start as the selection of the kept columns and train, so
-    that rows start as those of the initial table without the other columns; first-order weights are columns like
-    others.
+    leaves them open, and public code differs): batches of the validation split, magnitudes batch by batch; a column
+    costs the bytes that it takes, and columns that no longer fit are skipped (a column of a field that is nearly the
+    whole table may exceed the remaining bytes); small fields whose matrix would cost more than their other columns stay
+    uncompressed, fields without a column leave the model; matrices start as the selection of the kept columns and are
+    trained, so that rows start as those of the initial table without the other columns; first-order weights are columns
+    like others.
     """
 
     name: Literal["sseds"] = "sseds"
@@ -38,9 +38,9 @@ class SSEDS(Method):
     order: Literal["score", "score_per_byte"] = "score"
     """Rank columns by their score, or by their score per byte (ours)."""
     batch_size: PositiveInt = 4096
-    """Samples per batch of the scoring."""
+    """Samples per batch when columns are scored."""
     retrain: Literal["initial", "continue", "none"] = "initial"
-    """Train the kept columns from the initial table and a fresh backbone, fine-tune what they have learned, or leave
+    """Retrain the kept columns from the initial table with a new backbone, fine-tune their trained weights, or leave
     them."""
     epochs: NonNegativeInt = 2
     """Epochs of fine-tuning, at most, with ``retrain: continue`` (ours)."""
@@ -104,7 +104,7 @@ class SSEDS(Method):
         return pruned
 
     def _sliced(self, bench: Workbench, table: Any, kept: dict[int, list[int]]) -> Table:
-        """The ``kept`` columns of ``table`` (rows of the kept fields, one after the other), each where it was."""
+        """The ``kept`` columns of ``table`` (rows of the kept fields, one after the other), at their positions."""
         import torch
 
         from sharkbench.tables.projected import ProjectedRows

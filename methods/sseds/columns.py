@@ -1,4 +1,4 @@
-"""Which columns of each field matter to a trained model, and which of them a byte budget lets stay."""
+"""Saliency of each field's columns in a trained model, and the columns that a byte budget keeps."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ def column_saliency(model: Model, split: Split, task: Task, batch_size: int) -> 
     """``|dL / dM|`` at ``M = 1``, for a mask ``M`` ``[F, width]`` that multiplies the field vectors.
 
     The gradient of each batch's mean loss, in evaluation mode; magnitudes are taken batch by batch and then averaged,
-    for over all data together a converged model has none. Where samples have weights, so have batches: their sums.
+    since over all data together the gradient of a converged model is zero. Where samples have weights, a batch has the
+    sum of its samples' weights.
 
     Args:
-        batch_size: samples of a batch; scores of other sizes do not compare.
+        batch_size: samples of a batch; scores with different batch sizes are not comparable.
 
     Returns:
         ``[F, width]`` float64 on the CPU; fields in the order of ``model.embedding.fields``.
@@ -46,11 +47,11 @@ def column_saliency(model: Model, split: Split, task: Task, batch_size: int) -> 
 
 
 def columns_within(scores: Tensor, rows: Sequence[int], budget: int, *, per_byte: bool = False) -> list[list[int]]:
-    """Columns to keep of each field, best first as long as they fit: ``scores`` ``[F, width]`` ranks them.
+    """Columns to keep of each field, best first by ``scores`` ``[F, width]``, as long as they fit.
 
-    A field of ``rows[f]`` rows takes what :func:`~sharkbench.tables.dimensions.field_bytes` says, its matrix
-    included; where whole rows are no larger than that, one column brings in all of the field. A column that does not
-    fit is passed over, and those after it have their turn.
+    A field of ``rows[f]`` rows takes :func:`~sharkbench.tables.dimensions.field_bytes` bytes, its matrix included;
+    where full rows are no larger than that, one column brings in all columns of the field. A column that does not fit
+    is skipped, and later columns are still considered.
 
     Args:
         budget: bytes.

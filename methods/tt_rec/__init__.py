@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TTRecSize(SmallFieldsSize):
     ranks: tuple[tuple[tuple[int, ...], ...], ...]
-    """Per field and train, the ranks between its cores."""
+    """Per field and tensor train, the ranks between its cores."""
 
 
 class TTRec(WithSmallFields):
@@ -36,22 +36,22 @@ class TTRec(WithSmallFields):
     :math:`r_0 = r_K = 1`. Published: a train per large field, cores that start from a Gaussian sampled away from zero,
     so that the generated rows are nearly Gaussian.
 
-    This project's own choices: every train gets the same share of its field's numbers, the largest common rank within
-    it, then single ranks one higher as long as the budget allows; row factors are as equal as they can be, small column
-    factors are inside. The first-order weights are a train of their own, with their share of the bytes. The *generated*
-    rows start with the full table's standard deviation (with the published scale they are larger by about fourteen
-    times the rank). Cores are not regularised: a product around zero has a saddle there that weight decay drives all
-    rows into. No cache of full rows is kept: it would cost its bytes. Small fields stay whole.
+    This project's own choices: every train gets the same share of its field's weights and the largest common rank
+    within that share; then single ranks grow by one as long as the budget allows. Row factors are as equal as they can
+    be, and small column factors are inside. The first-order weights have a train of their own, with their share of the
+    bytes. The *generated* rows start with the full table's standard deviation (with the published scale they are larger
+    by about fourteen times the rank). Cores are not regularised: a product has a saddle at zero, and weight decay would
+    drive all rows into it. There is no cache of full rows: it would cost its bytes. Small fields stay uncompressed.
     """
 
     name: Literal["tt_rec"] = "tt_rec"
     cores: int = Field(default=3, ge=2, le=6)
-    """Cores per train."""
+    """Number K of cores per tensor train."""
     rank: PositiveInt | None = None
-    """The rank of all trains; solved field by field from the budget unless given."""
+    """Rank r of all tensor trains; solved field by field from the budget unless given."""
     ranks: tuple[tuple[tuple[PositiveInt, ...], ...], ...] | None = None
-    """Per field and train, the ranks between its cores, no train where a field keeps whole rows; solved from ``rank``
-    or the budget unless given."""
+    """Per field and tensor train, the ranks r_1 ... r_(K-1) between its cores; an empty list keeps a field
+    uncompressed. Solved from ``rank`` or the budget unless given."""
     learning_rate_factor: PositiveFloat = 3.0
     """Learning rate of the cores relative to the recipe's for embeddings (ours: best of 1, 3 and 10 on KuaiRand)."""
 
@@ -124,7 +124,7 @@ class TTRec(WithSmallFields):
         return [replace(train, ranks=tuple(own)) for train, own in zip(thinnest, ranks, strict=True)]
 
     def _trains(self, shape: TableShape, share: float, threshold: int) -> list[list[TrainShape]]:
-        """Per field, its trains with the largest rank that takes at most ``share`` of its numbers, and at least 1."""
+        """Per field, its trains with the largest rank that takes at most ``share`` of its weights, at least rank 1."""
         trains = []
         for n in (field.cardinality for field in shape.schema.fields):
             thinnest = self._thinnest(n, shape)
@@ -141,7 +141,7 @@ class TTRec(WithSmallFields):
 
 
 def field_bytes(rows: int, shape: TableShape, trains: Sequence[TrainShape]) -> int:
-    """Packed bytes of a field: of its trains, or of whole rows where it has none."""
+    """Packed bytes of a field: of its trains, or of uncompressed rows where it has none."""
     from sharkbench.formats.dense import Dense
     from sharkbench.formats.tensor_train import TensorTrain
 
@@ -151,7 +151,7 @@ def field_bytes(rows: int, shape: TableShape, trains: Sequence[TrainShape]) -> i
 
 
 def _raised(trains: list[list[TrainShape]], shape: TableShape, left: int) -> list[list[TrainShape]]:
-    """``trains`` with single ranks one higher, the largest field's first, round by round while ``left`` bytes allow."""
+    """``trains`` with single ranks raised by one, largest field first, round by round while ``left`` bytes allow."""
     rows = [field.cardinality for field in shape.schema.fields]
     order = sorted(range(len(rows)), key=lambda f: -rows[f])
     trains, changed = [list(own) for own in trains], True

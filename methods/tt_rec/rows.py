@@ -21,30 +21,30 @@ from sharkbench.tables.parts import Part, Slots
 from .shapes import TrainShape
 
 TAIL = 2.0
-"""Cores start from normal numbers of at least this magnitude: products of them stay away from zero."""
+"""Cores start from normal values of at least this magnitude, so that their products stay away from zero."""
 TABLE_ROWS = 4
-"""Up to so many combinations of digits per row that a batch reads, all of them are computed."""
+"""All combinations of digits are computed where there are at most this many per row that a batch reads."""
 PADDED_ROWS = 4
-"""Up to so many places per row, rows are laid out by digit."""
+"""Rows are laid out by digit where that takes at most this many positions per row."""
 
 
 class TensorTrainRows(Part):
     """``e_i = G_1[i_1] G_2[i_2] ... G_K[i_K]`` per field, ``i_k`` the digits of the row.
 
-    Cores start such that the generated rows have the standard deviation ``init_std`` of a full table's: entries are
-    normal numbers conditioned on a magnitude of at least 2 (the sampled Gaussian of TT-Rec, Yin et al., MLSys 2021),
-    then scaled by the root mean square of the field's generated rows, which is computed exactly.
+    Maps rows ``[B, C]`` to vectors ``[B, C, width]``. Cores start such that the generated rows have the standard
+    deviation ``init_std`` of a full table: entries are normal values conditioned on a magnitude of at least 2 (the
+    sampled Gaussian of TT-Rec, Yin et al., MLSys 2021), then scaled by the root mean square of the field's generated
+    rows, which is computed exactly.
 
     Args:
         schema: of the data set.
         fields: of this part, ascending.
         width: weights per row.
-        trains: of each field, the trains whose columns stand side by side.
-        init_std: of the rows of a full table.
+        trains: of each field, the trains whose columns are concatenated.
+        init_std: standard deviation of the rows of a full table.
         lr_factor: learning rate of the cores relative to that of a table.
 
-    Shapes: ``cores.{j}`` ``[n, r, d, r']``, those of one train after the other. Their gradients are dense: they are
-    small.
+    Shapes: ``cores.{j}`` ``[n, r, d, r']``, train by train. Their gradients are dense, since the cores are small.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class TensorTrainRows(Part):
 
 
 def sampled(train: TrainShape, init_std: float) -> list[Tensor]:
-    """Cores of the sampled Gaussian, scaled such that the rows they generate have root mean square ``init_std``."""
+    """Cores from the sampled Gaussian, scaled such that the rows they generate have root mean square ``init_std``."""
     cores = []
     for shape in train.cores:
-        # The upper tail by the inverse distribution function, then a sign for each.
+        # Sample the upper tail by the inverse distribution function, then a sign for each entry.
         tail = torch.special.ndtr(torch.tensor(-TAIL, dtype=torch.float64))
         numbers = -torch.special.ndtri(tail * (1 - torch.rand(shape, dtype=torch.float64)))
         cores.append(numbers * (2 * torch.randint(2, shape) - 1))
@@ -101,9 +101,9 @@ def sampled(train: TrainShape, init_std: float) -> list[Tensor]:
 
 
 def root_mean_square(cores: Sequence[Tensor]) -> float:
-    """Of all numbers that the cores generate, without generating them.
+    """Root mean square of all values that the cores generate, without generating them.
 
-    The sum of their squares is a chain of Gram matrices ``[r_k, r_k]``, summed over rows and columns core by core.
+    The sum of squares is a chain of Gram matrices ``[r_k, r_k]``, summed over rows and columns core by core.
     """
     gram = torch.ones(1, 1, dtype=cores[0].dtype)
     for core in cores:
@@ -113,11 +113,11 @@ def root_mean_square(cores: Sequence[Tensor]) -> float:
 
 
 def train_rows(rows: Tensor, cores: Sequence[Tensor]) -> Tensor:
-    """``[N]`` int64 rows to ``[N, columns]``: as ``tensor_train_rows`` of the format, but sparing of memory.
+    """``[N]`` int64 rows to ``[N, columns]``: as ``tensor_train_rows`` of the format, but with less memory.
 
     Gathering a slice ``[r, d, r']`` of a middle core per row would move far more than the row itself. So every distinct
-    row, and every distinct combination of leading digits, is computed once; all combinations are where they are few;
-    and the rows that share a digit are multiplied with its slice together.
+    row and every distinct combination of leading digits is computed once, all combinations are computed where they are
+    few, and the rows that share a digit are multiplied by its slice together.
     """
     distinct, places = torch.unique(rows, return_inverse=True)
     return F.embedding(places, _distinct_rows(distinct, cores).flatten(1))
@@ -142,7 +142,7 @@ def _times_slices(left: Tensor, digits: Tensor, core: Tensor) -> Tensor:
     room = int(sizes.max())
     if n * room > PADDED_ROWS * count:
         return torch.bmm(left, core.index_select(0, digits).flatten(2)).view(count, a * c, s)
-    # Each digit has room for as many rows as the most frequent one needs.
+    # Each digit has room for as many rows as the most frequent digit needs.
     order = torch.argsort(digits, stable=True)
     within = torch.arange(count, device=digits.device) - (sizes.cumsum(0) - sizes)[digits[order]]
     slots = torch.empty_like(digits).index_copy_(0, order, digits[order] * room + within)
@@ -152,7 +152,7 @@ def _times_slices(left: Tensor, digits: Tensor, core: Tensor) -> Tensor:
 
 
 def _merge(left: Tensor, right: Tensor) -> Tensor:
-    """Cores ``[n, a, d, r]`` and ``[m, r, c, s]`` to the core ``[n m, a, d c, s]`` that they are together."""
+    """Contract cores ``[n, a, d, r]`` and ``[m, r, c, s]`` to one core ``[n m, a, d c, s]``."""
     (n, a, d, r), (m, _, c, s) = left.shape, right.shape
     table = left.reshape(n * a * d, r) @ right.transpose(0, 1).reshape(r, m * c * s)
     return table.view(n, a, d, m, c, s).permute(0, 3, 1, 2, 4, 5).reshape(n * m, a, d * c, s)

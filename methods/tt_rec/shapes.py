@@ -1,4 +1,4 @@
-"""Shapes of tensor trains: factors of rows and columns, and the ranks that a number of bytes buys."""
+"""Shapes of tensor trains: factors of rows and columns, and the ranks that fit into a number of weights."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class TrainShape:
 
     @classmethod
     def of(cls, rows: int, columns: int, cores: int) -> Self:
-        """A train of rank 1 with near-equal factors for ``rows`` rows of ``columns`` numbers."""
+        """A train of rank 1 with near-equal factors for ``rows`` rows of ``columns`` values."""
         return cls(row_factors(rows, cores), column_factors(columns, cores), (1,) * (cores - 1))
 
     def with_rank(self, rank: int) -> Self:
-        """The same factors, every rank at ``rank`` or its own most."""
+        """The same factors, every rank at ``rank`` or at its own maximum."""
         return replace(self, ranks=tuple(min(rank, most) for most in self.largest_ranks))
 
     def within(self, numbers: int) -> Self:
-        """The same factors with the largest common rank that takes at most so many numbers, rank 1 at least."""
+        """The same factors with the largest common rank that takes at most ``numbers`` weights, at least rank 1."""
         low, high = 1, max(self.largest_ranks) + 1
         while high - low > 1:
             middle = (low + high) // 2
@@ -40,7 +40,7 @@ class TrainShape:
         return self.with_rank(low)
 
     def raised(self) -> list[Self]:
-        """The shapes with one rank one higher, the lowest rank first; none beyond :attr:`largest_ranks`."""
+        """The shapes with one rank raised by one, the lowest rank first; none beyond :attr:`largest_ranks`."""
         order = sorted(range(len(self.ranks)), key=lambda k: (self.ranks[k], k))
         return [
             replace(self, ranks=(*self.ranks[:k], self.ranks[k] + 1, *self.ranks[k + 1 :]))
@@ -50,7 +50,7 @@ class TrainShape:
 
     @property
     def largest_ranks(self) -> tuple[int, ...]:
-        """A matrix of this size has no larger ranks (the product of all factors on one side)."""
+        """The largest ranks that a matrix of this size can have (the product of all factors on one side)."""
         sizes = [n * d for n, d in zip(self.rows, self.columns, strict=True)]
         return tuple(min(prod(sizes[:k]), prod(sizes[k:])) for k in range(1, len(sizes)))
 
@@ -66,7 +66,7 @@ class TrainShape:
 
 
 def row_factors(rows: int, cores: int) -> tuple[int, ...]:
-    """Near-equal factors whose product is ``rows`` or little more, the largest first."""
+    """Near-equal factors whose product is ``rows`` or slightly more, the largest first."""
     factors = []
     for left in range(cores, 0, -1):
         factor = _root(rows, left)
@@ -76,7 +76,7 @@ def row_factors(rows: int, cores: int) -> tuple[int, ...]:
 
 
 def column_factors(columns: int, cores: int) -> tuple[int, ...]:
-    """Factors whose product is ``columns``, as equal as can be, small ones inside, where ranks count twice."""
+    """Factors whose product is ``columns``, as equal as possible, small ones inside, where ranks count twice."""
     divisors = [d for d in range(1, columns + 1) if columns % d == 0]
     heads = (head for head in product(divisors, repeat=cores - 1) if columns % prod(head) == 0)
     best = min((sorted([*head, columns // prod(head)]) for head in heads), key=lambda f: (sum(f), f))

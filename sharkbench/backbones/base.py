@@ -1,4 +1,4 @@
-"""What every backbone promises."""
+"""The contract of every backbone."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Backbone(nn.Module):
     """Field vectors ``[B, F, W]`` and dense inputs ``[B, K]`` to logits ``[B, T]``.
 
     The first ``D`` of the ``W`` columns are the embedding vector; where the config says ``first_order``, ``T`` columns
-    of linear weights follow. A field whose vector is all zero contributes a constant in evaluation mode, so a field can
-    be dropped without touching what was learned about the others.
+    of linear weights follow. A field whose vector is zero contributes a constant in evaluation mode, so a field can be
+    dropped without changing the learned weights of the others.
     """
 
     def __init__(self, config: BackboneSettings, shape: BackboneShape) -> None:
@@ -37,7 +37,7 @@ class Backbone(nn.Module):
 
     def split(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, F, D + T]`` to the vectors ``[B, F, D]``, contiguous, and the linear weights ``[B, F, T]``."""
-        # One split: the backward of each slice would fill a tensor of the full size.
+        # One split: the backward pass of each slice would fill a tensor of the full size.
         embeddings, weights = vectors.split([self.shape.dimension, vectors.shape[-1] - self.shape.dimension], dim=-1)
         return embeddings.contiguous(), weights
 
@@ -58,14 +58,14 @@ class Backbone(nn.Module):
         Its outputs in evaluation mode equal this one's with the vectors of the other fields at zero.
         """
         positions = torch.tensor([int(k) for k in keep], dtype=torch.int64)
-        with torch.random.fork_rng(devices=[]):  # the random start is overwritten: leave the caller's stream alone
+        with torch.random.fork_rng(devices=[]):  # initial weights are overwritten: keep the caller's random state
             smaller = type(self)(self.config, replace(self.shape, num_fields=len(positions)))
         smaller.load_state_dict(self.state_without(positions))
         device = next(self.parameters(), torch.empty(0)).device
         return smaller.to(device).train(self.training)
 
     def state_without(self, keep: Tensor) -> dict[str, Tensor]:
-        """The state of a backbone of the fields ``keep`` (``[F']`` int64) only."""
+        """The state dict of a backbone with the fields ``keep`` (``[F']`` int64) only."""
         return self.state_dict()
 
 

@@ -1,4 +1,4 @@
-"""What the settings of backbones have in common. Light: suites are checked without importing torch."""
+"""The base of backbones' settings. Light: suites are checked without importing torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Activation = Literal["relu", "gelu", "silu", "tanh"]
 
 
 class BackboneSettings(BaseModel):
-    """A backbone: its hyperparameters, and the network that they make.
+    """A backbone: its hyperparameters, and the network that they define.
 
     One file per backbone, named like it. Keep it light (no torch at import, the network is imported within
     :meth:`build`), because suites are checked by importing the backbones that they name.
@@ -28,11 +28,11 @@ class BackboneSettings(BaseModel):
     first_order: ClassVar[bool] = False
     """Whether each row of the table carries one first-order (linear) weight per label besides its vector."""
     vectors: ClassVar[bool] = True
-    """Whether it reads embedding vectors at all."""
+    """Whether it reads embedding vectors."""
 
     @abstractmethod
     def build(self, shape: BackboneShape) -> Backbone:
-        """The network; :func:`sharkbench.backbones.build` gives its parameters their start."""
+        """The network; :func:`sharkbench.backbones.build` initialises its parameters."""
 
 
 class DeepSettings(BackboneSettings):
@@ -49,5 +49,5 @@ class DeepSettings(BackboneSettings):
 
 
 def width(config: BackboneSettings, dimension: int, num_labels: int) -> int:
-    """Numbers per row of the table: the vector's ``dimension``, and one first-order weight per label."""
+    """Weights per row of the table: the vector's ``dimension``, and one first-order weight per label."""
     return dimension * config.vectors + num_labels * config.first_order

@@ -7,7 +7,7 @@ from sharkbench.backbones.config import BackboneSettings
 
 
 def build(config: BackboneSettings, shape: BackboneShape) -> Backbone:
-    """The backbone of these settings, freshly initialised from torch's global random state."""
+    """The backbone of these settings, initialised from torch's global random state."""
     backbone = config.build(shape)
     backbone.reset_parameters()
     return backbone

@@ -1,6 +1,6 @@
 """Backbones by name: those of the project, in the folders of ``$SHARKBENCH_BACKBONES``, and in other packages.
 
-Light: the settings of the one that is asked for are imported, and no network.
+Light: only the settings of the requested backbone are imported, and no network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BACKBONES = Plugins(plugins.BACKBONES, lambda: BackboneSettings, lambda kind: _n
 
 
 def parse(entry: Any) -> BackboneSettings:
-    """A backbone from what a suite says: a mapping with ``name`` and settings."""
+    """A backbone from its entry in a suite: a mapping with ``name`` and settings."""
     return entry if isinstance(entry, BackboneSettings) else BACKBONES.named(entry, "name")(**entry)
 
 
@@ -26,6 +26,6 @@ BackboneConfig = Annotated[SerializeAsAny[BackboneSettings], BeforeValidator(par
 
 
 def _name(kind: type[BackboneSettings]) -> str | None:
-    """``None`` of a base that several share."""
+    """Name of a backbone; ``None`` for a base class of several."""
     name = kind.model_fields["name"].default
     return name if isinstance(name, str) else None

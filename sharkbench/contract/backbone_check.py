@@ -72,7 +72,7 @@ def _drops_fields(kind: type[BackboneSettings]) -> None:
             assert _near(smaller(vectors[:, list(keep)], inputs), backbone(vectors, inputs)), (
                 f"without all but fields {keep} logits differ from those with zero vectors"
             )
-            # Twice in a row as well: what the first drop left behind is not lost by the second.
+            # Drop fields twice in a row as well: the second drop must keep the constants that the first left.
             vectors[:, keep[0]] = 0
             least = smaller.drop_fields(range(1, len(keep)))
             assert _near(least(vectors[:, list(keep[1:])], inputs), backbone(vectors, inputs)), (
@@ -125,7 +125,7 @@ def _settings(kind: type[BackboneSettings]) -> BackboneSettings:
 
 
 def _trained(kind: type[BackboneSettings], labels: int, dense: int) -> tuple[Backbone, int]:
-    """In evaluation mode, all parameters and statistics away from their start; and the numbers of a row."""
+    """A backbone in evaluation mode with all parameters and statistics changed, and the width of a row."""
     torch.manual_seed(0)
     config = _settings(kind)
     row = width(config, DIMENSION, labels)

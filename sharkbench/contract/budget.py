@@ -24,7 +24,7 @@ def parse_size(text: str) -> int:
     """Bytes of a size like ``64MB`` (powers of 1000) or ``1.5GiB`` (powers of 1024).
 
     Raises:
-        ValueError: it is not written like that.
+        ValueError: ``text`` is not a size of this form.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?B)\s*", text.upper())
     if not found:

@@ -1,7 +1,7 @@
 """Does a method keep the contract? The same checks serve ``sharkbench check METHOD`` and the project's own tests.
 
-Each check raises ``AssertionError`` with one sentence; nothing is measured for quality or speed here. The data are tiny
-and generated: a large, a small and a tiny field, a multi-valued one, a dense input, two labels.
+Each check raises ``AssertionError`` with one sentence; no check measures quality or speed. The data set is tiny and
+generated: a large, a small and a tiny field, a multi-valued field, a dense input, two labels.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Checks = Mapping[str, Callable[[T], str | None]]
-"""What is promised, and how it is looked at: a note, or an ``AssertionError`` with one sentence."""
+"""From what is promised to its check, which returns a note or raises ``AssertionError`` with one sentence."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Outcome:
 
 
 def outcomes(checks: Checks[T], subject: T) -> Iterator[Outcome]:
-    """Carry out every check on ``subject``."""
+    """Run every check on ``subject``."""
     for title, check in checks.items():
         try:
             note = check(subject)

@@ -1,7 +1,7 @@
 """Does a packed format keep its contract? The same checks serve ``sharkbench check format KIND`` and the tests.
 
-They look at the format's own examples over a few fields: out of the schema's order, a pruned one left out, a
-multi-valued one, one of a single row.
+They check the format's own examples over a few fields, which are not in the schema's order: one field is pruned, one is
+multi-valued, one has a single row.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SCHEMA = Schema(
 FIELDS = (4, 0, 2, 3)
 WIDTHS = (1, 5, 16)
 NEAR = 1e-4
-"""Kernels may add up in another order."""
+"""Tolerance for kernels, which may sum in another order."""
 
 
 def check_format(kind: str) -> Iterator[Outcome]:
@@ -130,7 +130,7 @@ def _refuses_damage(kind: type[Format]) -> None:
                 damaged += [torch.full_like(tensor, float("nan")), torch.full_like(tensor, float("inf"))]
             for wrong in damaged:
                 made = _restored(packed, packed.describe(), {**own, name: wrong})
-                # An array of another length may be an array all the same: then it serves.
+                # An array of another length may still be a valid table: then it is served.
                 assert made is None or (_serves(made) and wrong.dtype == tensor.dtype), (
                     f"restore takes a '{name}' that is {wrong.dtype} {list(wrong.shape)}, or not finite"
                 )
@@ -141,7 +141,7 @@ def _refuses_lies(kind: type[Format]) -> None:
         own = dict(packed.state_dict())
         for lie in _lies(packed.describe()):
             made = _restored(packed, lie, own)
-            # What is not caught is another table of the same size, and serves as one.
+            # A change that is not refused gives another valid table of the same size, which is served.
             assert made is None or (_serves(made) and made.nbytes == packed.nbytes), f"restore takes settings {lie}"
 
 
@@ -186,7 +186,7 @@ def _examples(kind: type[Format], widths: Sequence[int] = WIDTHS) -> list[Exampl
 
 
 def _ids(samples: int, dtype: torch.dtype = torch.int32) -> Tensor:
-    """``[samples, S]``: the first and the last row of every field, twice, then whatever comes."""
+    """``[samples, S]`` ids: the first and the last row of every field, twice, then random ones."""
     low = torch.from_numpy(SCHEMA.offsets[:-1][SCHEMA.slot_fields])
     high = torch.from_numpy(SCHEMA.offsets[1:][SCHEMA.slot_fields])
     drawn = torch.rand(samples, len(low), generator=torch.Generator().manual_seed(0))
@@ -199,7 +199,7 @@ def _layer(packed: Format) -> PackedLayer:
 
 
 class _Settings(BackboneSettings):
-    """Of a backbone that is saved beside a table and does nothing."""
+    """Settings of a backbone that is saved beside a table and does nothing."""
 
     name: str = "nothing"
 
@@ -227,7 +227,7 @@ def _serves(packed: Format) -> bool:
 
 
 def _restored(packed: Format, settings: Any, tensors: Mapping[str, Tensor]) -> Format | None:
-    """What ``restore`` makes of it; ``None`` where it refuses."""
+    """The restored format; ``None`` where ``restore`` refuses."""
     try:
         return type(packed).restore(SCHEMA, packed.fields, packed.width, settings, tensors)
     except ArtifactError:

@@ -1,4 +1,4 @@
-"""Full-precision models that runs share: a folder each, believed only where it is as it was written."""
+"""Full-precision models that runs share: a folder each, loaded only where its files are as they were written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WEIGHTS, TRAINING = "model.safetensors", "training.json"
 
 
 def kept(folder: Path) -> bool:
-    """Whether there is a trained model in ``folder``; one that is damaged is told of and is none."""
+    """Whether there is a trained model in ``folder``; a damaged one is reported and does not count."""
     if not (folder / SEAL).exists():
         return False
     try:
@@ -29,14 +29,14 @@ def kept(folder: Path) -> bool:
 
 
 def load(folder: Path, model: Model) -> tuple[list[Epoch], TrainingCost]:
-    """Give ``model`` the weights that were kept; returns what training them was like and what it cost."""
+    """Load the stored weights into ``model``; returns the history and the cost of their training."""
     model.load_state_dict(load_file(folder / WEIGHTS))
     known = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
     return [Epoch.model_validate(epoch) for epoch in known["history"]], TrainingCost.model_validate(known["cost"])
 
 
 def keep(folder: Path, model: Model, history: list[Epoch], cost: TrainingCost) -> None:
-    """Write a trained model. The seal comes last: its presence says that all of it is there."""
+    """Write a trained model. The seal is written last: its presence says that the folder is complete."""
     (folder / SEAL).unlink(missing_ok=True)
     with replacing(folder / WEIGHTS) as partial:
         save_file(model.state_dict(), partial)

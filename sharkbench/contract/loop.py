@@ -34,10 +34,10 @@ _OWN = "sharkbench"
 
 
 class Loop:
-    """What happens within ``with bench.loop(...) as loop`` is a stage of the run, as training is one.
+    """The body of ``with bench.loop(...) as loop`` is a stage of the run, like a training.
 
-    Its cost is that of everything within it but trainings, which count themselves. Its validations are epochs of the
-    run's history. Where it goes by rounds, a loop that takes long goes on after a kill with the last round's state::
+    Its cost is that of its body without trainings, which count themselves. Its validations are epochs of the run's
+    history. A long loop that iterates over rounds resumes after a kill from the state of the last round::
 
         with bench.loop("descent", {"codes": codes}, rounds=20, keep_best=True) as loop:
             for number in loop:
@@ -46,15 +46,16 @@ class Loop:
                 loop.validate(model_of(loop.state["codes"]))
         codes = loop.state["codes"]
 
-    ``break`` ends it early. What decides a round stands in the state or in the method's settings; random numbers come
-    from generators in the state.
+    ``break`` ends it early. A round may depend only on the state and the method's settings; random numbers come from
+    generators in the state.
 
     Attributes:
-        state: changed by the method, in place or by other values; at the end that of the best validation, if asked for.
-        round: the one that runs or ran last, from 1; 0 before the first.
+        state: changed by the method, in place or by new values; at the end, the state of the best validation if
+            ``keep_best``.
+        round: number of the current or last round, from 1; 0 before the first.
         history: one epoch per validation.
         best_epoch: the ``epoch`` of ``history`` that is the best so far, 0 before any.
-        misses: validations in a row that gained nothing.
+        misses: consecutive validations without a gain.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Loop:
         self.bench.ledger.add(self.history, self._cost())
 
     def __iter__(self) -> Iterator[int]:
-        """Numbers of the rounds that are still to do, from 1."""
+        """Numbers of the remaining rounds, from 1."""
         self._iterated = True
         self._resume()
         while not (
@@ -118,7 +119,7 @@ class Loop:
         """Quality of ``model`` on the validation split, label -> metric -> value; an epoch of the history.
 
         Args:
-            loss: what the loop minimises, if it is to be told.
+            loss: value of what the loop minimises, to be reported.
         """
         quality = self.bench.evaluate(model)
         seconds = self._seconds()
@@ -149,7 +150,7 @@ class Loop:
     # Inside --------------------------------------------------------------------------------------------------------
 
     def _seconds(self) -> float:
-        """Within the loop, before a kill included; trainings within it left out."""
+        """Seconds within the loop, those before a kill included, those of trainings excluded."""
         trained = sum(cost.seconds for cost in self.bench.ledger.costs[self._earlier_stages[0] :])
         return max(self._kept.seconds - trained, 0.0)
 
@@ -174,7 +175,7 @@ class Loop:
         return self.state
 
     def _digest(self) -> str:
-        """Of all that the loop starts from; which stage of the run it is tells loops apart that start alike."""
+        """Digest of all that the loop starts from; the stage distinguishes loops that start alike."""
         bench, digest = self.bench, hashlib.blake2b(digest_size=16)
         start = [
             ["loop", self.stage, self._earlier_stages[0], self.rounds, self.patience, self.keep_best],
@@ -189,7 +190,7 @@ class Loop:
     def _resume(self) -> None:
         folder = self.bench.checkpoints
         self._plain_state()
-        if folder is None or self.bench.recipe.processes > 1:  # there is no one file of what several processes hold
+        if folder is None or self.bench.recipe.processes > 1:  # no single file holds the state of several processes
             return
         began = self._kept
         self._kept = KeptState(folder / self._digest())

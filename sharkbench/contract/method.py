@@ -57,26 +57,26 @@ class Method(BaseModel):
     """Whether the table is smaller than fp32 during training too, not only when served."""
 
     unsharded: ClassVar[str] = ""
-    """Why the rows of its table cannot be divided among processes while it trains; empty where they can."""
+    """Why the rows of its table cannot be divided among processes in training; empty where they can."""
 
     @property
     def takes(self) -> Takes:
-        """What it takes over from the stage before it in a pipeline: which ``fields`` are left, or the trained
-        ``model`` (the full-precision one, where it is the first)."""
+        """What the method takes over from the stage before it in a pipeline: the remaining ``fields``, or the trained
+        ``model`` (the full-precision one where it is the first stage)."""
         return "fields"
 
     @property
     def budgeted(self) -> bool:
-        """Whether a budget decides its size. ``False`` where its settings already do: such a method runs once."""
+        """Whether a budget decides its size; ``False`` where its settings do: such a method runs once."""
         return True
 
     def size(self, budget: int, shape: TableShape) -> Size:
-        """What is decided before training, so that the packed layer takes at most ``budget`` bytes, and as nearly as it
-        can.
+        """The sizes decided before training, such that the packed layer takes at most ``budget`` bytes, and nearly all
+        of them.
 
         Args:
             budget: bytes; more than any table takes where the settings decide.
-            shape: fields, their rows and how often each is read, and what a row holds.
+            shape: fields, their rows, how often each row is read, and the columns of a row.
 
         Raises:
             Infeasible: no setting reaches the budget.
@@ -84,15 +84,15 @@ class Method(BaseModel):
         return Size()
 
     def settled(self, size: Size) -> dict[str, Any]:
-        """All settings as they were used: stated, or solved from the budget."""
+        """All settings as used: given, or solved from the budget."""
         return {**dict(self), **{k: v for k, v in vars(size).items() if k in type(self).model_fields}}
 
     def check_task(self, task: Task) -> None:
-        """Raises ValueError where the settings do not go with a task, such as a metric that it does not have."""
+        """Raises ValueError where the settings do not suit the task, such as a metric that it does not have."""
 
     @abstractmethod
     def compress(self, bench: Workbench) -> Model:
-        """Make the compressed model; ``bench`` is all that a method may use."""
+        """Train and return the compressed model; ``bench`` is all that a method may use."""
 
     @classmethod
     def search_space(cls, trial: Any) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Method(BaseModel):
 
 
 class WithSmallFields(Method):
-    """A method that leaves small fields uncompressed: they say much and cost little."""
+    """A method that leaves small fields uncompressed: they are informative and take few bytes."""
 
     threshold: int | None = Field(default=None, ge=0)
     """Fields of at most so many rows keep a row per id; 200, or fewer where they would take half the budget, unless
@@ -114,16 +114,16 @@ class WithSmallFields(Method):
         size: Callable[[int, int, TableShape], SizeT],
         nbytes: Callable[[SizeT, TableShape], int] | None = None,
     ) -> SizeT:
-        """:meth:`size` by ``size(threshold, budget, shape)``, with the stated threshold or one that suits the budget.
+        """:meth:`size` by ``size(threshold, budget, shape)``, with the given threshold or one that suits the budget.
 
         Args:
-            nbytes: of the packed layer; where given, what is left of the budget keeps further fields uncompressed, the
-                smaller ones first.
+            nbytes: bytes of the packed layer at a size; where given, the remaining bytes leave further fields
+                uncompressed, the smaller ones first.
         """
         if self.threshold is not None:
             return size(self.threshold, budget, shape)
         try:
             found = size(small_field_rows(shape, budget), budget, shape)
-        except Infeasible:  # small fields take up to half of the budget, and the other half may be too little
+        except Infeasible:  # small fields take up to half of the budget, and the other half may not suffice
             return size(0, budget, shape)
         return found if nbytes is None else spend_on_small_fields(found, nbytes, budget, shape)

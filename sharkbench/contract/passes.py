@@ -1,4 +1,4 @@
-"""What methods do to a trained model: passes over the data whose cost is counted, and fine-tuning."""
+"""Operations on a trained model: passes over the data whose cost is counted, fine-tuning, retraining on a mask."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback
 
 Retrain = Literal["initial", "continue", "none"]
-"""What follows pruning: training from the initial table and a fresh backbone, fine-tuning what is left, or nothing."""
+"""What follows pruning: retraining from the initial table with a new backbone, fine-tuning the rest, or nothing."""
 
 
 @contextmanager
 def counted(bench: Workbench, samples: int) -> Iterator[None]:
-    """What happens within it over ``samples`` samples is part of the run's training cost; training counts itself."""
+    """Adds its body, a pass over ``samples`` samples, to the run's training cost; training counts itself."""
     with bench.loop("pass") as loop:
         loop.count(samples)
         yield
 
 
 def device_of(bench: Workbench) -> torch.device:
-    """Where the recipe trains."""
+    """The device that the recipe trains on."""
     return bench.device
 
 
@@ -45,16 +45,16 @@ def fine_tune(
     learning_rate_factor: float,
     callbacks: Sequence[Callback] = (),
 ) -> float:
-    """Train ``model`` further in place, gently; if no validation beats its start, it is left as it was.
+    """Fine-tune ``model`` in place with lower learning rates; if no validation beats its start, it is left unchanged.
 
-    Small data sets overfit within an epoch or two, so that training on can only hurt there: the start competes.
+    Small data sets overfit within an epoch or two, where further training can only hurt; so the start competes.
 
     Args:
-        epochs: at most so many; none leaves the model alone.
+        epochs: at most so many; 0 leaves the model unchanged.
         learning_rate_factor: times the learning rates of the recipe.
 
     Returns:
-        The primary metric of the model as left, on validation, mean over labels.
+        The primary metric of the resulting model on validation, mean over labels.
     """
     before = bench.value(model)
     if epochs == 0:
@@ -82,15 +82,17 @@ def retrain_on_mask(
     learning_rate_factor: float,
     values: FloatName = "fp32",
 ) -> Model:
-    """A model on the numbers that ``mask`` keeps; what they are worth before and after is noted as ``retraining``.
+    """A model with the weights that ``mask`` keeps, retrained; notes its primary metric before and after, as
+    ``retraining``.
 
     Args:
-        model: what was pruned.
+        model: the pruned model.
         table: ``[R, width]``, the rows of its embedding.
-        mask: ``[R, width]`` bool.
+        mask: ``[R, width]`` bool, the weights that are kept.
+        how: what follows pruning.
         epochs: of fine-tuning, at most.
         learning_rate_factor: of fine-tuning, times the learning rates of the recipe.
-        values: what a kept number is stored as.
+        values: data type that a kept weight is stored in.
     """
     fields = model.embedding.fields
 

@@ -32,12 +32,12 @@ def get(name: str) -> type[Method]:
 
 
 def available() -> dict[str, type[Method]]:
-    """All methods that can be imported; one that cannot is warned of and left out."""
+    """All methods that can be imported; warns of others and leaves them out."""
     return METHODS.available()
 
 
 def has_defaults(method: type[Method]) -> bool:
-    """Whether its name alone makes it: no setting is required."""
+    """Whether the method's name alone suffices: no setting is required."""
     return not any(field.is_required() for key, field in method.model_fields.items() if key != "name")
 
 
@@ -46,7 +46,7 @@ def parse(entry: Any) -> Method:
 
     Raises:
         InputError: unknown method or an entry of another shape.
-        pydantic.ValidationError: a setting is wrong.
+        pydantic.ValidationError: a setting is invalid.
     """
     if isinstance(entry, Method):
         return entry
@@ -74,12 +74,12 @@ def _stage(entry: Any) -> Stage:
 
 
 def modules_of(method: Method) -> frozenset[str]:
-    """Modules of a method, of its stages, and of the methods that are among its settings."""
+    """Modules of a method, of its stages, and of the methods in its settings."""
     return frozenset({type(method).__module__}).union(*map(modules_of, _made_of(method)))
 
 
 def _made_of(value: Any) -> Iterator[Method]:
-    """Methods that a method's settings hold, at any depth."""
+    """Methods within a method's settings, at any depth."""
     values = (getattr(value, name) for name in type(value).model_fields) if isinstance(value, BaseModel) else value
     for one in values:
         if isinstance(one, Method):

@@ -1,4 +1,4 @@
-"""Sizes from bytes: what a budget becomes before anything trains."""
+"""Sizes solved from a budget of bytes before training."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from sharkbench.formats.shape import TableShape
 
 UNLIMITED = 1 << 62
-"""Bytes, where no budget is given."""
+"""Budget in bytes where none is given."""
 
 
 @dataclass(frozen=True)
 class Size:
     """What a method decides before it trains, from its settings and the budget.
 
-    A method that decides something has a subclass with it. A field that is called like a setting is what became of the
-    setting: stated, or else solved from the budget.
+    A method that decides something has a subclass. A field with the name of a setting holds the value of the setting:
+    given, or else solved from the budget.
     """
 
 
 @dataclass(frozen=True)
 class SmallFieldsSize(Size):
-    """Of a method that leaves small fields uncompressed.
+    """Size of a method that leaves small fields uncompressed.
 
     Attributes:
         threshold: fields of at most so many rows keep a row per id.
@@ -62,7 +62,7 @@ def largest_fraction(nbytes: Callable[[float], int], budget: int, *, what: str) 
 
 
 def small_field_rows(shape: TableShape, budget: int, most: int = 200) -> int:
-    """Fields of at most so many rows are worth leaving uncompressed: they say much and cost little.
+    """Fields of at most so many rows are worth leaving uncompressed: they are informative and take few bytes.
 
     ``most`` (DLRM's default for the quotient-remainder trick), or fewer where the small fields would take more than
     half of ``budget`` bytes; that half is this project's own choice. Fields of equally many rows are left uncompressed
@@ -82,7 +82,7 @@ def spend_on_small_fields(
 ) -> SizeT:
     """``size`` with the largest threshold that ``budget`` bytes allow: its own or the rows of a field.
 
-    Spends what is left of a budget once all else is decided: further fields stay uncompressed, the smaller ones first.
+    It spends the bytes that are left once all else is decided: further fields stay uncompressed, smaller ones first.
     """
     for rows in sorted(field.cardinality for field in shape.schema.fields):
         if rows > size.threshold:

@@ -1,6 +1,6 @@
 """Does a source of data keep its contract? The same checks serve ``sharkbench check source NAME`` and the tests.
 
-They read the source's own example, a few rows that it writes into an empty folder.
+The checks read the source's own example, a few rows that it writes into an empty folder.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _is_prepared(kind: type[Columns]) -> str:
     with scratch_folder() as folder, scratch_folder() as cache:
         spec = _example(kind, folder)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # so few rows are odd in many ways
+            warnings.simplefilter("ignore")  # so few rows give many warnings
             made, again = prepare(spec, cache), prepare(spec, cache)
         labels = tuple(label.name for label in spec.labels)
         assert made.name == spec.name, f"it is called '{made.name}', not '{spec.name}'"
@@ -153,7 +153,7 @@ def _example(kind: type[Columns], folder: Path) -> Columns:
 
 
 def _refusal(spec: Columns) -> str | None:
-    """What it says when it is read; ``None`` where it is read to the end."""
+    """The error message of reading it; ``None`` where it is read to the end."""
     try:
         list(spec.open().chunks())
     except (InputError, DataError) as error:

@@ -1,4 +1,4 @@
-"""The file that a new method starts from: complete, and it passes the contract's checks as it is."""
+"""The file that a new method starts from: complete, and it passes the checks of the contract unchanged."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Ledger:
-    """Every training stage of one run, in order, with its epochs and cost; and the tables that methods note down."""
+    """Every training stage of one run, in order, with its epochs and cost; and the tables that methods note."""
 
     history: list[Epoch] = field(default_factory=list)
     costs: list[TrainingCost] = field(default_factory=list)
@@ -70,14 +70,14 @@ class Ledger:
 class Workbench:
     """What ``compress(bench)`` gets.
 
-    Seeds pair: with the same ``seed`` every method sees the same batches in the same order and starts from the same
-    backbone weights. There is no way to the test split from here; selection is on validation.
+    Runs are paired by seed: with the same ``seed`` every method sees the same batches in the same order and starts from
+    the same backbone weights. A method cannot access the test split; selection is on validation.
 
     Attributes:
-        budget: bytes that the packed layer may take, ``None`` for a method that takes none.
+        budget: bytes that the packed layer may take, ``None`` for a method without a budget.
         start: the model of the pipeline stage before this one, if any.
         shared: folder of the full-precision models that runs share.
-        checkpoints: folder that lets the run's long trainings go on after a kill.
+        checkpoints: folder from which the run's long trainings resume after a kill.
     """
 
     dataset: PreparedDataset
@@ -96,7 +96,7 @@ class Workbench:
     checkpoints: Path | None = None
 
     def for_stage(self, stage: str, *, budget: int | None, start: Model | None) -> Workbench:
-        """The same bench for one stage of a pipeline; costs go into the same ledger."""
+        """The same bench for one stage of a pipeline; costs are recorded in the same ledger."""
         return replace(self, stage=stage, budget=budget, start=start)
 
     # What there is -------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class Workbench:
 
     @property
     def fields(self) -> tuple[int, ...]:
-        """The fields to compress: those that the stage before this one has left, all where there is none."""
+        """The fields to compress: those that the stage before this one kept, or all where there is none."""
         return self.start.embedding.fields if self.start is not None else tuple(range(self.schema.num_fields))
 
     @property
@@ -117,7 +117,7 @@ class Workbench:
 
     @property
     def shape(self) -> TableShape:
-        """Of the full table of :attr:`fields`: its schema has these fields only, in the same order."""
+        """Shape of the full table of :attr:`fields`: its schema has these fields only, in the same order."""
         vector = width(self.backbone, self.dimension, 0)
         whole = width(self.backbone, self.dimension, len(self.schema.labels))
         schema = self.schema if self.start is None else with_fields(self.schema, self.fields)
@@ -130,7 +130,7 @@ class Workbench:
 
     @property
     def first_order(self) -> int:
-        """How many of a row's last weights are first-order weights."""
+        """Number of first-order weights, the last weights of a row."""
         return self.shape.first_order
 
     @property
@@ -140,12 +140,12 @@ class Workbench:
 
     @property
     def init_std(self) -> float:
-        """Standard deviation of the full table's rows at the start; generated rows should start with it too."""
+        """Initial standard deviation of the full table's rows; generated rows should start with it too."""
         return self.recipe.init_std
 
     @property
     def device(self) -> torch.device:
-        """Where the recipe trains: a GPU if it says so or, left to itself, finds one."""
+        """The device that the recipe trains on: the stated one, or else a GPU where there is one."""
         on_gpu = self.recipe.accelerator == "gpu" or (self.recipe.accelerator == "auto" and torch.cuda.is_available())
         return torch.device("cuda", self.recipe.device) if on_gpu else torch.device("cpu")
 
@@ -155,28 +155,29 @@ class Workbench:
         return self.task.primary
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Random numbers for ``purpose``, the same for every run with this seed."""
+        """A random number generator for ``purpose``, the same for every run with this seed."""
         return generator(self.seed, purpose)
 
     def seeded(self, purpose: str) -> AbstractContextManager[None]:
-        """Within it torch's global random numbers are those of ``purpose``, the same for every run with this seed."""
+        """Within it torch's global random number generator is seeded for ``purpose``, alike in every run with this
+        seed."""
         return seeded(self.seed, purpose)
 
     # What to do ----------------------------------------------------------------------------------------------------
 
     def shape_of(self, dimension: int) -> TableShape:
-        """Of a full table with vectors of another dimension: what a row takes where a method chooses its own."""
+        """Shape of a full table with vectors of another dimension, for a method that chooses its own."""
         return replace(self.shape, dimension=width(self.backbone, dimension, 0))
 
     def model(self, embedding: EmbeddingLayer, *, dimension: int | None = None) -> Model:
-        """``embedding`` with a fresh backbone; its weights depend on the seed alone.
+        """``embedding`` with a newly initialised backbone, whose weights depend on the seed alone.
 
         Args:
-            dimension: numbers of a field vector, the suite's unless given. Budgets stay fractions of the full table of
-                the suite's dimension; the bytes of the packed layer count as they are.
+            dimension: dimension of a field vector, the suite's unless given. Budgets stay fractions of the full table
+                of the suite's dimension; the bytes of the packed layer count as they are.
 
         Raises:
-            ValueError: the layer's rows have another width than the backbone reads.
+            ValueError: the width of the layer's rows is not the width that the backbone reads.
         """
         dimension = self.dimension if dimension is None else dimension
         if embedding.width != (reads := self.shape_of(dimension).width):
@@ -194,11 +195,11 @@ class Workbench:
             return Model(embedding, build(self.backbone, shape))
 
     def table(self, *parts: Part) -> Table:
-        """Parts, each with fields of its own, as one layer; those without fields are left out."""
+        """One layer of parts, each with fields of its own; parts without fields are left out."""
         return Table(self.schema, next((part.width for part in parts if part.fields), self.width), parts)
 
     def full_table(self) -> EmbeddingLayer:
-        """A fresh full-precision table of :attr:`fields`; its rows depend on the seed alone."""
+        """A newly initialised full-precision table of :attr:`fields`, whose rows depend on the seed alone."""
         with self.seeded("table"):
             rows = Rows.initial(self.schema, range(self.schema.num_fields), self.width, self.init_std)
         return keep_fields(self.table(rows), self.fields)
@@ -218,19 +219,19 @@ class Workbench:
     ) -> FitReport:
         """Train ``model`` in place by the recipe (``changes`` replace keys of it); best validation weights restored.
 
-        What a method brings of its own holds tensors and plain values only, where it holds anything that changes: then
-        a long training goes on after a kill.
+        A long training resumes after a kill; so the changing state of a method's own steps, losses, optimizers and
+        callbacks must be tensors and plain values only.
 
         Args:
-            stage: what to call it in histories and progress.
-            step: takes each training step in place of the ordinary loop's, and returns its loss; see
+            stage: name in histories and progress.
+            step: carries out each training step in place of the ordinary one, and returns its loss; see
                 :class:`~sharkbench.training.step.Step`.
-            loss: in place of the task's loss; see :class:`~sharkbench.training.losses.LossInputs`.
-            teacher: a trained model whose logits ``loss`` is told.
+            loss: replaces the task's loss; see :class:`~sharkbench.training.losses.LossInputs`.
+            teacher: a trained model whose logits are passed to ``loss``.
             gradients: changes the gradients of the model's parameters after L2 and before they are clipped.
-            optimizers: optimizers of the method's own, each for some of the model's parameters; an embedding layer may
+            optimizers: the method's own optimizers, each for some of the model's parameters; an embedding layer may
                 also name its own, see ``EmbeddingLayer.parameter_groups``.
-            callbacks: Lightning callbacks for what else must happen inside training.
+            callbacks: Lightning callbacks for anything else that must happen in training.
 
         Raises:
             Diverged: the loss is no longer finite.
@@ -265,20 +266,20 @@ class Workbench:
     ) -> Loop:
         """A loop of the method's own, outside of training: closed forms, coordinate descent, passes over the data.
 
-        ``with bench.loop(...) as loop:`` counts what happens within it; see :class:`~sharkbench.contract.loop.Loop`.
+        ``with bench.loop(...) as loop:`` counts the cost of its body; see :class:`~sharkbench.contract.loop.Loop`.
 
         Args:
-            stage: what to call it in histories and progress.
+            stage: name in histories and progress.
             state: all that the loop starts from and changes: tensors, plain values and generators. After a kill the
-                loop goes on with it, if it starts from the same.
+                loop resumes with it, if it starts from the same state.
             rounds: at most so many; as many as the method takes unless given.
-            patience: so many validations in a row without gain end it; none do unless given.
-            keep_best: leave the state of the best validation at the end.
+            patience: the loop ends after so many consecutive validations without a gain; never unless given.
+            keep_best: restore the state of the best validation at the end.
         """
         return Loop(self, stage, state or {}, rounds=rounds, patience=patience, keep_best=keep_best)
 
     def stage_name(self, stage: str) -> str:
-        """What histories call a stage: with the stage of the pipeline before it, if there is one."""
+        """Name of a stage in histories: prefixed by the stage of the pipeline, if there is one."""
         return f"{self.stage}/{stage}" if self.stage else stage
 
     def evaluate(self, model: Model) -> Quality:
@@ -293,13 +294,13 @@ class Workbench:
     def full_model(self) -> Model:
         """The trained full-precision model of this data set, backbone, recipe and seed.
 
-        Trained by whoever asks first, then shared; its epochs and its cost count for everyone who starts from it, who
-        is told of them as of epochs of their own. Where what is shared has been damaged it is trained again.
+        The first run that asks trains it, and others share it; its epochs and its cost count for every run that starts
+        from it, and are reported as epochs of that run. A shared model that has been damaged is trained again.
         """
         model = self.model(replace(self, start=None).full_table())
         folder = self.shared / self.full_key
         folder.mkdir(parents=True, exist_ok=True)
-        # The processes of one run do the same at the same time; the first one has the lock for all of them.
+        # The processes of one run do the same at the same time; the first process holds the lock for all of them.
         group = Group.join(self.recipe.processes)
         with FileLock(folder / ".lock") if group.first else nullcontext():
             if group.agree(group.first and shared_models.kept(folder)):
@@ -309,16 +310,16 @@ class Workbench:
                     for epoch in history:
                         self.on_epoch(epoch)
                 return model
-            # Not under this run's stage name: the next run finds it in the store as it is.
+            # Without this run's stage prefix: the next run reads the history from the store as it is.
             report = replace(self, stage="").train(model, stage="full")
             if group.first:
                 shared_models.keep(folder, model, report.history, report.cost)
         return model
 
     def note(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Keep a table (field scores, a pruning path ...) beside the run's result; ``rows`` hold plain JSON values."""
+        """Store a table (field scores, a pruning path ...) beside the run's result; ``rows`` hold plain JSON values."""
         self.ledger.notes[self.stage_name(name)] = [dict(row) for row in rows]
 
     def start_model(self) -> Model:
-        """What a method that works on a trained model starts from: the stage before it, else the full model."""
+        """The model that a post-training method starts from: that of the stage before it, else the full model."""
         return self.start if self.start is not None else self.full_model()

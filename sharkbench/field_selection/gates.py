@@ -1,4 +1,4 @@
-"""Gates per field: a number that multiplies all that the field gives to the backbone, and two ways of learning it."""
+"""Gates per field: a scalar that multiplies all inputs of the field to the backbone, and two ways to learn it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sharkbench.tables.base import EmbeddingLayer
 
 
 def endless(split: Split, batch_size: int, seed: int) -> Iterator[Batch]:
-    """Shuffled batches for ever; the order depends on ``seed`` alone.
+    """Shuffled batches without end; the order depends on ``seed`` alone.
 
-    A last batch of one sample, which has no statistics to be normalised by, is left out.
+    A last batch of one sample is left out, since it has no statistics for batch normalisation.
     """
     for epoch in count():
         for batch in batches(split, min(batch_size, len(split)), seed=seed, epoch=epoch):
@@ -31,14 +31,14 @@ def endless(split: Split, batch_size: int, seed: int) -> Iterator[Batch]:
 
 
 def lasso_gates(bench: Workbench, model: Model, *, steps: int, step_size: float, floor: float) -> Tensor:
-    """Proximal steps on ``L(g) + lambda ||g||_1`` over the gates ``g`` of a trained model that stays as it is.
+    """Proximal steps on ``L(g) + lambda ||g||_1`` over the gates ``g`` of a frozen trained model.
 
-    ``lambda`` rises from ``floor`` times to the whole of the largest slope that any gate has at zero, where the last
-    one closes. Steps are Adam's, and the threshold of the proximal map is taken in the same metric. All constants are
-    this project's own: Adam's means decay by 0.9 and 0.99, and that slope is taken where all gates are at 0.1.
+    ``lambda`` rises from ``floor`` times the largest slope that any gate has at zero to that slope, where the last gate
+    closes. Steps are Adam's, and the threshold of the proximal map is scaled by the same metric. All constants are this
+    project's own: Adam's means decay by 0.9 and 0.99, and the slope is computed where all gates are at 0.1.
 
     Returns:
-        ``[F]``: each gate's magnitude, mean over the steps: the later it closes, the larger.
+        ``[F]``: mean magnitude of each gate over the steps; the later a gate closes, the larger.
     """
     task, device = bench.task, next(model.parameters()).device
     stream = endless(bench.dataset.splits["train"], bench.recipe.batch_size, derive(bench.seed, "lasso"))
@@ -55,7 +55,7 @@ def lasso_gates(bench: Workbench, model: Model, *, steps: int, step_size: float,
         return torch.autograd.grad(loss, gates)[0]
 
     fields = len(model.embedding.fields)
-    # Not at zero itself: products of closed gates have no slope at all.
+    # Not at zero itself: products of closed gates have zero gradient.
     largest = float(slope(torch.full((fields,), 0.1, device=device)).abs().max())
     gates, total = torch.ones(fields, device=device), torch.zeros(fields, device=device)
     mean, square = torch.zeros_like(gates), torch.zeros_like(gates)
@@ -72,11 +72,11 @@ def lasso_gates(bench: Workbench, model: Model, *, steps: int, step_size: float,
 
 
 class GatedFields(EmbeddingLayer):
-    """``g_f e_f``: each field of ``inner`` times a gate, drawn from a Gumbel-softmax over {drop, keep} in training.
+    """``g_f e_f``: each field of ``inner`` times a gate, sampled from a Gumbel-softmax over {drop, keep} in training.
 
-    ``logits`` ``[F, 2]`` is no parameter: the model's own optimizer leaves it alone. In evaluation the gate is the
-    softmax without noise. Logits start at 0.5 and the temperature at 1, as in public code of AutoField. It serves a
-    search only and cannot be packed.
+    Ids ``[B, S]`` to vectors ``[B, F, W]``. ``logits`` ``[F, 2]`` is a buffer, not a parameter, so the model's
+    optimizer does not update it. In evaluation the gate is the softmax without noise. Logits start at 0.5 and the
+    temperature at 1, as in public code of AutoField. The layer serves a search only and cannot be packed.
     """
 
     def __init__(self, inner: EmbeddingLayer) -> None:
@@ -96,7 +96,7 @@ class GatedFields(EmbeddingLayer):
         return logits.softmax(1)[:, 1:]
 
     def gated(self, vectors: Tensor, logits: Tensor) -> Tensor:
-        """``[B, F, W]`` vectors of ``inner`` with the gates that ``logits`` make."""
+        """``[B, F, W]`` vectors of ``inner`` times the gates of ``logits``."""
         return vectors * self.gates(logits)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class Gated(Protocol):
     temperature: float
 
     def gated(self, vectors: Tensor, logits: Tensor) -> Tensor:
-        """What the layer makes of the vectors ``[B, F, W]`` of ``inner`` with these logits."""
+        """Output of the layer for the vectors ``[B, F, W]`` of ``inner`` with these logits."""
 
 
 class GateSearch(Callback):
@@ -146,7 +146,7 @@ class GateSearch(Callback):
             return
         assert self.optimizer is not None
         held_out = next(self.stream).each(lambda column: column.to(device))
-        # Batch statistics of the validation batch must not get into the model.
+        # Batch statistics of the validation batch must not enter the model.
         model.backbone.eval()
         with torch.no_grad():
             vectors = layer.inner(held_out.ids)
@@ -162,7 +162,7 @@ class GateSearch(Callback):
 def searched_gates(
     bench: Workbench, layer: EmbeddingLayer, *, epochs: int, every: int, learning_rate: float, cooling: float
 ) -> Tensor:
-    """Train a fresh model with gates on ``layer``, and see which gates validation wants open.
+    """Train a new model with gates on ``layer`` and learn the gates from validation batches.
 
     Returns:
         ``[F]``: the logit of keeping minus that of dropping, at the end of the search.

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class FieldSelection(Method):
-    """Prune whole fields of a trained model. A subclass says how fields are scored; the loop is this project's own.
+    """Prune fields of a trained model. A subclass defines how fields are scored; the loop is this project's own.
 
-    Score, drop the fields ranked lowest, fine-tune (undone where no validation gains from it), and again, until the
-    byte budget is met, ``keep`` fields are left, or validation has lost more than ``tolerance``. A dropped field
-    leaves the model: its table, its lookup and its input to the backbone.
+    Each round scores the fields, drops those ranked lowest, and fine-tunes (undone where no validation gains from it),
+    until the byte budget is met, ``keep`` fields are left, or validation has lost more than ``tolerance``. A dropped
+    field leaves the model: its table, its lookup and its input to the backbone.
     """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -34,20 +34,21 @@ class FieldSelection(Method):
     combine: Literal["mean", "max"] = "mean"
     """With several labels, a field's score is the mean or the largest of its scores per label (ours)."""
     schedule: Literal["iterative", "one_shot"] = "iterative"
-    """``iterative`` drops some, fine-tunes and scores again; ``one_shot`` ranks once and retrains what is kept from
-    scratch."""
+    """``iterative`` drops some fields, fine-tunes and scores again; ``one_shot`` ranks once and retrains the kept
+    fields from scratch."""
     shrink: float = Field(default=0.5, gt=0, lt=1)
-    """A round leaves this share of the bytes, or of the fields where ``keep`` or ``tolerance`` decide (ours)."""
+    """A round keeps this share of the bytes, or of the fields where ``keep`` or ``tolerance`` decide (ours)."""
     keep: PositiveInt | None = None
     """Prune down to so many fields, whatever their bytes."""
     tolerance: NonNegativeFloat | None = None
-    """Prune for as long as the primary metric on validation (mean over labels) loses no more than this."""
+    """Prune as long as the primary metric on validation (mean over labels) loses no more than this."""
     epochs: NonNegativeInt = 1
     """Epochs of fine-tuning after each round, at most (ours)."""
     learning_rate_factor: PositiveFloat = 1.0
     """Learning rates of fine-tuning relative to the recipe's (ours)."""
     compare_shuffles: NonNegativeInt = 0
-    """Also compute exact permutation importance with so many shuffles, to note how well the scores agree with it."""
+    """Also compute exact permutation importance with so many shuffles, and note its rank correlation with the
+    scores."""
 
     family: ClassVar[Family] = "field selection"
     leaves_fields: ClassVar[bool] = True
@@ -78,9 +79,9 @@ class FieldSelection(Method):
 
     @abstractmethod
     def scores(self, bench: Workbench, model: Model) -> Tensor:
-        """How much each field matters to the trained ``model``: ``[F]`` or, by label, ``[F, T]``; higher is better.
+        """Importance of each field to the trained ``model``: ``[F]`` or, by label, ``[F, T]``; higher is better.
 
-        Fields in the order of ``model.embedding.fields``; ``model`` is where the recipe trains and must be left as is.
+        Fields are in the order of ``model.embedding.fields``; ``model`` is on the recipe's device and must not change.
         """
 
     def compress(self, bench: Workbench) -> Model:

@@ -1,4 +1,4 @@
-"""The pruning loop that every way of ranking fields goes through."""
+"""The pruning loop that all rankings of fields share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trail:
-    """What the loop writes down: scores and ranks of every round, and the path of fields, bytes and quality."""
+    """Records of the loop: scores and ranks of every round, and the path of fields, bytes and quality."""
 
     bench: Workbench
     scores: list[dict[str, Any]] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Trail:
 
 
 def prune(bench: Workbench, method: FieldSelection) -> Model:
-    """Run the loop that :class:`FieldSelection` describes.
+    """Run the pruning loop described in :class:`FieldSelection`.
 
     Raises:
         Infeasible: no field of the model fits into the budget.
@@ -109,7 +109,7 @@ def prune(bench: Workbench, method: FieldSelection) -> Model:
         dropped = [f for f in reversed(ranked) if f not in kept]
         trail.add_step(smaller, _total(smaller, sizes, shared), dropped, **facts)
         if method.tolerance is not None and metric.score(trail.path[-1][metric.name]) < start - method.tolerance:
-            # Too far: back, and half as many at once; where one was too many, this is the end.
+            # The tolerance is exceeded: undo the round and drop half as many; where it dropped one field, stop.
             if len(dropped) == 1:
                 return model
             at_once = len(dropped) // 2
@@ -118,7 +118,7 @@ def prune(bench: Workbench, method: FieldSelection) -> Model:
 
 
 def without(model: Model, kept: Sequence[int]) -> Model:
-    """``model`` with the fields ``kept`` only; what it has learned of them stays."""
+    """``model`` with the fields ``kept`` only; their trained weights stay."""
     assert isinstance(model.backbone, Backbone)
     positions = [model.embedding.fields.index(f) for f in kept]
     return Model(keep_fields(model.embedding, kept), model.backbone.drop_fields(positions))
@@ -131,7 +131,7 @@ def _retrained(bench: Workbench, kept: Sequence[int]) -> Model:
 
 
 def _sizes(model: Model) -> tuple[dict[int, int], int]:
-    """Packed bytes of each field, and of what fields share."""
+    """Packed bytes of each field, and the bytes that fields share."""
     by_name = model.pack().layer.nbytes_by_field()
     sizes = {f: by_name.get(model.embedding.schema.fields[f].name, 0) for f in model.embedding.fields}
     return sizes, by_name.get(SHARED, 0)
@@ -154,7 +154,7 @@ def _reached(method: FieldSelection, fields: Sequence[int], sizes: dict[int, int
 def _scored(
     bench: Workbench, method: FieldSelection, model: Model, trail: Trail, sizes: dict[int, int]
 ) -> tuple[Tensor, float]:
-    """Scores ``[F, T]`` and the seconds they took; the first round notes how they agree with permutation."""
+    """Scores ``[F, T]`` and their seconds; the first round notes their agreement with permutation importance."""
     valid, fields = bench.dataset.splits["valid"], model.embedding.fields
     model.to(device_of(bench))
     started = time.perf_counter()
@@ -187,22 +187,22 @@ def _combined(method: FieldSelection, scores: Tensor) -> Tensor:
 
 
 def _value(method: FieldSelection, scores: Tensor, sizes: dict[int, int], fields: Sequence[int]) -> Tensor:
-    """``[F]``: what fields are ranked by."""
+    """``[F]``: the values that fields are ranked by."""
     value = _combined(method, scores)
     if method.order == "score":
         return value
     size = torch.tensor([sizes[f] for f in fields], dtype=torch.float64)
-    # A field that does harm is the worse the more bytes it takes.
+    # A harmful field, with a negative score, is worse the more bytes it takes.
     return torch.where(value > 0, value / size, value * size)
 
 
 def _kept(
     method: FieldSelection, ranked: Sequence[int], sizes: dict[int, int], room: int | None, at_once: int | None
 ) -> tuple[int, ...]:
-    """The fields that this round leaves, ascending; ``ranked`` is best first.
+    """The fields that this round keeps, ascending; ``ranked`` is best first.
 
-    By bytes, the last round keeps whatever still fits, best first, so that no byte of the budget is left unused while a
-    field could use it. The rounds before it drop only what would not be kept then, lowest first.
+    Under a byte budget, the last round keeps every field that still fits, best first, so that no bytes stay unused that
+    a field could take. Earlier rounds drop only fields that the last round would not keep, lowest first.
     """
     share = method.shrink if method.schedule == "iterative" else 0.0
     if room is None:

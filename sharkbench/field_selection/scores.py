@@ -1,6 +1,6 @@
 """Importance of a trained model's fields on held-out data: ``[F, T]``, a column per label, higher is better.
 
-Means over samples are by their weights, where they have any.
+Means over samples are weighted where samples have weights.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ BATCH = 8192
 
 
 def taylor_scores(model: Model, split: Split, task: Task, batch_size: int = BATCH) -> Tensor:
-    """The first-order estimate of what putting a field's mean vector in place of its vectors does to each loss.
+    """First-order estimate of the change of each loss when a field's vectors are replaced by their mean.
 
         I_f = mean over x of | sum_d (mu_f,d - e_f,d(x)) dL(x) / de_f,d(x) |
 
-    with ``mu_f`` the mean vector over the same samples. ``e_f`` is all that a field gives to the backbone, first-order
-    weights included. In evaluation mode samples do not interact, so the gradient of the summed loss holds every
-    sample's own: one backward pass per label and batch scores all fields. A pass of lookups before it makes ``mu_f``.
+    with ``mu_f`` the mean vector over the same samples. ``e_f`` is the field's whole input to the backbone, first-order
+    weights included. In evaluation mode samples do not interact, so the gradient of the summed loss contains the
+    gradient of every sample: one backward pass per label and batch scores all fields. A pass of lookups before it
+    computes ``mu_f``.
 
     Returns:
         ``[F, T]`` float64 on the CPU; fields in the order of ``model.embedding.fields``.
@@ -56,12 +57,12 @@ def gradient_norms(model: Model, split: Split, task: Task, batch_size: int = BAT
 def permutation_scores(
     model: Model, split: Split, task: Task, shuffles: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """What shuffling a field's values among the samples costs, the model as it is; mean over ``shuffles`` shuffles.
+    """Permutation importance of each field with the model unchanged; mean over ``shuffles`` shuffles of its values.
 
     All slots of a multi-valued field move together. ``F * shuffles`` passes over the data.
 
     Returns:
-        By metric that the task monitors, how much worse it gets: ``[F, T]`` float64 on the CPU.
+        For each metric that the task monitors, how much worse it gets: ``[F, T]`` float64 on the CPU.
     """
     schema, fields = model.embedding.schema, model.embedding.fields
     before, metrics = _quality(model, split, task), monitored(task.metrics)
@@ -111,7 +112,7 @@ def _batches(model: Model, split: Split, batch_size: int) -> Iterator[Batch]:
 
 
 def _sum(values: Tensor, weight: Tensor | None, dim: int = 0) -> Tensor:
-    """Float64 sum over the samples, which lie along ``dim``, each as often as its weight says."""
+    """Float64 sum over the samples along ``dim``, weighted by ``weight`` if given."""
     if weight is None:
         return values.sum(dim, dtype=torch.float64)
     return torch.tensordot(values.double(), weight.double(), ([dim], [0]))
@@ -119,7 +120,7 @@ def _sum(values: Tensor, weight: Tensor | None, dim: int = 0) -> Tensor:
 
 @torch.no_grad()
 def _mean_vectors(model: Model, split: Split, batch_size: int) -> Tensor:
-    """``[F, W]``: each field's vector, mean over the samples."""
+    """``[F, W]``: the mean vector of each field over the samples."""
     sums = [_sum(model.embedding(batch.ids), batch.weight) for batch in _batches(model, split, batch_size)]
     return (torch.stack(sums).sum(0) / split.mass).float()
 
@@ -127,8 +128,8 @@ def _mean_vectors(model: Model, split: Split, batch_size: int) -> Tensor:
 def _gradients(
     model: Model, split: Split, task: Task, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """Field vectors ``[B, F, W]``; per label, each sample's loss gradient with respect to them ``[T, B, F, W]``, a
-    sample's weight left out; and the weights ``[B]``."""
+    """Field vectors ``[B, F, W]``; per label, the gradient of each sample's loss with respect to them
+    ``[T, B, F, W]``, without the sample's weight; and the weights ``[B]``."""
     loss_of = task.loss
     for ids, dense, labels, weight in _batches(model, split, batch_size):
         with torch.no_grad():

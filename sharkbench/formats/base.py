@@ -1,4 +1,4 @@
-"""What every packed format promises."""
+"""The contract of every packed format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sharkbench.formats.kernels import Columns, Program
 from sharkbench.formats.stored import Stored
 
 SHARED = "(shared)"
-"""Stands in ``nbytes_by_field`` for what several fields share."""
+"""Key in ``nbytes_by_field`` of the bytes that several fields share."""
 
 
 class Example(NamedTuple):
@@ -27,25 +27,25 @@ class Example(NamedTuple):
 
     packed: Format
     nbytes: int
-    """What :meth:`Format.bytes_of` says of it."""
+    """The result of :meth:`Format.bytes_of` for it."""
     rows: Tensor | None = None
-    """``[R, width]`` the rows of its fields as they should come out, one field after the other; ``None`` where
-    :meth:`Format.lookup` is the only way to tell."""
+    """``[R, width]`` the expected rows of its fields, one field after the other; ``None`` where only
+    :meth:`Format.lookup` can compute them."""
 
 
 class Format(Stored):
     """The packed rows of a group of fields.
 
-    All that has to be kept in memory to serve is a registered buffer, so ``nbytes`` is a sum and not a formula. What
-    users do to buffers is answered here, for every format (:class:`Stored`): casts leave them as they are, and whatever
-    else replaces or changes them is checked by :meth:`restore` before it is served.
+    Everything that serving needs in memory is a registered buffer, so ``nbytes`` is a sum and not a formula. This class
+    handles what users do to buffers, for every format (:class:`Stored`): casts do not change them, and tensors that are
+    replaced or changed in any other way are checked by :meth:`restore` before they are served.
     ``columns`` of the id matrix given to :meth:`lookup` are the slots of ``fields``, in the order of ``fields``;
-    ids are global (the schema's id space), ids of unknown range never get here (:class:`PackedLayer` checks them).
+    ids are global (the schema's id space) and in range (:class:`PackedLayer` checks them).
 
     Args:
         schema: of the whole model.
         fields: the fields served, as indices into ``schema.fields``.
-        width: numbers per row.
+        width: values per row.
     """
 
     kind: ClassVar[str]
@@ -57,16 +57,16 @@ class Format(Stored):
         slots = schema.slot_columns(self.fields)
         self.column_fields = np.repeat(np.arange(len(self.fields)), [schema.fields[f].slots for f in self.fields])
         """``[C]``: position in ``fields`` of the field that each column belongs to."""
-        # Where each column's field begins in the id space: the id structure, which fp32 needs as well; not counted.
+        # First id of each column's field: part of the id space, which fp32 needs as well; not counted.
         starts = torch.from_numpy(schema.offsets[:-1][schema.slot_fields[slots]])
         self.register_buffer("starts", starts, persistent=False)
         self.starts: Tensor
 
     def exchange(self, given: Mapping[str, Any], assign: bool) -> None:
-        """Take tensors by the names of the state dict, if :meth:`restore` takes them with those that stay.
+        """Replace tensors by the names of the state dict, if :meth:`restore` accepts them with the other tensors.
 
         Raises:
-            ArtifactError: it does not; nothing has changed then.
+            ArtifactError: it does not accept them; nothing has changed then.
         """
         trust.exchange(self, given, assign)
 
@@ -79,16 +79,16 @@ class Format(Stored):
     def lookup(self, ids: Tensor) -> Tensor:
         """``[B, C]`` int32 or int64 global ids (none is padding) to ``[B, C, width]`` float32.
 
-        In plain torch, on any device: what the format means. Kernels give the same bits, faster.
+        In plain torch, on any device: the definition of the format. Kernels return the same bits, faster.
         """
 
     def programs(self, columns: Columns) -> list[Program] | None:
-        """The same lookup for the compiled kernels; ``None`` where there is no kernel for it."""
+        """Programs of the same lookup for the compiled kernels; ``None`` where there is no kernel for it."""
         return None
 
     def launches(self, ids: Tensor, places: Tensor, out: Tensor) -> list[Launch] | None:
-        """The same lookup on a GPU: of columns ``places`` of ``ids`` into the same columns of ``out``; ``None`` where
-        there is no kernel for it.
+        """Launches of the same lookup on a GPU, from columns ``places`` of ``ids`` to the same columns of ``out``;
+        ``None`` where there is no kernel for it.
 
         Args:
             ids: ``[B, S]``, of which ``places`` ``[C]`` are the columns that :meth:`lookup` takes.
@@ -112,36 +112,36 @@ class Format(Stored):
 
     @property
     def first_rows(self) -> np.ndarray:
-        """``[len(fields)]`` int64: each field's first row where the rows of ``fields`` lie one after the other."""
+        """``[len(fields)]`` int64: first row of each field in the concatenated rows of ``fields``."""
         return np.concatenate([[0], np.cumsum(self.cardinalities)[:-1]])
 
     @property
     def nbytes(self) -> int:
-        """Bytes of everything that is kept to serve: exactly the tensor bytes of the saved artifact."""
+        """Bytes of everything that serving needs: exactly the tensor bytes of the saved artifact."""
         return sum(t.nbytes for t in self.state_dict().values())
 
     @classmethod
     @abstractmethod
     def bytes_of(cls, *sizes: Any, **named: Any) -> int:
-        """:attr:`nbytes` of a table of these sizes, in closed form: what a method asks before there is a table.
+        """:attr:`nbytes` of a table of these sizes, in closed form; methods call it before there is a table.
 
-        Every format has arguments of its own: whatever decides its size, and nothing else.
+        Every format has its own arguments: everything that decides its size, and nothing else.
         """
 
     @abstractmethod
     def nbytes_by_field(self) -> dict[str, int]:
-        """Bytes per field name; what fields share stands under ``"(shared)"``. The values add up to ``nbytes``."""
+        """Bytes per field name; shared bytes are under ``"(shared)"``. The values add up to ``nbytes``."""
 
     @property
     @abstractmethod
     def num_parameters(self) -> int:
-        """Numbers that are kept, whatever their precision: what papers count as parameters."""
+        """Stored values, of any precision: what papers count as parameters."""
 
     @abstractmethod
     def replicate(self, times: int) -> Self:
         """The same format with ``times`` as many rows per field, to time it at a production size.
 
-        What grows with the number of rows is repeated, what does not is kept. It serves :func:`replicated`'s schema.
+        Tensors that grow with the number of rows are repeated, others are kept. It serves :func:`replicated`'s schema.
         """
 
     def describe(self) -> dict[str, Any]:
@@ -150,8 +150,8 @@ class Format(Stored):
 
     @classmethod
     def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
-        """Small tables of random numbers over ``fields``: what ``sharkbench check format`` looks at. None where rows
-        cannot be so wide."""
+        """Small random tables over ``fields``, which ``sharkbench check format`` checks; no table where rows cannot
+        have this width."""
         return iter(())
 
     @classmethod
@@ -164,15 +164,15 @@ class Format(Stored):
         settings: Mapping[str, Any],
         tensors: Mapping[str, Tensor],
     ) -> Self:
-        """Rebuild from an artifact. Believes nothing: shapes, ranges and finiteness are checked.
+        """Rebuild from an artifact, which is not trusted: shapes, ranges and finiteness are checked.
 
         Raises:
-            ArtifactError: the tensors are not what the settings say.
+            ArtifactError: the tensors do not match the settings.
         """
 
 
 def num_rows(schema: Schema, fields: Sequence[int]) -> int:
-    """Rows of these fields together."""
+    """Number of rows of these fields together."""
     return sum(schema.fields[f].cardinality for f in fields)
 
 
@@ -184,7 +184,7 @@ def replicated(schema: Schema, times: int) -> Schema:
 
 @contextlib.contextmanager
 def neutral(device: torch.device) -> Iterator[None]:
-    """Plain torch as formats mean it: whatever autocast or a default device says."""
+    """Within it torch computes as formats define it, without autocast or another default device."""
     with contextlib.ExitStack() as stack:
         if torch.is_autocast_enabled(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))

@@ -1,4 +1,4 @@
-"""Codes that name codewords: product and additive quantization, clustering, value codebooks."""
+"""Codes that index codewords: product and additive quantization, clustering, value codebooks."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Codebooks(InTiers):
     value codebook               one part per column, one codebook shared by all parts
     ============================ ==============================================================
 
-    Rows may be in tiers that use only the first codewords, with fewer bits per code. The codes of a row are packed
-    little end first into whole bytes.
+    Rows may be in tiers that use only the first codewords, with fewer bits per code. The codes of a row are packed in
+    little-endian order and padded to whole bytes.
 
     Shapes: ``codes{t}`` ``[rows of tier t, bytes]`` uint8; ``codebook{j}`` ``[K, ...]`` rows as ``codec`` stores them,
     or ``[fields * K, ...]`` with a codebook per field; ``index.*`` as in :class:`TierIndex`, with more than one tier.
@@ -71,7 +71,7 @@ class Codebooks(InTiers):
 
     @property
     def codes(self) -> list[Tensor]:
-        """Of each tier."""
+        """Packed codes of each tier."""
         return [getattr(self, f"codes{t}") for t in range(len(self.sizes))]
 
     @property
@@ -139,14 +139,14 @@ class Codebooks(InTiers):
         fields: int = 1,
         codec: RowCodec | None = None,
     ) -> int:
-        """Bytes of the codes of so many rows in each tier, of the index that tells tiers apart, and of the codebooks.
+        """Bytes of the codes of so many rows in each tier, of the index of tiers, and of the codebooks.
 
         Args:
-            widths: numbers of a codeword of each part; those of a row where parts are added.
+            widths: width of a codeword of each part; that of a row where parts are added.
             codewords: of a part.
             bits: of a code in each tier; just enough for ``codewords`` where not given.
             shared: all parts use one codebook.
-            fields: how many have codebooks of their own; 1 where all fields use the same.
+            fields: number of fields with codebooks of their own; 1 where all fields share them.
             codec: how codewords are stored; fp32 where not given.
         """
         codec = codec or RowCodec()
@@ -217,7 +217,7 @@ class Codebooks(InTiers):
 
     @property
     def num_parameters(self) -> int:
-        """Codes count as one number each."""
+        """Each code counts as one parameter."""
         widths = self.settings.widths[:1] if self.settings.shared else self.settings.widths
         books = sum(len(book) * w for book, w in zip(self.books, widths, strict=True))
         return int(self.cardinalities.sum()) * len(self.settings.widths) + books
@@ -267,7 +267,7 @@ class Codebooks(InTiers):
 
 
 def code_bytes(settings: CodebookSettings) -> list[int]:
-    """Bytes that the codes of a row take, per tier."""
+    """Bytes of the codes of a row, per tier."""
     return [-(-len(settings.widths) * bits // 8) for bits in settings.bits]
 
 
@@ -280,7 +280,7 @@ def _num_books(settings: CodebookSettings) -> int:
 
 
 def _pack_codes(codes: Tensor, bits: int) -> Tensor:
-    """``[N, parts]`` integers to ``[N, bytes]`` uint8: one bit string per row, little end first."""
+    """``[N, parts]`` integers to ``[N, bytes]`` uint8: one bit string per row, in little-endian order."""
     string = (codes.to(torch.int64).unsqueeze(-1) >> torch.arange(bits) & 1).flatten(1)
     padded = torch.zeros(len(codes), -(-string.shape[1] // 8) * 8, dtype=torch.uint8)
     padded[:, : string.shape[1]] = string

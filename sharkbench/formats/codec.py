@@ -1,4 +1,4 @@
-"""How one row of numbers becomes bytes, and back. Formats keep rows; a codec says what a kept row looks like."""
+"""Encoding of a row of values as bytes, and decoding. Formats store rows; a codec defines the layout of a row."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ CODES: dict[str, int] = {
 }
 BITS: dict[str, int] = {"int8": 8, "int4": 4, "int2": 2, "int1": 1}
 CHUNK = 1 << 16
-"""Rows that are coded or checked at a time, so that a pass over a table needs little memory beside it."""
+"""Rows coded or checked at a time, so that a pass over a table needs little memory beside it."""
 
 
 class RowCodec(BaseModel):
-    """A row of ``width`` numbers as bytes.
+    """A row of ``width`` values as bytes.
 
-    ``fp32``, ``fp16``, ``bf16``: the numbers themselves, ``[R, width]`` of that type.
+    ``fp32``, ``fp16``, ``bf16``: the values themselves, ``[R, width]`` of that type.
     ``int8`` to ``int1``: ``[R, row_bytes]`` uint8, each row being
 
-        codes of the first ``width - tail`` numbers, little end first | ``tail`` numbers as fp16 | scale | offset
+        codes of the first ``width - tail`` values, little-endian | ``tail`` values as fp16 | scale | offset
 
-    and a number being ``code * scale + offset``. Without an offset (``symmetric``) it is ``-zero * scale``, with zero
-    ``2^(bits - 1)``, and one half for one bit: a sign. For ``int8`` with fp32 scales, and ``int4`` and ``int2`` with
-    fp16 scales, this is the layout of PyTorch's own row-wise operators.
+    and a value being ``code * scale + offset``. Where no offset is stored (``symmetric``), it is ``-zero * scale``,
+    with zero ``2^(bits - 1)``, and one half for one bit: a sign. For ``int8`` with fp32 scales, and ``int4`` and
+    ``int2`` with fp16 scales, this is the layout of PyTorch's own row-wise operators.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,9 +40,9 @@ class RowCodec(BaseModel):
     scale: Literal["fp16", "fp32"] = "fp16"
     """Type of the scale and offset that each integer row carries."""
     symmetric: bool = False
-    """No offset: the range is centred on zero."""
+    """No stored offset: the range is centred on zero."""
     tail: int = Field(default=0, ge=0, le=1 << 16)
-    """Trailing numbers kept as fp16 beside the codes (first-order weights, whose range is not the vector's)."""
+    """Trailing values stored as fp16 beside the codes (first-order weights, whose range differs from the vector's)."""
 
     @property
     def is_float(self) -> bool:
@@ -65,13 +65,13 @@ class RowCodec(BaseModel):
         return (self.bits * (width - self.tail) + 7) // 8
 
     def row_bytes(self, width: int) -> int:
-        """Bytes that one row takes."""
+        """Bytes of one row."""
         if self.is_float:
             return width * FLOATS[self.dtype].itemsize
         return self.code_bytes(width) + 2 * self.tail + FLOATS[self.scale].itemsize * (1 if self.symmetric else 2)
 
     def words(self, width: int) -> list[int]:
-        """The codec of rows of ``width`` numbers, as the kernels read it."""
+        """The codec of rows of ``width`` values, as the kernels read it."""
         return [CODES[self.dtype], FLOATS[self.scale].itemsize, self.symmetric, self.tail, self.row_bytes(width)]
 
     def encode(self, table: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
@@ -105,7 +105,7 @@ class RowCodec(BaseModel):
             return none, None if self.symmetric else none
         if self.symmetric:
             if self.bits == 1:
-                # The best single magnitude in the squared sense is the mean one; codes stand for -s/2 and s/2.
+                # The magnitude of least squared error is the mean magnitude; codes stand for -s/2 and s/2.
                 scale = 2 * (body.abs().mean(1) if high is None else high.float())
             else:
                 scale = (body.abs().amax(1) if high is None else high.float()) / ((1 << (self.bits - 1)) - 1)
@@ -145,10 +145,10 @@ class RowCodec(BaseModel):
         return torch.cat([body, floats_of(stored[:, code_bytes:end], torch.float16)], dim=1)
 
     def check(self, stored: Tensor, rows: int, width: int, what: str) -> Tensor:
-        """``stored`` if it can be ``rows`` rows of this codec and all that it holds is finite.
+        """``stored``, if it has the type and shape of ``rows`` rows of this codec and all its values are finite.
 
         Raises:
-            ArtifactError: it is not, or it cannot.
+            ArtifactError: otherwise.
         """
         if not self.is_float and self.tail > width:
             raise ArtifactError(f"{what}: {self.tail} of {width} columns are said to stand beside the codes")
@@ -169,7 +169,7 @@ class RowCodec(BaseModel):
 
 
 def pack_bits(codes: Tensor, bits: int) -> Tensor:
-    """``[N, n]`` integers below ``2^bits`` to ``[N, ceil(n * bits / 8)]`` uint8, little end first."""
+    """``[N, n]`` integers below ``2^bits`` to ``[N, ceil(n * bits / 8)]`` uint8, in little-endian order."""
     if bits == 8:
         return codes.to(torch.uint8)
     per = 8 // bits
@@ -189,12 +189,12 @@ def unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
 
 
 def bytes_of(numbers: Tensor, dtype: torch.dtype) -> Tensor:
-    """``[N, k]`` numbers, rounded to ``dtype``, as ``[N, k * itemsize]`` bytes."""
+    """``[N, k]`` values, rounded to ``dtype``, as ``[N, k * itemsize]`` bytes."""
     return numbers.detach().to(dtype).contiguous().view(torch.uint8)
 
 
 def floats_of(stored: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bytes ``[N, k * itemsize]`` read as ``[N, k]`` numbers of ``dtype``, in float32."""
+    """Bytes ``[N, k * itemsize]`` read as ``[N, k]`` values of ``dtype``, in float32."""
     # A copy, because a slice may begin at an odd address.
     numbers = stored.clone(memory_format=torch.contiguous_format).view(-1).view(dtype)
     return numbers.view(len(stored), stored.shape[1] // dtype.itemsize).float()

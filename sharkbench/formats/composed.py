@@ -29,7 +29,7 @@ class Composed(Format):
 
     ``op`` is add, mult or concat, from left to right; a table of one column is broadcast by add and mult. Every field
     has index functions of its own; the rows of all fields lie in one buffer per part, so one call serves all columns.
-    With a *head*, chosen ids have a row of their own there (select) and everything else is composed.
+    With a *head*, chosen ids have a row of their own in it, and all other rows are composed.
 
     ========= =========================================================
     hash      one part, ``i % m``
@@ -81,7 +81,7 @@ class Composed(Format):
         self.function_words: Tensor
 
     def _bases(self) -> list[list[int]]:
-        """``[parts][fields]``: where the rows of each field begin in the part's table."""
+        """``[parts][fields]``: first row of each field in the part's table."""
         sizes = [
             [0 if shared else f.modulus for f in part] for part, shared in zip(self.functions, self.shared, strict=True)
         ]
@@ -134,11 +134,11 @@ class Composed(Format):
         hashes: int = 0,
         head: tuple[int, int] | None = None,
     ) -> int:
-        """Bytes of the small tables, of what hash functions are drawn, and of the head.
+        """Bytes of the small tables, of the constants of hash functions, and of the head.
 
         Args:
-            rows: of the table of each part: its moduli over all fields, or the one modulus of a shared table.
-            widths: numbers per row of each part.
+            rows: of the table of each part: the sum of its moduli over all fields, or the modulus of a shared table.
+            widths: values per row of each part.
             combine, codec: as for :meth:`pack`.
             hashes: index functions that are a :class:`Hash`, over all parts and fields.
             head: ``(R, H)``: of the ``R`` rows of the fields ``H`` have a row of their own.

@@ -1,4 +1,4 @@
-"""What a composition is made of, as artifacts say it, and how wide its rows come out."""
+"""Settings of the parts of a composition, as artifacts state them, and the width of the composed rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ComposedSettings(_Strict):
 
 
 def composed_width(widths: Sequence[int], operations: Sequence[Operation]) -> int:
-    """Columns that parts of these widths combine to."""
+    """Width of the rows that parts of these widths combine to."""
     return reduce(
         lambda w, step: w + step[1] if step[0] == "concat" else w, zip(operations, widths[1:], strict=True), widths[0]
     )
@@ -59,5 +59,5 @@ def fits(widths: Sequence[int], operations: Sequence[Operation], width: int) -> 
 
 
 def hashed(part: PartSettings) -> int:
-    """Index functions of the part that are hashes."""
+    """Number of the part's index functions that are hashes."""
     return sum(isinstance(f, HashPart) for f in part.functions)

@@ -1,4 +1,4 @@
-"""Rows as they are: fp32, fp16 or bf16."""
+"""Uncompressed rows: fp32, fp16 or bf16."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sharkbench.formats.rows import RowTable
 
 
 class Dense(RowTable):
-    """``e_i = W[i]``, every row with all its numbers; ``table`` is ``[R, width]`` float32, float16 or bfloat16."""
+    """``e_i = W[i]``, every row with all its values; ``table`` is ``[R, width]`` float32, float16 or bfloat16."""
 
     kind = "dense"
     floats = True
@@ -28,7 +28,7 @@ class Dense(RowTable):
 
     @classmethod
     def bytes_of(cls, rows: int, width: int, dtype: FloatName = "fp32") -> int:
-        """Bytes of so many rows of ``width`` numbers."""
+        """Bytes of so many rows of ``width`` values."""
         return rows * RowCodec(dtype=dtype).row_bytes(width)
 
     @classmethod

@@ -34,7 +34,7 @@ class Generated(Format):
     """``e_i = W_L act(... act(W_1 h(i) + b_1) ...) + b_L``, ``h(i)`` being ``k`` hashes of the global id.
 
     Hashes are uniform in [-1, 1) or standard normal (``transform``, see :func:`encode`). Kang et al., KDD 2021. Batch
-    norms are folded into the linear layers before packing. The network is run once per different id of a call.
+    norms are folded into the linear layers before packing. The network runs once per distinct id of a call.
 
     Shapes: ``seeds`` ``[k]`` int64; ``weight{l}`` ``[out, in]``, ``bias{l}`` ``[out]`` float32, the first ``in`` being
     ``k`` and the last ``out`` the width.
@@ -73,7 +73,7 @@ class Generated(Format):
         activation: Activation = "mish",
         transform: Transform = "uniform",
     ) -> Self:
-        """A trained network over :func:`encode` of the same ``seeds`` ``[k]`` and ``transform``."""
+        """Pack a network that was trained on :func:`encode` with the same ``seeds`` ``[k]`` and ``transform``."""
         w, b = ([t.detach().float().contiguous() for t in part] for part in (weights, biases))
         return cls(schema, fields, seeds.detach().clone(), w, b, activation, transform)
 
@@ -149,8 +149,8 @@ class Generated(Format):
 def encode(ids: Tensor, seeds: Tensor, transform: Transform = "uniform") -> Tensor:
     """``[N]`` int64 global ids to ``[N, k]`` float32; training and serving share it.
 
-    ``uniform`` in [-1, 1), or standard normal (``gaussian``): the first and the second half of the hashes, an even
-    number, in pairs through the Box-Muller transform.
+    ``uniform`` in [-1, 1), or standard normal (``gaussian``): the Box-Muller transform of pairs, one hash from the
+    first half and one from the second; ``k`` must be even.
     """
     high = mix(ids.unsqueeze(1), seeds) >> 40  # 24 bits and a sign: exact in float32
     uniform = high.float() / (1 << 23)

@@ -1,4 +1,4 @@
-"""A module of formats that knows at every lookup whether its tensors are those that were checked."""
+"""A module of formats that verifies at every lookup that its tensors are those that were checked."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from sharkbench.formats.stored import CHANGING, keeping
 from sharkbench.formats.watch import tensors_of, watch
 
 VECTORS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""Types that vectors can come in."""
+"""Types that vectors can have."""
 _OWN = ("_direct", "_fast", "_plan", "_seal", "training")
 
 
 class Guarded(nn.Module):
-    """What a packed layer does about what users do to modules: casts, moves, copies, states, assignments."""
+    """How a packed layer handles what users do to modules: casts, moves, copies, states, assignments."""
 
     parts: nn.ModuleList
 
     def __init__(self) -> None:
         super().__init__()
         self.dtype = torch.float32
-        """Type that vectors come in."""
+        """Type of the vectors."""
         self._direct: Callable[[Tensor], Tensor | None] | None = None
         self._fast: Callable[[Tensor], Tensor | None] | None = None
         self._plan: Plan | None = None
@@ -36,11 +36,11 @@ class Guarded(nn.Module):
         self._beliefs: list[trust.Belief | None] = []
 
     def _arrange(self) -> None:
-        """Derive what follows from the parts."""
+        """Compute the attributes that depend on the parts."""
         raise NotImplementedError
 
     def believe(self) -> None:
-        """The parts are as they were just packed, restored or checked; from here on they are watched."""
+        """Trust the parts, which were just packed, restored or checked, and watch them from now on."""
         self._beliefs = [trust.Belief(part) for part in self.formats]
 
     @property
@@ -49,15 +49,15 @@ class Guarded(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the table is."""
+        """Device of the table."""
         return next((tensor.device for tensor in tensors_of(self)), torch.device("cpu"))
 
     def changed(self) -> None:
-        """Forget what was compiled for the tensors, parts and settings as they were."""
+        """Discard what was compiled for the former tensors, parts and settings."""
         vars(self).update(_direct=None, _fast=None, _plan=None, _seal=None)
 
     def handed_out(self) -> None:
-        """Somebody got one of the tensors, and may write into it: from now on they are looked at."""
+        """A caller got one of the tensors and may write into it: from now on lookups check the tensors."""
         vars(self).update(_direct=None, _fast=None)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -66,7 +66,7 @@ class Guarded(nn.Module):
             self.changed()
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy has tensors of its own, and is checked when it is first asked.
+        # A copy has tensors of its own, and is checked at its first lookup.
         return {**self.__dict__, **dict.fromkeys(("_direct", "_fast", "_plan", "_seal")), "_beliefs": []}
 
     def _replicate_for_data_parallel(self) -> Self:
@@ -107,10 +107,10 @@ class Guarded(nn.Module):
         return [b is not None and b.holds(part) for b, part in zip(known, self.formats, strict=False)]
 
     def _settle(self) -> trust.Seal:
-        """Check what is not known to be as it was when it was checked last.
+        """Check the parts that may have changed since their last check.
 
         Raises:
-            ArtifactError: it is not what the formats' settings say.
+            ArtifactError: a part does not match its format's settings.
         """
         seal = self._seal
         if seal is not None and seal.holds():

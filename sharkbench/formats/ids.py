@@ -1,4 +1,4 @@
-"""Ids as users have them: tensors, NumPy arrays and lists of whole numbers."""
+"""Ids in the forms that users have: tensors, NumPy arrays and lists of whole numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def as_ids(ids: Any, slots: int) -> Tensor:
     """``ids`` as an int32 or int64 tensor ``[batch, slots]``.
 
     Raises:
-        InputError: they are no whole numbers, too large for 64 bits, or of another shape.
+        InputError: they are not whole numbers, are too large for 64 bits, or have another shape.
     """
     tensor = ids if isinstance(ids, Tensor) else _from_array(ids, slots)
     if tensor.dtype in _OTHERS and tensor.dim() == 2:
@@ -36,7 +36,7 @@ def as_ids(ids: Any, slots: int) -> Tensor:
 def _from_array(ids: Any, slots: int) -> Tensor:
     try:
         array = np.asarray(ids)
-    except Exception as error:  # whatever a list of unlike things, or a foreign object, raises
+    except Exception as error:  # a list of mixed types or a foreign object may raise anything
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"ids are a {type(ids).__name__} that is no matrix of whole numbers ({said})") from None
     if array.dtype.kind not in "iu" or array.ndim != 2:

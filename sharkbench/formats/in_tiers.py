@@ -1,4 +1,4 @@
-"""What formats share whose rows lie in tiers."""
+"""The base of formats whose rows are in tiers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class InTiers(Format):
     """The rows of a tier lie together, in the order of their ids; an index finds them.
 
     Args:
-        sizes: bytes that a row of each tier takes.
+        sizes: bytes of a row of each tier.
         index: over the rows of ``fields``, one field after the other; ``None`` with a single tier.
     """
 
@@ -29,11 +29,11 @@ class InTiers(Format):
 
     @property
     def index_words(self) -> list[int | Tensor]:
-        """What the compiled kernels are told of tiers: how many there are, and the index."""
+        """Words of the compiled kernels about tiers: their number, and the index."""
         return [len(self.sizes), *(self.index.arrays if self.index else (0, 0, 0))]
 
     def locate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Tier of each of ``rows`` (int64, any shape), and its place among the rows of its tier."""
+        """Tier of each of ``rows`` (int64, any shape), and its position among the rows of its tier."""
         return self.index.locate(rows) if self.index else (torch.zeros_like(rows), rows)
 
     def row_tiers(self) -> Tensor:
@@ -42,14 +42,14 @@ class InTiers(Format):
         return self.index.tiers(total) if self.index else torch.zeros(total, dtype=torch.uint8)
 
     def tier_counts(self) -> list[list[int]]:
-        """``[fields][tiers]``: rows."""
+        """``[fields][tiers]``: number of rows."""
         parts = self.row_tiers().split(self.cardinalities.tolist())
         return [torch.bincount(part, minlength=len(self.sizes)).tolist() for part in parts]
 
     def with_shared(self, others: Sequence[int]) -> dict[str, int]:
-        """``nbytes_by_field`` where each field has its rows, and bytes ``others`` of its own besides.
+        """``nbytes_by_field`` where each field has its rows, and further bytes ``others`` of its own.
 
-        All that is left is shared, as a block of the index may reach over two fields.
+        The rest is shared, since a block of the index may span two fields.
         """
         names = [self.schema.fields[f].name for f in self.fields]
         rows = [sum(n * size for n, size in zip(counts, self.sizes, strict=True)) for counts in self.tier_counts()]
@@ -58,7 +58,7 @@ class InTiers(Format):
         return {**total, SHARED: rest} if rest else total
 
     def repeated(self, rows: Sequence[Tensor | None], times: int) -> tuple[list[Tensor | None], TierIndex | None]:
-        """The rows of each tier, and the index, where every field has its rows ``times`` one after the other.
+        """The rows of each tier, and the index, with the rows of every field repeated ``times``.
 
         Args:
             rows: of each tier, ``[R_t, ...]``; ``None`` where it stores none.

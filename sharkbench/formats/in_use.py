@@ -10,7 +10,7 @@ from sharkbench.formats.registry import formats
 def kernels_in_use(device: str = "cpu") -> dict[str, str]:
     """Format kind to the kernel that serves it on this machine's ``"cpu"`` or its ``"cuda"`` device.
 
-    A table of such a kind may still be one that has no kernel: then it is served in plain torch.
+    Some tables of such a kind may have no kernel: these are served in plain torch.
     """
     if device == "cpu":
         name, described = kernels.compiled.in_use() if kernels.compiled is not None else "torch", "programs"

@@ -26,8 +26,8 @@ class Digit(BaseModel):
         return torch.div(ids, self.divisor, rounding_mode="floor") % self.modulus
 
     def words(self, cardinality: int) -> list[int]:
-        """As the kernels read it, for ids below ``cardinality``: dividing is multiplying by a reciprocal; dividing by
-        one, and a modulus above all quotients, is nothing."""
+        """As the kernels read it, for ids below ``cardinality``: division is multiplication by a reciprocal; division
+        by one and a modulus above all quotients are skipped."""
         if self.modulus == 1:
             return [1, 0, 0, 0, 1]  # a hash to the only row
         wraps = -(-cardinality // self.divisor) > self.modulus

@@ -44,13 +44,13 @@ class IntRows(RowTable):
         offset: Tensor | None = None,
         tail: Tensor | None = None,
     ) -> Self:
-        """From integers that were trained as such: ``codes`` ``[R, width - tail]`` from 0, the rest ``[R]``."""
+        """From trained integers: ``codes`` ``[R, width - tail]`` counted from 0, ``scale`` and ``offset`` ``[R]``."""
         width = codes.shape[1] + codec.tail
         return cls(schema, fields, width, codec, codec.assemble(codes, scale, offset, tail))
 
     @classmethod
     def bytes_of(cls, rows: int, width: int, codec: RowCodec) -> int:
-        """Bytes of so many rows of ``width`` numbers, scales, offsets and the tail included."""
+        """Bytes of so many rows of ``width`` values, scales, offsets and the tail included."""
         return rows * codec.row_bytes(width)
 
     @classmethod

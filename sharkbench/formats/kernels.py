@@ -1,4 +1,4 @@
-"""Which code looks rows up: the compiled kernels where they were built, plain torch otherwise.
+"""Which code carries out lookups: the compiled kernels where they were built, plain torch otherwise.
 
 A format that has a kernel describes its lookup as a :class:`Program`; :class:`~sharkbench.formats.layer.PackedLayer`
 runs the programs of all its parts in one call. The C sources lie in ``csrc/``.
@@ -34,7 +34,7 @@ def _load() -> ModuleType | None:
 
 
 def _openmp() -> int | None:
-    """Address of ``GOMP_parallel`` in the OpenMP runtime that torch has loaded, if it is one that has it."""
+    """Address of ``GOMP_parallel`` in the OpenMP runtime that torch has loaded, if that runtime has it."""
     maps = Path("/proc/self/maps")
     lines = maps.read_text().splitlines() if maps.exists() else []
     paths = {line.split(maxsplit=5)[5] for line in lines if "omp" in line.rpartition("/")[2] and ".so" in line}
@@ -51,7 +51,7 @@ compiled: ModuleType | None = _load()
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a part's ids come from and where its vectors go, one entry per column (slot) of the part.
+    """Sources of a part's ids and destinations of its vectors, one entry per column (slot) of the part.
 
     ``ids`` are columns of the id matrix, ``out`` offsets (in floats) into the output row of a sample.
     """
@@ -62,7 +62,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Program:
-    """A lookup as the kernels read it: ``words`` (numbers and addresses), and the tensors that the addresses are in."""
+    """A lookup as the kernels read it: ``words`` (integers and addresses), and the tensors that they point into."""
 
     words: bytes
     tensors: tuple[Tensor, ...]

@@ -1,4 +1,4 @@
-"""The packed layer: the formats of all fields together, and the one lookup that everything measures."""
+"""The packed layer: the formats of all fields together, and the lookup that all measurements use."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ Unknown = Literal["raise", "unseen"]
 class PackedLayer(Guarded):
     """Formats side by side: ids ``[B, S]`` to field vectors ``[B, F, width]``, ``F`` counting kept fields only.
 
-    A field that no format serves has been pruned: it costs nothing and is not looked up. Kept fields come out in the
-    schema's order. Ids are a tensor, a NumPy array or a list of whole numbers.
+    A field that no format serves has been pruned: it takes no bytes and is not looked up. Kept fields are returned in
+    the schema's order. Ids are a tensor, a NumPy array or a list of whole numbers.
 
-    What users do to modules:
+    How it handles what users do to modules:
 
-    - ``half()``, ``to(dtype)`` and the like set the type of the vectors (:attr:`dtype`, float32 at first), which are
-      rounded to it last. What is stored keeps its types, so no number changes but by that.
+    - ``half()``, ``to(dtype)`` and the like set the type of the vectors (:attr:`dtype`, float32 at first), to which
+      they are rounded last. Stored tensors keep their types, so this rounding is the only change of values.
     - ``load_state_dict`` takes tensors that the format's ``restore`` takes, and replaces those of the table: all or,
       with an ArtifactError, none. Tensors that are assigned, edited in place through torch, moved or copied are
-      checked in the same way before the next lookup. (Writing through ``.data``, NumPy or another process leaves no
-      trace that could be seen.) After ``to_empty``, or on the meta device, they have no content: lookups are refused
-      until one is loaded.
+      checked in the same way before the next lookup. (Writes through ``.data``, NumPy or another process cannot be
+      detected.) After ``to_empty``, or on the meta device, they have no content: lookups are refused until some is
+      loaded.
     - ``torch.jit.trace``, ``torch.export`` and ``vmap`` record a lookup as the operator ``sharkbench::lookup`` with the
-      table's tensors. A compiled model calls the table between its graphs (``fullgraph=True`` and ``strict=True`` take
-      no such call). ``torch.jit.script`` and symbolic traces are refused.
-    - Gradients reach tensors that ask for them, in plain torch. Autocast and default types and devices change nothing.
+      table's tensors. A compiled model calls the table between its graphs (``fullgraph=True`` and ``strict=True`` do
+      not allow such a call). ``torch.jit.script`` and symbolic traces are refused.
+    - Tensors that require gradients get them, in plain torch. Autocast and default types and devices have no effect.
 
     Args:
-        unknown: what an id outside its field's rows does: ``"raise"`` an InputError, or read the row of ``"unseen"``
-            values (the field's first). Other memory is never read.
+        unknown: how an id outside its field's rows is handled: ``"raise"`` an InputError, or read the row of
+            ``"unseen"`` values (the field's first). Memory outside the table is never read.
     """
 
     def __init__(self, schema: Schema, width: int, parts: Sequence[Format], unknown: Unknown = "raise") -> None:
@@ -62,7 +62,7 @@ class PackedLayer(Guarded):
         self.believe()
 
     def _arrange(self) -> None:
-        """Derive from schema and parts where ids come from and vectors go."""
+        """Compute from schema and parts the columns of ids and the positions of vectors."""
         schema, parts = self.schema, self.formats
         served = [f for part in parts for f in part.fields]
         if len(set(served)) != len(served):
@@ -98,7 +98,7 @@ class PackedLayer(Guarded):
         """The layer of these parts (kind, fields, settings), whose tensors have the names of the state dict.
 
         Raises:
-            ArtifactError: they do not go together.
+            ArtifactError: parts and tensors do not match.
         """
         served = [f for _, fields, _ in parts for f in fields]
         if len(set(served)) != len(served) or not all(0 <= f < schema.num_fields for f in served):
@@ -138,7 +138,7 @@ class PackedLayer(Guarded):
 
     @property
     def num_parameters(self) -> int:
-        """Numbers that are kept, whatever their precision."""
+        """Stored values, of any precision."""
         return sum(part.num_parameters for part in self.formats)
 
     def nbytes_by_field(self) -> dict[str, int]:
@@ -155,8 +155,8 @@ class PackedLayer(Guarded):
         return PackedLayer(replicated(self.schema, times), self.width, parts, self.unknown)
 
     def __call__(self, ids: Any) -> Tensor:
-        """:meth:`forward`, without the rounds that a module's call makes for hooks where this layer has none: they take
-        longer than a small lookup."""
+        """:meth:`forward`, without a module's handling of hooks where this layer has none: it takes longer than a small
+        lookup."""
         if is_dynamo_compiling():
             return _uncompiled(self, ids)
         if self._multivalued or self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
@@ -173,7 +173,7 @@ class PackedLayer(Guarded):
 
         Raises:
             InputError: the shape is not that of the schema, or ``unknown`` is ``"raise"`` and an id is out of range.
-            ArtifactError: the table's tensors were changed to what its settings do not say.
+            ArtifactError: the table's tensors were changed and no longer match its settings.
         """
         fast = self._fast
         if fast is not None:
@@ -191,7 +191,7 @@ class PackedLayer(Guarded):
         return pooled if self.dtype == torch.float32 else pooled.to(self.dtype)
 
     def _float32(self, ids: Any) -> Tensor:
-        """``[B, S', width]`` as formats give them."""
+        """``[B, S', width]`` float32, as formats return them."""
         direct = self._direct
         if direct is not None:
             out = direct(ids)
@@ -200,7 +200,7 @@ class PackedLayer(Guarded):
         return self._stepwise(ids)
 
     def _stepwise(self, ids: Any) -> Tensor:
-        """What cannot be done in one call: ids of any kind, anywhere, wrong ones included."""
+        """A lookup that cannot be one call: ids of any type, on any device, invalid ones included."""
         ids = as_ids(ids, self.schema.num_slots)
         if recorded.is_recorded(ids):
             return recorded.record(self, ids)
@@ -209,7 +209,7 @@ class PackedLayer(Guarded):
         return self.served(ids)
 
     def served(self, ids: Tensor) -> Tensor:
-        """Any ids, anywhere, wrong ones included, as they are now: nothing is recorded."""
+        """A lookup of ids of any type, on any device, invalid ones included, that is not recorded."""
         seal = self._settle()
         if ids.device != self.device and len(self.parts):
             raise InputError(f"ids are on {ids.device}, the table is on {self.device}; move one of them")
@@ -242,7 +242,7 @@ class PackedLayer(Guarded):
         return out
 
     def _on_gpu(self, ids: Tensor) -> Tensor:
-        """The lookup by the kernels for GPUs; parts that have none in plain torch."""
+        """The lookup by the kernels for GPUs; parts without a kernel in plain torch."""
         kept = self._in_range(self._keep(ids))
         out = torch.empty(*kept.shape, self.width, dtype=torch.float32, device=ids.device)
         with neutral(ids.device):
@@ -260,7 +260,7 @@ class PackedLayer(Guarded):
         return ids if self._takes_all else ids.index_select(1, self._kept)
 
     def _in_range(self, ids: Tensor) -> Tensor:
-        """Kept ids, all of them rows: an empty slot reads any row (pooling drops it), an unknown id the unseen one."""
+        """Kept ids, all of them valid: an empty slot reads any row (pooling drops it), an unknown id the unseen row."""
         outside = (ids < self._first) | (ids >= self._end)
         if not outside.any():
             return ids
@@ -278,7 +278,7 @@ class PackedLayer(Guarded):
 
 @torch._disable_dynamo
 def _uncompiled(layer: PackedLayer, ids: Any) -> Tensor:
-    """A lookup in the midst of a compiled model: the table's own kernels, between what is compiled."""
+    """A lookup within a compiled model: the table's own kernels run between the compiled graphs."""
     return layer(ids)
 
 

@@ -1,4 +1,4 @@
-"""The compiled lookup of a layer: what its kernels are told, once, and the tensors that this holds for."""
+"""The compiled lookup of a layer: the arguments of its kernels, computed once, and the tensors that they refer to."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sharkbench.formats.base import Format
 from sharkbench.formats.trust import Seal
 
 LARGE = 1 << 22
-"""Bytes from which a tensor is moved into huge pages: about what a processor can translate in pages of 4 KiB."""
+"""Tensors of at least so many bytes are moved into huge pages: about what a TLB covers in pages of 4 KiB."""
 RECORDERS = (torch._C._is_tracing, torch._C._len_torch_dispatch_stack)
 """What says yes while torch records calls on plain tensors; what records others gives ids of its own kind."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Addresses, and the tensors that they are in, which must not move meanwhile."""
+    """Addresses, and the tensors that they point into, which must not move in the meantime."""
 
     compiled: ModuleType
     words: tuple[bytes, ...]
@@ -32,19 +32,19 @@ class Plan:
     width: int
     forgiving: bool
     rest: list[tuple[Format, Tensor]]
-    """Parts without a kernel, with their places among the kept slots."""
+    """Parts without a kernel, with their positions among the kept slots."""
     seal: Seal
 
     def direct(self, *, watched: bool) -> Callable[[Tensor], Tensor | None] | None:
-        """All of a lookup in one call, which returns ``None`` where an id is bad or torch is recording, and, if
-        ``watched``, where a tensor is not what it was; ``None`` where a lookup takes :meth:`serve`."""
+        """A function that does a whole lookup in one call; it returns ``None`` where an id is invalid or torch is
+        recording, and, if ``watched``, where a tensor has changed. ``None`` where lookups need :meth:`serve`."""
         if self.rest or (watched and not isinstance(self.seal.marks, bytes)):
             return None
         told = (self.seal.tensors, self.seal.marks if watched else None, RECORDERS, torch.get_num_threads)
         return partial(self.compiled.serve, self.words, *told, self.slots, self.kept, self.width, self.forgiving)
 
     def serve(self, ids: Tensor, threads: int) -> Tensor | None:
-        """``[B, kept, width]``, what :attr:`rest` serves being unset; ``None`` if an id was outside its field."""
+        """``[B, kept, width]``, with the slots of :attr:`rest` unset; ``None`` if an id was outside its field."""
         ids = ids.contiguous()
         out = torch.empty(len(ids), self.kept, self.width, dtype=torch.float32, device="cpu")
         places = (ids.data_ptr(), ids.itemsize, self.slots, len(ids), out.data_ptr(), self.kept * self.width)
@@ -63,7 +63,7 @@ class Plan:
         seal: Seal,
     ) -> Plan:
         """Args:
-        parts: with their places among the kept slots.
+        parts: with their positions among the kept slots.
         kept: ``[S']`` int64, the columns of ids that are looked up.
         slots: columns of ids.
         seal: of all tensors of the parts, as they were checked.

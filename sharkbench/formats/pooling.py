@@ -12,17 +12,17 @@ from sharkbench.data.schema import PADDING, Field, Schema
 
 
 def pool_slots(vectors: Tensor, ids: Tensor, schema: Schema, fields: Sequence[int]) -> Tensor:
-    """``[B, S, W]`` slot vectors to ``[B, F, W]`` field vectors; empty slots (:data:`PADDING`) count for nothing.
+    """``[B, S, W]`` slot vectors to ``[B, F, W]`` field vectors; empty slots (:data:`PADDING`) are ignored.
 
     Args:
-        vectors: one vector per slot of ``fields``, what stands in an empty slot does not matter.
+        vectors: one vector per slot of ``fields``; those of empty slots are arbitrary.
         ids: ``[B, S]``, the ids that the vectors were looked up with.
         fields: the fields that the slots belong to, in order.
     """
     if all(schema.fields[f].slots == 1 for f in fields):
         return vectors
-    # Neighbouring single-valued fields pass as one block: the backward of each slice of its own fills a tensor of the
-    # full size.
+    # Neighbouring single-valued fields pass as one block: the backward pass of each single slice would fill a tensor of
+    # the full size.
     blocks: list[tuple[int, Field | None]] = []
     for single, run in groupby((schema.fields[f] for f in fields), key=lambda field: field.slots == 1):
         neighbours = list(run)
@@ -34,7 +34,7 @@ def pool_slots(vectors: Tensor, ids: Tensor, schema: Schema, fields: Sequence[in
             pooled.append(part)
             continue
         mask = own != PADDING
-        # where(), not a product: whatever an empty slot holds, even a NaN, stays out.
+        # where(), not a product: the value of an empty slot, even a NaN, must have no effect.
         total = torch.where(mask.unsqueeze(-1), part, part.new_zeros(())).sum(1, keepdim=True)
         if several.pooling == "mean":
             total = total / mask.sum(1, keepdim=True).clamp(min=1).unsqueeze(-1)

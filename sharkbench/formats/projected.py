@@ -37,10 +37,10 @@ class Projected(Format):
     """``e_i = r_i P_g + b_g``: row ``r_i`` of the group's own dimension, times the group's matrix.
 
     A group is one field or several. Mixed dimensions: a group per field (or per dimension). Low rank: one group of all
-    fields. A group whose rows are full already may go without a matrix, and any without a bias.
+    fields. A group with rows of the full width may have no matrix, and any group may have no bias.
 
-    Shapes: ``rows{g}`` ``[R_g, ...]`` as ``codec`` stores rows of ``d_g`` numbers, the fields of the group one after
-    the other; ``matrix{g}`` ``[d_g, width]`` float32; ``bias{g}`` ``[width]`` float32.
+    Shapes: ``rows{g}`` ``[R_g, ...]`` as ``codec`` stores rows of ``d_g`` values, the fields of the group one after the
+    other; ``matrix{g}`` ``[d_g, width]`` float32; ``bias{g}`` ``[width]`` float32.
     """
 
     kind = "projected"
@@ -129,7 +129,7 @@ class Projected(Format):
         """Bytes of groups with so many rows of these dimensions, and of their matrices and biases.
 
         Args:
-            width: numbers of a row as it is served.
+            width: values of a served row.
             codec: how the short rows are stored; fp32 where not given.
             matrices: groups that have one; those with fewer dimensions than ``width`` where not given.
             biases: groups that have one; none where not given.

@@ -1,8 +1,8 @@
-"""A lookup as one operator of torch, for what records calls: traces, exports, compiled and transformed functions.
+"""A lookup as one torch operator, for recorded calls: traces, exports, compiled and transformed functions.
 
 ``sharkbench::lookup(ids, tensors, table)`` takes the table's tensors and, as JSON, the schema, formats and settings
-that say what they mean. What was recorded so holds the table itself, and is looked up and checked as a loaded one is.
-Programs that are loaded elsewhere need ``import sharkbench.formats.layer`` (``sharkbench.load`` does it) before.
+that define their meaning. A recorded program contains the table itself, which is checked and served like a loaded one.
+Programs loaded in another process need ``import sharkbench.formats.layer`` before (``sharkbench.load`` does it).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ready: OrderedDict[Any, tuple[Sequence[Tensor], Any]] = OrderedDict()
 
 
 def is_recorded(ids: Tensor) -> bool:
-    """Whether torch records, transforms or only pretends to carry out what is done with ``ids``."""
+    """Whether torch records, transforms or only simulates operations on ``ids``."""
     return torch.jit.is_tracing() or bool(torch._C._len_torch_dispatch_stack()) or not is_plain(ids)
 
 
@@ -43,13 +43,13 @@ def record(layer: Any, ids: Tensor) -> Tensor:
         "tensors": list(state),
         "shape": [len(layer.schema.slot_columns(layer.fields)) if layer.fields else 0, layer.width],
     }
-    # A traced shape is a tensor; what the table is does not depend on what is traced.
+    # A traced shape is a tensor; the table does not depend on the traced values.
     found: Tensor = torch.ops.sharkbench.lookup(ids, list(state.values()), json.dumps(said, default=int))
     return found
 
 
 def serves(restore: Callable[[Schema, Mapping[str, Any], Mapping[str, Tensor]], Any]) -> None:
-    """``restore`` makes layers of what was recorded: of schema, what is said beside, and tensors by name."""
+    """Register ``restore``, which creates the layer of a recorded table from schema, settings and named tensors."""
 
     def lookup(ids: Tensor, tensors: Sequence[Tensor], table: str) -> Tensor:
         if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):

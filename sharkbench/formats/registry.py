@@ -12,7 +12,7 @@ from sharkbench.plugins import Plugins, formats_of_methods
 
 
 class UnknownFormat(ArtifactError):
-    """A table is in a format that is not here."""
+    """A table is in a format that is not installed."""
 
 
 FORMATS = Plugins(
@@ -41,7 +41,7 @@ def format_of_kind(kind: str) -> type[Format]:
 
 
 def providers(parts: Iterable[Format]) -> str:
-    """What formats that are not the project's own came with, as others are told; ``""`` if all are its own."""
+    """Providers of the formats that are not the project's own, as reported to users; ``""`` if there are none."""
     within = [*parts]
     for part in within:
         within += getattr(part, "formats", [])

@@ -1,4 +1,4 @@
-"""What every ``restore`` asks of an artifact before it believes it."""
+"""The checks that every ``restore`` makes on an artifact."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def take(tensors: Mapping[str, Tensor], name: str, kind: str) -> Tensor:
 def take_exact(
     tensors: Mapping[str, Tensor], name: str, kind: str, dtype: torch.dtype, shape: tuple[int, ...]
 ) -> Tensor:
-    """A tensor that must be there with just this type and shape; numbers must be finite."""
+    """A tensor that must be there with exactly this type and shape; values must be finite."""
     tensor = take(tensors, name, kind)
     if tensor.dtype != dtype or tuple(tensor.shape) != shape:
         raise ArtifactError(
@@ -47,13 +47,13 @@ def take_exact(
 
 
 def only(tensors: Mapping[str, Tensor], names: set[str], kind: str) -> None:
-    """No tensor beside ``names``: what nothing reads would be bytes that nothing needs."""
+    """Refuse tensors beside ``names``: bytes that nothing reads."""
     extra = set(tensors) - names
     if extra:
         raise ArtifactError(f"format {kind}: tensor '{min(extra)}' belongs to nothing; the file is damaged")
 
 
 def require(holds: bool, kind: str, what: str) -> None:
-    """``what`` is wrong unless ``holds``."""
+    """Raises an ArtifactError that says ``what`` unless ``holds``."""
     if not holds:
         raise ArtifactError(f"format {kind}: {what}; the file is damaged")

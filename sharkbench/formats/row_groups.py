@@ -32,13 +32,13 @@ class RowGroupsSettings(BaseModel):
 
 
 def schema_of_group(schema: Schema, fields: Sequence[int], counts: Sequence[int]) -> Schema:
-    """Of the rows of ``fields`` those of one group, ``counts`` of each field: fields without any are left out."""
+    """Schema of one group of the rows of ``fields``, ``counts`` of each field; fields without rows are left out."""
     left = [replace(schema.fields[f], cardinality=n) for f, n in zip(fields, counts, strict=True) if n]
     return replace(schema, fields=tuple(left), frequencies=None)
 
 
 class RowGroups(InTiers):
-    """``e_i = part_g(i)[rank(i)]``: an index tells the group of each row, and which of the group's rows it is.
+    """``e_i = part_g(i)[rank(i)]``: an index stores the group of each row, and its rank among the group's rows.
 
     A group's format serves a schema of its own (:func:`schema_of_group`): the rows of the group, field after field, in
     the order of their ids. For methods that decide per group of rows: fewer weights, or fewer codewords, for rows that
@@ -52,7 +52,7 @@ class RowGroups(InTiers):
         self.parts = nn.ModuleList(parts)
         for group, counts in enumerate(zip(*self.tier_counts(), strict=True)):
             present = torch.tensor([n > 0 for n in counts])[self.column_fields]
-            # Which columns have rows of the group, and where those of the column's field begin.
+            # Which columns have rows of the group, and the first row of each column's field.
             firsts = torch.tensor([sum(counts[:f]) for f in self.column_fields.tolist()])[present]
             self.register_buffer(f"columns{group}", present.nonzero().flatten(), persistent=False)
             self.register_buffer(f"firsts{group}", firsts, persistent=False)
@@ -75,7 +75,7 @@ class RowGroups(InTiers):
 
     @classmethod
     def bytes_of(cls, rows: int, *parts: int) -> int:
-        """Bytes of groups that take so many each, and of the index of all rows."""
+        """Bytes of groups, given the bytes of each, and of the index of all rows."""
         return sum(parts) + TierIndex.bytes_of(rows, len(parts))
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class RowGroups(InTiers):
         for g, part in enumerate(self.formats):
             columns = getattr(self, f"columns{g}")
             mine = group.index_select(1, columns) == g
-            # Rows of other groups ask for any row of this one, and what they get is not taken.
+            # Rows of other groups look up any row of this one, and the result is ignored.
             rows = torch.where(mine, rank.index_select(1, columns), getattr(self, f"firsts{g}"))
             vectors = part.lookup(rows)
             found[:, columns] = torch.where(mine[..., None], vectors, found[:, columns])

@@ -1,4 +1,4 @@
-"""One stored row per id: what dense and row-wise integer tables have in common."""
+"""One stored row per id: the base of dense and row-wise integer tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RowSettings(BaseModel):
 
 
 class RowTable(Format):
-    """Row ``i`` of the table is what ``codec`` stores of the vector of id ``i``.
+    """Row ``i`` of the table is the vector of id ``i`` as ``codec`` stores it.
 
     Shapes: ``table`` ``[R, ...]``, ``R`` the rows of ``fields``, one field after the other in the order of ``fields``.
     """

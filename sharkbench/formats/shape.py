@@ -1,4 +1,4 @@
-"""The shape of a table, all that a method needs to know to be sized for a budget."""
+"""The shape of a table: all that a method needs to solve its size from a budget."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sharkbench.data.schema import Schema
 
 @dataclass(frozen=True)
 class TableShape:
-    """Fields and their rows, and what a row holds: a vector, then first-order weights.
+    """Fields and their rows, and the columns of a row: a vector, then first-order weights.
 
     Attributes:
         schema: fields and their rows; ``frequencies`` are those of the training split.
-        dimension: numbers of a row's vector; 0 where the backbone has first-order weights only.
-        first_order: numbers at a row's end that are first-order weights, one per label where the backbone has them.
+        dimension: dimension of a row's vector; 0 where the backbone has first-order weights only.
+        first_order: number of first-order weights at a row's end, one per label where the backbone has them.
     """
 
     schema: Schema
@@ -24,7 +24,7 @@ class TableShape:
 
     @property
     def width(self) -> int:
-        """Numbers per row."""
+        """Weights per row."""
         return self.dimension + self.first_order
 
     @property
@@ -33,7 +33,7 @@ class TableShape:
 
     @property
     def fp32_bytes(self) -> int:
-        """Bytes of the full fp32 table, what budgets are fractions of."""
+        """Bytes of the full fp32 table; budgets are fractions of it."""
         return self.rows * self.width * 4
 
     def with_schema(self, schema: Schema) -> Self:

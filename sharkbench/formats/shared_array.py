@@ -1,4 +1,4 @@
-"""One circular array that all rows are cut from (ROBE)."""
+"""One circular array that all rows are read from (ROBE)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class SharedArraySettings(BaseModel):
 class SharedArray(Format):
     """``e_i[k] = g(i, c) M[(h(i, c) + k mod Z) mod |M|]`` with the chunk ``c = k // Z``.
 
-    A row is ``ceil(width / Z)`` pieces of ``Z`` neighbouring numbers of one array ``M``, each beginning where a hash of
-    the global id and the chunk says; ``g`` is a sign from the same hash, or 1 (Desai, Chou and Shrivastava, MLSys 2022;
-    the mixing hash is ours, as an affine one keeps the distance between the chunks of all rows).
+    A row is ``ceil(width / Z)`` pieces of ``Z`` neighbouring values of one array ``M``; a hash of the global id and the
+    chunk gives the position of each piece. ``g`` is a sign from the same hash, or 1 (Desai, Chou and Shrivastava, MLSys
+    2022; the mixing hash is ours, since an affine one keeps the distance between the chunks of all rows).
 
     Shapes: ``array`` ``[|M|]`` float32, float16 or bfloat16; ``seed`` ``[1]`` int64.
     """
@@ -58,13 +58,13 @@ class SharedArray(Format):
         signed: bool = False,
         dtype: FloatName = "fp32",
     ) -> Self:
-        """``array`` ``[|M|]`` as trained with :func:`places` of the same ``block`` and ``seed``."""
+        """Pack ``array`` ``[|M|]``, trained with :func:`places` of the same ``block`` and ``seed``."""
         stored = array.detach().to(FLOATS[dtype]).contiguous()
         return cls(schema, fields, width, stored, block, torch.tensor([seed], dtype=torch.int64), signed)
 
     @classmethod
     def bytes_of(cls, numbers: int, dtype: FloatName = "fp32") -> int:
-        """Bytes of an array of so many numbers, and of the seed."""
+        """Bytes of an array of so many values, and of the seed."""
         return numbers * FLOATS[dtype].itemsize + 8
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -117,13 +117,13 @@ class SharedArray(Format):
 
 
 def places(ids: Tensor, width: int, block: int, seed: int | Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Where the numbers of each row lie in an array of ``size``; training and serving share it.
+    """Positions of each row's values in an array of ``size``; training and serving share it.
 
     Args:
         ids: int64 global ids, of any shape ``[...]``.
 
     Returns:
-        ``[..., width]`` int64 places, and ``[..., width]`` bool, where the sign turns.
+        ``[..., width]`` int64 positions, and ``[..., width]`` bool, where the sign is negative.
     """
     chunks = -(-width // block)
     hashes = mix(ids.unsqueeze(-1) * chunks + torch.arange(chunks, device=ids.device), seed)

@@ -1,4 +1,4 @@
-"""Formats that share the columns of a row among them."""
+"""Formats that each store some columns of a row."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SideBySideSettings(BaseModel):
 class SideBySide(Format):
     """``e_i = a_i ++ b_i ++ ...``, each part in a format of its own.
 
-    For rows whose columns differ in kind: vectors as codes and the first-order weights beside them as they are.
+    For rows whose columns differ in kind: vectors as codes, and uncompressed first-order weights beside them.
     """
 
     kind = "side_by_side"
@@ -58,7 +58,7 @@ class SideBySide(Format):
 
     @classmethod
     def bytes_of(cls, *parts: int) -> int:
-        """Bytes of parts that take so many each: nothing is kept besides."""
+        """Bytes of parts, given the bytes of each: their sum."""
         return sum(parts)
 
     def lookup(self, ids: Tensor) -> Tensor:

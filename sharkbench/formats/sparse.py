@@ -1,4 +1,4 @@
-"""Rows with most numbers zero: only the others are kept, and where they stand."""
+"""Rows with most values zero: only the other values and their positions are stored."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class SparseSettings(BaseModel):
 
 
 class Sparse(Format):
-    """``e_i`` has the kept numbers of row ``i`` in their columns and zero elsewhere. Whichever form is smaller:
+    """``e_i`` has the kept values of row ``i`` in their columns and zero elsewhere. The smaller of two forms is used:
 
-    - ``csr``: ``ends`` ``[R]`` (numbers up to and with row ``i``; int16, int32 or int64, the smallest that fits) and
-      ``columns`` ``[nnz]`` (uint8, or int16 for rows wider than 256);
-    - ``bitmap``: ``mask``, one bit per number of the table, row after row, in int64 words; ``ranks``, int32 or int64,
-      one per 8 words: the numbers kept before them.
+    - ``csr``: ``ends`` ``[R]`` (kept values up to and including row ``i``; int16, int32 or int64, the smallest that
+      fits) and ``columns`` ``[nnz]`` (uint8, or int16 for rows wider than 256);
+    - ``bitmap``: ``mask``, one bit per value of the table, row after row, in int64 words; ``ranks``, int32 or int64,
+      one per 8 words: the number of kept values before them.
 
     ``values`` ``[nnz]`` float32, float16 or bfloat16, row after row.
     """
@@ -69,7 +69,7 @@ class Sparse(Format):
 
         Args:
             table: ``[R, width]``.
-            kept: ``[R, width]`` bool, the numbers to keep; those that are not zero, where not given.
+            kept: ``[R, width]`` bool, the values to keep; those that are not zero, where not given.
             form: the smaller of the two, where not given.
         """
         kept = (table != 0 if kept is None else kept).cpu()
@@ -83,7 +83,7 @@ class Sparse(Format):
 
     @classmethod
     def bytes_of(cls, rows: int, width: int, kept: int, dtype: FloatName = "fp32", form: Form | None = None) -> int:
-        """Bytes of ``rows`` rows with ``kept`` numbers altogether, in ``form`` or in the smaller one."""
+        """Bytes of ``rows`` rows with ``kept`` values altogether, in ``form`` or in the smaller form."""
         if form is None:
             return min(cls.bytes_of(rows, width, kept, dtype, f) for f in _NAMES)
         values = kept * FLOATS[dtype].itemsize
@@ -97,7 +97,7 @@ class Sparse(Format):
         first, last = self._span(rows)
         out = torch.zeros(len(rows), self.width, dtype=torch.float32, device=ids.device)
         if len(self.values):
-            # The k-th kept number of every row at once; a row has at most `width`.
+            # The k-th kept value of every row at once; a row has at most `width`.
             counts = last - first
             for k in range(int(counts.max()) if len(rows) else 0):
                 has = (counts > k).nonzero().flatten()
@@ -106,14 +106,14 @@ class Sparse(Format):
         return out.view(*ids.shape, self.width)
 
     def _span(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the values of each row begin and end."""
+        """First and end position of the values of each row."""
         if self.form == "csr":
             before = self.ends[(rows - 1).clamp(min=0)].to(torch.int64)
             return torch.where(rows > 0, before, 0), self.ends[rows].to(torch.int64)
         return self._rank(rows * self.width), self._rank((rows + 1) * self.width)
 
     def _rank(self, bits: Tensor) -> Tensor:
-        """Numbers kept before each bit of the mask."""
+        """Number of kept values before each bit of the mask."""
         word = bits >> 6
         group = torch.minimum(word // GROUP, torch.tensor(len(self.ranks) - 1, device=bits.device))
         total = self.ranks[group].to(torch.int64)
@@ -128,7 +128,7 @@ class Sparse(Format):
         return total
 
     def _column(self, rows: Tensor, k: int, place: Tensor) -> Tensor:
-        """Column of the ``k``-th kept number of each row, which is the one at ``place`` of all."""
+        """Column of the ``k``-th kept value of each row, which is at position ``place`` of all values."""
         if self.form == "csr":
             return self.columns[place].to(torch.int64)
         bits = rows.unsqueeze(1) * self.width + torch.arange(self.width, device=rows.device)
@@ -145,7 +145,7 @@ class Sparse(Format):
         return [self.program(SPARSE_BITMAP, columns, own)]
 
     def _first_places(self) -> list[int]:
-        """Where the values of each field begin, and where those of the last end."""
+        """First position of the values of each field, and the end of the last."""
         edges = torch.tensor([*self.first_rows.tolist(), int(self.cardinalities.sum())])
         return [0, *self._span(edges[1:] - 1)[1].tolist()]
 

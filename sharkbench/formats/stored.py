@@ -1,4 +1,4 @@
-"""Modules whose tensors are what a table stores: casts leave them as they are, and loading replaces them."""
+"""Modules whose tensors are the storage of a table: casts do not change them, and loading replaces them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sharkbench.formats.watch import touch
 CHANGING = threading.RLock()
 """Held while a table is checked, compiled or replaced."""
 _PART = 1 << 26
-"""Bytes that are compared at a time."""
+"""Bytes compared at a time."""
 
 
 class Stored(nn.Module):
-    """Tensors whose types and bits mean something: codes, indices, counters, numbers of a stated type.
+    """Tensors whose types and bits have a meaning: codes, indices, counters, values of a stated type.
 
-    ``.half()`` and the like change no tensor here: what type vectors come in is the layer's affair. What moves tensors
-    moves their bytes. A tensor whose content is lost on the way (``to_empty``, the meta device) stays on the meta
-    device, without memory, until it is loaded. ``load_state_dict`` replaces tensors and never writes into them: a
-    lookup under way in another thread ends with the table that it began with.
+    ``.half()`` and the like change no tensor here: the layer decides the type of vectors. Moving a tensor moves its
+    bytes. A tensor that loses its content (``to_empty``, the meta device) stays on the meta device, without memory,
+    until it is loaded. ``load_state_dict`` replaces tensors and never writes into them: a lookup in another thread ends
+    with the table that it began with.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -58,11 +58,11 @@ class Stored(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing_keys, unexpected_keys, error_msgs)
 
     def exchange(self, given: Mapping[str, Any], assign: bool) -> None:
-        """Take tensors by the names of the state dict: themselves if ``assign``, else copies on the device in use."""
+        """Replace tensors by the names of the state dict: by ``given`` if ``assign``, else by copies on the device."""
         self.hold(placed(self.state_dict(keep_vars=True), given, assign))
 
     def hold(self, tensors: Mapping[str, Tensor]) -> None:
-        """Have these tensors in the places that the state dict names."""
+        """Set these tensors under the names of the state dict."""
         for name, tensor in tensors.items():
             path, _, last = name.rpartition(".")
             module = self.get_submodule(path)
@@ -75,7 +75,7 @@ class Stored(nn.Module):
 
 
 def placed(held: Mapping[str, Tensor], given: Mapping[str, Any], assign: bool) -> dict[str, Any]:
-    """``given`` as it is, or as copies on the devices where the tensors of ``held`` are."""
+    """``given`` unchanged if ``assign``, else copies on the devices of the tensors of ``held``."""
     if assign:
         return dict(given)
     devices = {name: tensor.device for name, tensor in held.items()}
@@ -86,14 +86,14 @@ def placed(held: Mapping[str, Tensor], given: Mapping[str, Any], assign: bool) -
 
 
 def keeping(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """What ``fn`` of a module's ``_apply`` may do to a stored tensor: move its bytes. Its type stays.
+    """``fn`` of a module's ``_apply``, restricted to moving the bytes of a stored tensor; its type stays.
 
-    The result has no content (it is on the meta device) where ``fn`` did not keep it.
+    The result has no content (it is on the meta device) where ``fn`` did not preserve it.
     """
 
     def kept(tensor: Tensor) -> Tensor:
         numbers = tensor.detach().contiguous()
-        # A single number may have any stride, which a view of its bytes may not.
+        # A single value may have any stride, which a view of its bytes may not.
         flat = numbers.as_strided((numbers.numel(),), (1,)).view(torch.uint8)
         got = fn(flat).detach()
         if got.dtype != torch.uint8 or got.shape != flat.shape:  # a cast of everything, as by module.type()

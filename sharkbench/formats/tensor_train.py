@@ -19,7 +19,7 @@ from sharkbench.formats.restoring import only, read_settings, require, take, tak
 
 MOST_CORES = 8
 MOST_NUMBERS = 1 << 20
-"""Of one row on the way through the cores, ``columns so far x rank``."""
+"""Bound on the intermediate values of one row, ``columns so far x rank``."""
 
 
 class TensorTrainSettings(BaseModel):
@@ -28,7 +28,7 @@ class TensorTrainSettings(BaseModel):
     rows: tuple[PositiveInt, ...] = Field(min_length=2, max_length=MOST_CORES)
     columns: tuple[PositiveInt, ...]
     ranks: tuple[PositiveInt, ...]
-    """Between the cores: one less than there are cores."""
+    """Ranks between the cores, one fewer than cores."""
 
 
 class TensorTrain(Format):
@@ -58,7 +58,7 @@ class TensorTrain(Format):
 
     @classmethod
     def pack(cls, schema: Schema, fields: Sequence[int], cores: Sequence[Tensor], dtype: FloatName = "fp32") -> Self:
-        """``cores[k]`` ``[n_k, r_{k-1}, d_k, r_k]``."""
+        """Pack trained ``cores[k]`` ``[n_k, r_{k-1}, d_k, r_k]``."""
         return cls(schema, fields, [core.detach().to(FLOATS[dtype]).contiguous() for core in cores])
 
     @classmethod
@@ -154,7 +154,7 @@ def tensor_train_rows(rows: Tensor, cores: Sequence[Tensor]) -> Tensor:
 
 
 def _working(cores: Sequence[Tensor]) -> list[int]:
-    """Numbers of one row after each core."""
+    """Intermediate values of one row after each core."""
     sizes, columns = [], 1
     for core in cores:
         columns *= core.shape[2]

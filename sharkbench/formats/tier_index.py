@@ -1,4 +1,4 @@
-"""Which tier a row is in, and which of the rows of that tier it is: a compact index with ranks."""
+"""A compact index of the tier of each row and its rank among the rows of that tier."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sharkbench.formats.restoring import require, take_exact
 from sharkbench.formats.stored import Stored
 
 BLOCK = 64
-"""Rows per block: one machine word per plane, so that counting the rows before one is one popcount."""
+"""Rows per block: one machine word per plane, so that one popcount counts the rows before a row in its block."""
 SPAN = 1 << 16
-"""Rows over which the ranks of blocks count, so that 16 bits hold them."""
+"""Rows per span: ranks of blocks count from the start of their span, so that they fit into 16 bits."""
 MAX_TIERS = 8
 
 
@@ -23,8 +23,7 @@ class TierIndex(Stored):
         rank(i) = firsts[i // 65536, t] + ranks[i // 64, t] + (rows of tier t before i in its block),  t = tier(i)
 
     Bit ``p`` of the tiers of a block's 64 rows is one word, ``planes[block, p]``. With two tiers a row costs 1.5 bits,
-    with three 2.75, with four 3. Two tiers make it a set with ranks: a row is in tier 1, and has a rank there, or is
-    not.
+    with three 2.75, with four 3. With two tiers it represents a set with ranks: rows of tier 1 are its members.
 
     Shapes: ``planes`` ``[blocks, P]`` int64; ``ranks`` ``[blocks, tiers]`` int16, read as unsigned; ``firsts``
     ``[spans, tiers]`` int64.
@@ -45,7 +44,7 @@ class TierIndex(Stored):
         padded = torch.zeros(-(-len(tiers) // BLOCK) * BLOCK, dtype=torch.uint8)
         padded[: len(tiers)] = tiers.to(torch.uint8)
         blocks, shifts = padded.view(-1, BLOCK), torch.arange(BLOCK)
-        # Bit 63 wraps to the sign, as meant.
+        # Bit 63 wraps to the sign, as intended.
         words = [((blocks >> p & 1).long() << shifts).sum(1) for p in range(num_planes(count))]
         members = torch.stack([(blocks == t).sum(1) for t in range(count)], 1)
         before = members.cumsum(0) - members
@@ -55,14 +54,14 @@ class TierIndex(Stored):
 
     @classmethod
     def bytes_of(cls, rows: int, tiers: int) -> int:
-        """Bytes of the index of so many rows, whichever tiers they are in; a single tier needs none."""
+        """Bytes of the index of so many rows, for any assignment of tiers; a single tier needs none."""
         if tiers == 1:
             return 0
         return -(-rows // BLOCK) * (8 * num_planes(tiers) + 2 * tiers) + -(-rows // SPAN) * 8 * tiers
 
     @property
     def count(self) -> int:
-        """Tiers."""
+        """Number of tiers."""
         return self.ranks.shape[1]
 
     @property
@@ -91,7 +90,7 @@ class TierIndex(Stored):
         return total[:rows]
 
     def counts(self, rows: int) -> list[int]:
-        """How many of the ``rows`` rows each tier has."""
+        """Number of rows in each tier, of ``rows`` rows."""
         return torch.bincount(self.tiers(rows), minlength=self.count).tolist()
 
     @classmethod
@@ -116,13 +115,13 @@ class TierIndex(Stored):
 
 
 def num_planes(tiers: int) -> int:
-    """Bits that tell ``tiers`` tiers apart (at least one)."""
+    """Bits needed for ``tiers`` tiers (at least one)."""
     return max(1, (tiers - 1).bit_length())
 
 
 def popcount(words: Tensor) -> Tensor:
     """Bits set in each int64."""
-    # Bits are summed in pairs, nibbles, bytes; the first shift must not drag the sign along.
+    # Bits are summed in pairs, nibbles, bytes; the first shift must not propagate the sign.
     x = words - ((words >> 1) & 0x5555555555555555)
     x = (x & 0x3333333333333333) + ((x >> 2) & 0x3333333333333333)
     x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F

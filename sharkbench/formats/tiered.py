@@ -24,7 +24,7 @@ class TierSettings(BaseModel):
 
     codec: RowCodec
     dimension: int = Field(ge=0, le=1 << 16)
-    """Leading numbers that rows of the tier keep, the others being zero; 0 for rows that are dropped altogether."""
+    """Leading values that rows of the tier keep, the others being zero; 0 for rows that are dropped."""
 
 
 class TieredSettings(BaseModel):
@@ -87,7 +87,7 @@ class Tiered(InTiers):
             table: ``[R, width]``.
             tier: ``[R]`` integers, which of ``codecs`` stores the row.
             codecs: at most 8; ``None`` drops the row.
-            dimensions: leading numbers that each tier keeps, all of them where not given.
+            dimensions: leading values that each tier keeps, all of them where not given.
         """
         tiers = _tiers(codecs, dimensions or [table.shape[1]] * len(codecs))
         rows: list[Tensor | None] = []
@@ -105,10 +105,10 @@ class Tiered(InTiers):
         codecs: Sequence[RowCodec | None],
         dimensions: Sequence[int] | None = None,
     ) -> int:
-        """Bytes of so many rows in each tier, and of the index that tells tiers apart.
+        """Bytes of so many rows in each tier, and of the index of tiers.
 
         Args:
-            width: numbers per row.
+            width: values per row.
             codecs, dimensions: of each tier, as for :meth:`pack`.
         """
         sizes = tier_sizes(_tiers(codecs, dimensions or [width] * len(codecs)))
@@ -208,5 +208,5 @@ def _tiers(codecs: Sequence[RowCodec | None], dimensions: Sequence[int]) -> list
 
 
 def tier_sizes(tiers: Sequence[TierSettings]) -> list[int]:
-    """Bytes that a row of each tier takes."""
+    """Bytes of a row of each tier."""
     return [t.codec.row_bytes(t.dimension) if t.dimension else 0 for t in tiers]

@@ -1,4 +1,4 @@
-"""Whether the tensors of a table are still those that were checked; what has changed is checked as a file would be."""
+"""Whether the tensors of a table are still those that were checked; changed tensors are checked like a file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _PLUMBING = frozenset(vars(nn.Module()))
 
 
 def marks_of(tensors: Sequence[Tensor]) -> Marks:
-    """Where the numbers lie, their type and shape, and how often they were changed in place. Equal marks of the same
-    tensors mean that none was replaced, moved, resized or written to through torch."""
+    """Address, type and shape of each tensor, and how often it was changed in place. Equal marks of the same tensors
+    mean that none was replaced, moved, resized or written to through torch."""
     compiled = kernels.compiled
     found: bytes | None = compiled.seal(tuple(tensors)) if compiled is not None else None
     return found if found is not None else tuple(_mark(t) for t in tensors)
@@ -31,7 +31,7 @@ def marks_of(tensors: Sequence[Tensor]) -> Marks:
 
 def _mark(tensor: Tensor) -> tuple[Any, ...]:
     if tensor.is_meta or tensor.layout != torch.strided:
-        return (tensor.device, tensor.layout, object())  # never that of anything else
+        return (tensor.device, tensor.layout, object())  # never equal to other marks
     version = None if tensor.is_inference() else tensor._version
     return (tensor.data_ptr(), version, tensor.dtype, tensor.shape, tensor.stride(), tensor.device)
 
@@ -53,7 +53,7 @@ class Seal:
 
 
 def _holders(tensors: tuple[Tensor, ...]) -> list[tuple[int, int, int, int]]:
-    """How many hold each of these tensors in Python, in C++, its memory, and the Python object of its memory."""
+    """Numbers of references to each tensor in Python and in C++, to its memory, and to its memory's Python object."""
     found = []
     for i in range(len(tensors)):
         memory = tensors[i].untyped_storage()
@@ -63,7 +63,7 @@ def _holders(tensors: tuple[Tensor, ...]) -> list[tuple[int, int, int, int]]:
 
 
 def is_private(seal: Seal, held: Sequence[Tensor]) -> bool:
-    """Whether nobody but a module, its seal and its plan (``held``) has the tensors, or others on their memory."""
+    """Whether only a module, its seal and its plan (``held``) refer to the tensors or to their memory."""
     alone = _holders((torch.empty(1, device="cpu"),))[0]
     mine = Counter(map(id, held))
     expected = [(alone[0] + 1 + mine[id(t)], *alone[1:]) for t in seal.tensors]
@@ -89,17 +89,17 @@ def _said(part: Any) -> Any:
 
 
 def check(part: Any) -> None:
-    """Check the tensors of a part as ``restore`` checks those of a file, and derive anew what is not stored.
+    """Check the tensors of a part as ``restore`` checks those of a file, and recompute what is not stored.
 
     Raises:
-        ArtifactError: they are not what the part's settings say.
+        ArtifactError: they do not match the part's settings.
     """
     tensors = strided(part, part.state_dict(keep_vars=True))
     adopt(part, restored(part, tensors), tensors)
 
 
 def exchange(part: Any, given: Mapping[str, Any], assign: bool) -> None:
-    """Replace tensors of a part by others, if they pass the same checks together with those that stay."""
+    """Replace tensors of a part by others, if these pass the same checks together with the remaining ones."""
     held = part.state_dict(keep_vars=True)
     plain = strided(part, {**held, **given})
     made = restored(part, plain)
@@ -108,7 +108,7 @@ def exchange(part: Any, given: Mapping[str, Any], assign: bool) -> None:
 
 
 def restored(part: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """What ``restore`` makes of these tensors and the part's own settings."""
+    """The part that ``restore`` creates from these tensors and the part's own settings."""
     try:
         on_cpu = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
         return type(part).restore(part.schema, part.fields, part.width, part.describe(), on_cpu)
@@ -120,7 +120,7 @@ def restored(part: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def adopt(part: Any, made: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Have ``part`` hold ``tensors``, and what was derived from them and the settings when ``made`` was restored."""
+    """Set ``tensors`` in ``part``, and the attributes of ``made`` that were computed from them and the settings."""
     part.hold(tensors)
     device = next((tensor.device for tensor in tensors.values()), torch.device("cpu"))
     for name, source in made.named_modules():
@@ -133,7 +133,7 @@ def adopt(part: Any, made: Any, tensors: Mapping[str, Tensor]) -> None:
 
 
 def strided(part: Any, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The same numbers, one after the other, in tensors that count their changes."""
+    """The same values in contiguous tensors that count their changes."""
     return {name: _strided(part, name, tensor) for name, tensor in tensors.items()}
 
 
@@ -157,14 +157,14 @@ def _strided(part: Any, name: str, tensor: Any) -> Tensor:
 
 
 def _reach(tensor: Tensor) -> int:
-    """Bytes of its memory up to the last number that it names."""
+    """Bytes of its memory up to its last value."""
     steps = zip(tensor.shape, tensor.stride(), strict=True)
     last = tensor.storage_offset() + sum((size - 1) * stride for size, stride in steps)
     return int(last + 1) * tensor.itemsize if tensor.numel() else 0
 
 
 def in_order(tensor: Tensor) -> bool:
-    """Whether the numbers lie one after the other, as they are, where torch counts changes."""
+    """Whether memory holds the values contiguously, not lazily conjugated or negated, and torch counts changes."""
     return (
         tensor.layout == torch.strided
         and not tensor.is_meta
@@ -175,7 +175,7 @@ def in_order(tensor: Tensor) -> bool:
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether torch's own functions reach the numbers directly: no wrapper around another tensor."""
+    """Whether torch's own functions access the values directly: the tensor wraps no other tensor."""
     own_dispatch = type(tensor).__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
     return not (
         own_dispatch or torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._is_functional_tensor(tensor)

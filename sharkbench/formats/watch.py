@@ -1,4 +1,4 @@
-"""Knowing when a module's tensors, parts or settings are replaced or handed out, at no cost to lookups."""
+"""Notification when a module's tensors, parts or settings are replaced or handed out, at no cost to lookups."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _HELD = ("_buffers", "_parameters", "_modules")
 
 
 class Watched(dict[str, Any]):
-    """What a module holds, by name. Every way to change the dict calls ``changed`` of those who watch it, every way to
-    read tensors from it ``handed_out``: who has a tensor may write into it.
+    """The attributes of a module by name. Every change of the dict calls ``changed`` of its watchers, and every read of
+    a tensor calls ``handed_out``, since the reader may write into the tensor.
 
-    Copies of it, and pickles, are plain dicts: who watches the module does not watch its copy.
+    Copies and pickles of it are plain dicts: a watcher of the module does not watch its copy.
     """
 
     def __init__(self, content: dict[str, Any]) -> None:
         super().__init__(content)
         self.watchers: weakref.WeakSet[Any] = weakref.WeakSet()
         self.armed = False
-        """Whether somebody wants to know when a tensor is handed out next."""
+        """Whether watchers are notified when a tensor is next handed out."""
 
     def touch(self) -> None:
         for watcher in list(self.watchers):
@@ -61,8 +61,8 @@ for _name in ("__getitem__", "__or__", "__ror__", "get", "items", "values"):
 
 
 def watch(module: nn.Module, watcher: Any) -> None:
-    """``watcher.changed()`` is called when ``module``, or a module within it, gets another tensor or module, and
-    ``watcher.handed_out()`` when something asks for one of its tensors after :func:`arm`."""
+    """Have ``watcher.changed()`` called when ``module``, or a module within it, gets another tensor or module, and
+    ``watcher.handed_out()`` when one of its tensors is read after :func:`arm`."""
     for part in module.modules():
         for name in _HELD:
             held = part.__dict__[name]
@@ -72,21 +72,21 @@ def watch(module: nn.Module, watcher: Any) -> None:
 
 
 def arm(module: nn.Module) -> None:
-    """Say, once, when something asks for a tensor of a watched module."""
+    """Notify watchers, once, when a tensor of a watched module is read."""
     for part in module.modules():
         for name in ("_buffers", "_parameters"):
             vars(part)[name].armed = True
 
 
 def touch(module: nn.Module) -> None:
-    """Something else of ``module`` has changed: tell those who watch it."""
+    """Notify the watchers of ``module`` of another change."""
     held = module.__dict__.get("_buffers")
     if isinstance(held, Watched):
         held.touch()
 
 
 def tensors_of(module: nn.Module) -> Iterator[Tensor]:
-    """The stored tensors of a module, without a word to those who watch it."""
+    """The stored tensors of a module, without notifying its watchers."""
     for part in module.modules():
         for name, tensor in [*dict.items(vars(part)["_buffers"]), *dict.items(vars(part)["_parameters"])]:
             if tensor is not None and name not in part._non_persistent_buffers_set:

@@ -1,8 +1,8 @@
-"""The artifact that a user takes home: safetensors files whose headers say what the tensors are. Nothing is pickled.
+"""The artifact that users deploy: safetensors files whose headers describe the tensors. Nothing is pickled.
 
 ``packed.safetensors`` holds the tensors of the packed layer and, in its header, the schema, the formats and their
-settings; ``backbone.safetensors`` holds the backbone's weights and config. Loading executes nothing and believes
-nothing.
+settings; ``backbone.safetensors`` holds the backbone's weights and config. Loading executes no code from a file and
+checks everything in it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KEY = "sharkbench"
 _MAX_HEADER = 32 << 20
 _MAX_SLOTS = 1 << 16
 _PART = 1 << 21
-"""Numbers that are read at a time."""
+"""Values read at a time."""
 
 
 class _Strict(BaseModel):
@@ -62,7 +62,7 @@ class PartMetadata(_Strict):
     fields: tuple[int, ...]
     settings: dict[str, Any]
     provider: str = Field(default="", max_length=200)
-    """What its format came with, where that is not this package."""
+    """The package or folder that provides its format, where that is not this package."""
 
 
 class PackedMetadata(_Strict):
@@ -70,7 +70,7 @@ class PackedMetadata(_Strict):
 
     version: int
     fingerprint: str
-    """Of the data that the table was trained on."""
+    """Fingerprint of the data set that the table was trained on."""
     width: int = Field(ge=1, le=1 << 16)
     model_schema: SchemaMetadata = Field(alias="schema")
     parts: tuple[PartMetadata, ...]
@@ -100,12 +100,12 @@ def save(
     backbone: BackboneConfig | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write both files into ``folder`` (made if missing), each in one rename.
+    """Write both files into ``folder`` (created if missing), each by an atomic rename.
 
     Args:
         fingerprint: of the data set that the model was trained on.
         backbone: config of the model's backbone; the backbone's own where not given.
-        extra: plain JSON values to keep beside (method, budget, run key ...).
+        extra: plain JSON values to store as well (method, budget, run key ...).
     """
     layer, network = model.layer, model.backbone
     metadata = {
@@ -128,15 +128,16 @@ def load(path: Path | str, unknown: Unknown = "raise") -> PackedLayer:
     """The packed layer in ``path`` (a file, or a folder that :func:`save` wrote), ready to serve.
 
     Args:
-        unknown: what ids out of range do, see :class:`PackedLayer`.
+        unknown: how ids out of range are handled, see :class:`PackedLayer`.
 
     Raises:
-        ArtifactError: missing, truncated, corrupted, or untrue about itself; not what its run has written.
+        ArtifactError: the file is missing, truncated or corrupted, contradicts its header, or is not as its run wrote
+            it.
     """
     if unknown not in get_args(Unknown):
         raise InputError(f"unknown={unknown!r} is none of {', '.join(get_args(Unknown))}")
     file = _as_written(_file(path, PACKED))
-    # Whatever mode the caller is in: a table is made of ordinary tensors that are there.
+    # In any mode of the caller, a table consists of ordinary tensors with content.
     with torch.inference_mode(False), torch.device("cpu"), _opened(file) as (metadata, tensors):
         said = _parse(TypeAdapter(PackedMetadata), metadata, file)
         _check_version(said.version, file)
@@ -163,14 +164,14 @@ def load_model(folder: Path | str, unknown: Unknown = "raise") -> PackedModel:
 
 
 def inspect(path: Path | str) -> PackedMetadata:
-    """What the header says, without reading the tensors."""
+    """The header, without reading the tensors."""
     file = _file(path, PACKED)
     with _opened(file) as (metadata, _):
         return _parse(TypeAdapter(PackedMetadata), metadata, file)
 
 
 def tensor_bytes(path: Path | str, name: str = PACKED) -> int:
-    """Bytes of all tensors of a file: its size without the header."""
+    """Bytes of all tensors of a file, its size without the header."""
     file = _file(path, name)
     return file.stat().st_size - 8 - _header_size(file)
 
@@ -202,10 +203,10 @@ def _file(path: Path | str, name: str) -> Path:
 
 
 def _as_written(file: Path) -> Path:
-    """The file, compared with the digest that its run has put beside it; one that was taken away from there has none.
+    """The file, compared with the digest that its run wrote beside it; a file that was moved has no digest.
 
     Raises:
-        Damaged: it has other bytes.
+        Damaged: its bytes have changed.
     """
     if (file.parent / SEAL).is_file():
         try:
@@ -225,7 +226,7 @@ def _header_size(file: Path) -> int:
 
 
 class _Tensors(Mapping[str, Tensor]):
-    """The tensors of an open file, read when asked for."""
+    """The tensors of an open file, read on access."""
 
     def __init__(self, handle: Any) -> None:
         self._handle, self._names = handle, list(handle.keys())
@@ -298,7 +299,7 @@ def _layer(said: PackedMetadata, tensors: Mapping[str, Tensor], unknown: Unknown
 
 def _backbone(said: BackboneMetadata, tensors: Mapping[str, Tensor], file: Path) -> nn.Module:
     shape = BackboneShape(**said.shape.model_dump())
-    # On the meta device nothing is allocated, so a config that lies about its size costs nothing.
+    # The meta device allocates nothing, so a config with a false size takes no memory.
     with torch.device("meta"):
         expected = build(said.config, shape).state_dict()
     for name in set(expected) | set(tensors):

@@ -24,7 +24,7 @@ class Model(nn.Module):
 
 
 class PackedModel(nn.Module):
-    """What is served and measured: packed layer and backbone."""
+    """The model that is served and measured: packed layer and backbone."""
 
     def __init__(self, layer: PackedLayer, backbone: nn.Module) -> None:
         super().__init__()

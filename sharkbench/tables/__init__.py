@@ -1,1 +1,1 @@
-"""Trainable embedding tables: their parts, and the layers, codes and roundings that several methods share."""
+"""Trainable embedding tables: their parts, and the layers, codes and rounding that several methods share."""

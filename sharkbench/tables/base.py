@@ -1,4 +1,4 @@
-"""What every trainable embedding layer promises."""
+"""The contract of every trainable embedding layer."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from sharkbench.formats.layer import PackedLayer
 
 
 class Trainable(nn.Module):
-    """What a layer, and each part of one, says of its parameters, and the hooks that training calls."""
+    """How the parameters of a layer, or of a part of one, are trained, and the hooks that training calls."""
 
     sparse: bool = False
-    """Whether gradients of rows hold the batch's rows only; training sets it as its optimizer wants it."""
+    """Whether gradients of tables are sparse, with the batch's rows only; training sets it for its optimizer."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """What the optimizer updates, by rule: ``params``, and what departs from the recipe's rule for embeddings.
+        """Parameter groups of the optimizer: ``params``, and how each group departs from the rule for embeddings.
 
-        Each group may state ``lr_factor`` (times the embedding learning rate), and ``l2`` (in place of the recipe's) or
-        ``l2_factor`` (times it). A group with ``optimizer``, a function of a list of parameters, is not the recipe's:
-        it is updated by what that makes, which a step calls ``name``, and whose learning rates fall in proportion to
-        the recipe's unless ``follows`` is false.
+        A group may state ``lr_factor`` (times the embedding learning rate), and ``l2`` (in place of the recipe's) or
+        ``l2_factor`` (times it). A group with ``optimizer``, a function from a list of parameters to an optimizer, is
+        not updated by the recipe's optimizer but by that one; training steps refer to it as ``name``, and its learning
+        rates fall in proportion to the recipe's unless ``follows`` is false.
         """
         return [{"params": list(self.parameters())}]
 
     def row_tables(self) -> list[nn.Parameter]:
         """Parameters ``[rows, width]`` that are read by :mod:`sharkbench.tables.sharded` only.
 
-        Their rows can be divided among processes while the model trains.
+        Their rows can be divided among processes in training.
         """
         return []
 
     def may_stay(self) -> bool:
-        """Whether the weights as they are may become the trained model's: not while they are still too large, say.
+        """Whether the current weights may become those of the trained model; not while they exceed the budget, say.
 
-        Asked after each validation. One that may not stay neither counts as the best nor as a miss; where none may,
-        training leaves the last weights.
+        Called after each validation. Where it is false, the validation counts neither as the best nor as a miss; where
+        it is always false, training keeps the last weights.
         """
         return True
 
@@ -56,7 +56,7 @@ class EmbeddingLayer(Trainable):
     """Trainable: ids ``[B, S]`` to field vectors ``[B, F, width]`` float32.
 
     ``width`` is the embedding dimension ``D`` plus one column per label where the backbone has first-order (linear)
-    weights. They are rows of the same table, so that every method compresses them and their bytes are counted.
+    weights. These are columns of the same table, so that every method compresses them and their bytes are counted.
 
     Nearly every layer is a :class:`~sharkbench.tables.parts.Table` of parts.
 
@@ -77,14 +77,14 @@ class EmbeddingLayer(Trainable):
 
     @abstractmethod
     def forward(self, ids: Tensor) -> Tensor:
-        """``[B, S]`` ids of the whole schema, padding included, to ``[B, F, width]``; other fields are not read."""
+        """Ids ``[B, S]`` of all slots of the schema, padding included, to ``[B, F, width]``; reads its fields only."""
 
     @abstractmethod
     def pack(self) -> PackedLayer:
-        """The serving form; quality and bytes are measured on it."""
+        """The packed layer that is served; quality and bytes are measured on it."""
 
     def use_sparse_gradients(self, sparse: bool) -> None:
-        """Whether gradients of rows hold the batch's rows only, as optimizers want that touch no others."""
+        """Set whether gradients of tables are sparse, for optimizers that update the batch's rows only."""
         for module in self.modules():
             if isinstance(module, Trainable):
                 module.sparse = sparse

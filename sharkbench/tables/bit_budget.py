@@ -1,4 +1,4 @@
-"""How many bits the codes of a budget may have, and how many rows stay fp32 for what is left of it."""
+"""The bits of codes that a budget allows, and the number of fp32 rows that the remaining bytes allow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Bits = TypeVar("Bits", bound=int)
 
 
 class CodedSize(NamedTuple):
-    """Bytes that a coded row takes, and bytes besides."""
+    """Bytes of a coded row, and bytes that do not depend on the rows."""
 
     row: int
     fixed: int = 0
@@ -47,7 +47,7 @@ def fit_bits(
             continue
         if cache is None:
             room, more = rest - TierIndex.bytes_of(shape.rows, 2), 4 * shape.width - sizes[bits].row
-            # Coded rows of one number may be larger than fp32.
+            # Coded rows of one value may be larger than fp32 rows.
             hot = min(room // more, shape.rows) if room > 0 and more > 0 else 0
         return bits, hot
     least = min(sizes, key=lambda bits: coded_bytes(shape, sizes[bits], hot))

@@ -1,4 +1,4 @@
-"""Rows that are packed codes while they train."""
+"""Rows stored as packed codes in training."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sharkbench.tables.sharded import Gather, interleave
 from sharkbench.tables.stochastic import encode_stochastic
 
 FILL = 1 << 13
-"""Rows that are drawn and coded at a time, so that a start needs no more memory than a batch."""
+"""Rows drawn and coded at a time, so that initialisation needs no more memory than a batch."""
 Rounding = Literal["stochastic", "nearest"]
 
 
 class SeededGenerator(nn.Module):
-    """Random numbers of one purpose, on whatever device they are asked for."""
+    """The random number generator of one purpose, on the device that asks for it."""
 
     def __init__(self, seed: int, purpose: str) -> None:
         super().__init__()
@@ -37,16 +37,16 @@ class SeededGenerator(nn.Module):
 
 
 class CodeStore(nn.Module):
-    """Row ``i`` is what ``codec`` stores of it; a write rounds it anew, and integers get the range of the new row.
+    """Row ``i`` is stored by ``codec``; a write rounds it again, and integers get the range of the new row.
 
     Args:
         rows: of the table.
-        width: numbers per row.
+        width: values per row.
         codec: 16-bit floats, or integers with an offset.
-        rounding: of what is written.
-        chance: for stochastic rounding.
+        rounding: of written rows.
+        chance: random numbers of stochastic rounding.
 
-    Shapes: ``table`` ``[rows, ...]`` as the codec stores them; there is nothing else.
+    Shapes: ``table`` ``[rows, ...]`` as the codec stores them; there are no other tensors.
     """
 
     def __init__(self, rows: int, width: int, codec: RowCodec, rounding: Rounding, chance: SeededGenerator) -> None:
@@ -60,7 +60,7 @@ class CodeStore(nn.Module):
         return len(self.table)
 
     def fill(self, draw: Callable[[int], Tensor]) -> None:
-        """Start from ``draw(n)`` ``[n, width]``, so many rows at a time, rounded to the nearest."""
+        """Initialise from ``draw(n)`` ``[n, width]``, ``n`` rows at a time, rounded to the nearest."""
         for part in self.table.split(FILL):
             part.copy_(self.codec.encode(draw(len(part))))
 
@@ -81,6 +81,6 @@ class CodeStore(nn.Module):
         self.table = interleave(gather(self.table))
 
     def packed(self, schema: Schema, fields: Sequence[int]) -> Format:
-        """The rows as they are, in the format that serves them."""
+        """The stored rows, unchanged, in the format that serves them."""
         kind = Dense if self.codec.is_float else IntRows
         return kind(schema, fields, self.width, self.codec, self.table.clone())

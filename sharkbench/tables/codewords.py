@@ -16,7 +16,9 @@ from sharkbench.tables.parts import Part, Slots
 
 
 class CodewordRows(Part):
-    """``e_i = C_1[c_i1] ++ C_2[c_i2] ++ ...``: the codes stay as they are, the codewords train.
+    """``e_i = C_1[c_i1] ++ C_2[c_i2] ++ ...``: codes are fixed, codewords are trained.
+
+    Rows ``[B, C]`` to vectors ``[B, C, width]``.
 
     Args:
         schema, fields: as for :class:`Part`.
@@ -47,13 +49,13 @@ class CodewordRows(Part):
 
 
 def widths_of_parts(dimension: int, first_order: int, parts: int) -> list[int]:
-    """Numbers of each part of a row: the vector in ``parts``, and one part of its own for first-order weights."""
+    """Width of each part of a row: the vector in ``parts`` parts, and one more part for first-order weights."""
     vector = part_widths(dimension, parts, "concat") if dimension else []
     return [*vector, first_order] if first_order else vector
 
 
 def most_read(schema: Schema, fields: Sequence[int], count: int) -> Tensor:
-    """``[R]`` bool: the ``count`` rows of ``fields`` that training reads most, the first of those read equally often.
+    """``[R]`` bool: the ``count`` rows of ``fields`` that training reads most; of rows read equally often, the first.
 
     Where frequencies are not known, the first rows.
     """

@@ -31,9 +31,9 @@ class SmallTable:
     """One small table of a composition.
 
     Attributes:
-        width: numbers per row; one of them is broadcast by add and mult.
+        width: weights per row; a single one is broadcast by add and mult.
         std: entries start from N(0, std).
-        operation: how its rows join what the tables before it made; of no meaning for the first.
+        operation: how its rows are combined with those of the tables before it; ignored for the first.
         lr_factor: times the embedding learning rate.
     """
 
@@ -46,26 +46,27 @@ class SmallTable:
 class ComposedRows(Part):
     """``e_i = T_0[h_0(i)] op T_1[h_1(i)] op ...`` with ``i`` the local id and ``op`` one of add, mult and concat.
 
-    Every field has ``k`` small tables; those of all fields lie in one merged parameter per ``j < k``. Entries of the
-    small tables start normal, such that entries of the *generated* rows have the standard deviation ``init_std`` of a
-    full table's: ``init_std / sqrt(k)`` for add, ``init_std`` for concat.
+    Rows ``[B, C]`` to vectors ``[B, C, width]``. Every field has ``k`` small tables; those of all fields are merged
+    into one parameter per ``j < k``. Entries of the small tables start normal, such that entries of the *generated*
+    rows have the standard deviation ``init_std`` of a full table: ``init_std / sqrt(k)`` for add, ``init_std`` for
+    concat.
 
-    With mult, the factors after the first are kept as ``1 + table``, tables starting from N(0, 1/4). A product of
-    factors around zero has a saddle there that weight decay drives all rows into; around one, decay only makes them
-    share more, and is weaker by :data:`FACTOR_DECAY`. This is this project's own form; the packed factors are the
-    products' plain ones.
+    With mult, the factors after the first are parameterised as ``1 + table``, tables starting from N(0, 1/4). A product
+    of factors has a saddle at zero, and weight decay would drive all rows into it; around one, decay only makes ids
+    share more, and is weaker by :data:`FACTOR_DECAY`. This is this project's own form; packing stores the plain
+    factors.
 
     With ``own``, chosen rows are not composed: they follow those of ``tables.0``, and the other tables end in a row of
-    zeros that is never trained, which add and the factor ``1 + 0`` leave them alone by.
+    zeros that is never trained, so that add and the factor ``1 + 0`` leave the chosen rows unchanged.
 
     Args:
         schema: of the data set.
         fields: of this part, ascending.
         width: weights per row; concat divides them among the small tables.
         functions: of each field, its ``k`` index functions.
-        combine: the operation (of no meaning with ``k = 1``) for small tables alike, or the ``k`` of them one by one.
-        init_std: of the rows of a full table.
-        own: ``[R]`` bool, which rows are rows of their own; add and mult only.
+        combine: the operation (ignored with ``k = 1``) of equal small tables, or a list of the ``k`` small tables.
+        init_std: standard deviation of the rows of a full table.
+        own: ``[R]`` bool, which rows are not composed; add and mult only.
 
     Shapes: ``tables.{j}`` ``[sum of the moduli of small table j, its width]``.
     """
@@ -98,7 +99,7 @@ class ComposedRows(Part):
         bases = [np.cumsum([0, *(f.modulus for f in part)])[:-1] for part in self.functions]
         self.register_buffer("bases", torch.from_numpy(np.array(bases, dtype=np.int64)), persistent=False)
         self.bases: Tensor
-        """``[small tables, fields]``: where each field's rows begin."""
+        """``[small tables, fields]``: the first row of each field."""
 
     def forward(self, slots: Slots) -> Tensor:
         rows = [self._rows(j, slots) for j in range(len(self.tables))]
@@ -166,7 +167,7 @@ def composed_parts(
     *,
     own: Tensor | None = None,
 ) -> list[Part]:
-    """:class:`ComposedRows` of the fields that have index functions, a row per id in the others.
+    """:class:`ComposedRows` for the fields with index functions, and a row per id for the others.
 
     Args:
         functions: of each of ``fields``, none where it keeps a row per id.
@@ -178,16 +179,16 @@ def composed_parts(
 
 
 def equal_tables(width: int, parts: int, combine: Operation, init_std: float) -> list[SmallTable]:
-    """Small tables of one kind, such that entries of the composed rows start with ``init_std``."""
+    """Equal small tables, such that entries of the composed rows start with standard deviation ``init_std``."""
     widths, stds = part_widths(width, parts, combine), factor_stds(init_std, parts, combine)
     return [SmallTable(w, std, combine) for w, std in zip(widths, stds, strict=True)]
 
 
 def part_widths(width: int, parts: int, combine: Operation) -> list[int]:
-    """Numbers per row of each part: all of them, or for concat an equal share, the first parts taking what is left.
+    """Width of each part: the full width, or for concat an equal share, the first parts taking the remainder.
 
     Raises:
-        InputError: there are fewer numbers than parts to take them.
+        InputError: there are more parts than columns.
     """
     if combine != "concat":
         return [width] * parts
@@ -197,15 +198,15 @@ def part_widths(width: int, parts: int, combine: Operation) -> list[int]:
 
 
 FACTOR_STD = 0.5
-"""Spread around one at which the factors of a product start."""
+"""Initial standard deviation of the factors of a product, around one."""
 FACTOR_DECAY = 0.01
-"""Weight decay of factors, times that of rows (ours). A factor's gradient passes through the row that it multiplies,
-whose numbers are far below one, so decay of the same strength outweighs it and factors tend to one: ids share rows as
-in the hashing trick."""
+"""Weight decay of factors, relative to that of rows (ours). A factor's gradient passes through the row that it
+multiplies, whose values are far below one, so decay of the same strength outweighs it and factors tend to one: ids
+share rows as in the hashing trick."""
 
 
 def factor_stds(init_std: float, parts: int, combine: Operation) -> list[float]:
-    """Standard deviation of each small table's entries, so that entries of the generated rows have ``init_std``."""
+    """Standard deviation of each small table's entries, such that entries of the generated rows have ``init_std``."""
     if parts == 0:
         return []
     if combine == "add":
@@ -216,7 +217,7 @@ def factor_stds(init_std: float, parts: int, combine: Operation) -> list[float]:
 
 
 def composed_nbytes(schema: Schema, width: int, functions: Sequence[FieldFunctions], combine: Operation) -> int:
-    """Bytes of the packed layer that a table of :class:`ComposedRows` of digits becomes, in closed form."""
+    """Bytes of the packed layer of :class:`ComposedRows` whose index functions are digits, in closed form."""
     total = 0
     for field, made_of in zip(schema.fields, functions, strict=True):
         if made_of:

@@ -1,4 +1,4 @@
-"""How many numbers the rows of each field get: bytes of projected rows, and budgets spent to the last dimension."""
+"""The dimension of each field's rows: bytes of projected rows, and budgets spent to the last dimension."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from sharkbench.formats.projected import Projected
 
 Worth = Callable[[int, int, int], float]
 CLOSE = 0.98
-"""A share of the budget that is as good as all of it."""
+"""Share of the budget from which on it counts as used up."""
 
 
 def field_bytes(rows: int, dimension: int, width: int, bias: bool = False) -> int:
-    """Bytes of ``rows`` rows of ``dimension`` numbers and the matrix (and bias) that takes them to ``width``, fp32.
+    """Bytes of ``rows`` rows of ``dimension`` weights and the matrix (and bias) that maps them to ``width``, fp32.
 
-    Rows of the whole ``width`` need neither.
+    Rows of the full ``width`` need neither.
     """
     return Projected.bytes_of([rows], [dimension], width, biases=[bias and dimension < width])
 
 
 def projected_bytes(rows: Sequence[int], dimensions: Sequence[int], width: int, bias: bool = False) -> int:
-    """Bytes of the packed layer whose field ``f`` has ``rows[f]`` rows of ``dimensions[f]`` numbers."""
+    """Bytes of the packed layer whose field ``f`` has ``rows[f]`` rows of ``dimensions[f]`` weights."""
     return sum(field_bytes(n, d, width, bias) for n, d in zip(rows, dimensions, strict=True))
 
 
 def largest_short(rows: int, width: int, bias: bool = False) -> int:
-    """The largest dimension below ``width`` that takes fewer bytes than whole rows do; 0 where none does."""
+    """The largest dimension below ``width`` that takes fewer bytes than full rows do; 0 where none does."""
     return min(width - 1, max(0, ceil((rows - bias) * width / (rows + width)) - 1))
 
 
@@ -41,21 +41,21 @@ def sized_to_budget(
     what: str,
     bias: bool = False,
 ) -> tuple[int, ...]:
-    """Dimensions after ``wanted(t)``, ``t`` the largest float in [0, 1] at which the packed bytes are in ``budget``.
+    """Dimensions ``wanted(t)``, ``t`` the largest float in [0, 1] at which the packed bytes meet ``budget``.
 
-    ``wanted`` must not fall as ``t`` grows. It is asked some sixty times: ``t`` is as exact close to 0 as it is
-    elsewhere. Its numbers are rounded (half to even, never below one), then what is left
-    of the budget is spent, first for the field that lacks most of what is wanted (:func:`spend`).
+    ``wanted`` must not fall as ``t`` grows. It is called some sixty times: bisection is over all floats, so ``t`` is as
+    exact close to 0 as elsewhere. Its values are rounded (half to even, never below one), then the remaining bytes are
+    spent, first for the field that lacks most of its wanted dimension (:func:`spend`).
 
     Args:
-        wanted: per field, a real number of dimensions.
+        wanted: per field, a real-valued dimension.
         rows: of each field.
-        width: numbers of a whole row.
+        width: weights of a full row.
         budget: bytes.
         what: names the method in the reason.
 
     Raises:
-        Infeasible: one number per row is too much already.
+        Infeasible: even one weight per row takes more bytes.
     """
 
     def rounded(t: float) -> list[int]:
@@ -74,7 +74,7 @@ def sized_to_budget(
 
 
 def _place(number: float) -> int:
-    """Of a float that is not negative, among all of them in order: 0 for 0, 1 for the next one."""
+    """Rank of a non-negative float among all floats in order: 0 for 0, 1 for the next float."""
     return int.from_bytes(pack(">d", number), "big")
 
 
@@ -87,12 +87,12 @@ def spend(
 ) -> list[int]:
     """``dimensions``, raised step by step as long as the packed bytes stay within ``budget``.
 
-    Of the steps that fit, the one of the largest worth comes first. A step is one dimension, or to whole rows where a
-    matrix would not pay any more. Where no step fits and more than 2% of the budget is left, a field takes a step at
-    the cost of what is worth least elsewhere, if that fills the budget better.
+    Of the steps that fit, the one of the largest worth comes first. A step is one dimension, or to full rows where a
+    matrix no longer saves bytes. Where no step fits and more than 2% of the budget is left, a field takes a step at the
+    cost of the dimensions worth least elsewhere, if that uses more of the budget.
 
     Args:
-        dimensions: to start from; they fit.
+        dimensions: initial ones, which fit.
         worth: ``worth(field, from dimension, to dimension)`` of a step.
     """
     best = _steps(dimensions, worth, rows, width, budget, bias)
@@ -126,7 +126,7 @@ def _steps(
 def _swapped(
     dimensions: Sequence[int], field: int, worth: Worth, rows: Sequence[int], width: int, budget: int, bias: bool
 ) -> list[int]:
-    """One step more for ``field``, as few of the others' as make room for it, then what still fits."""
+    """One step more for ``field``, as few dimensions less for the others as make room, then all that still fits."""
     changed = list(dimensions)
     if changed[field] < width:
         changed[field] = whole_if_no_larger(rows[field], changed[field] + 1, width, bias)
@@ -145,17 +145,17 @@ def _swapped(
 
 
 def whole_if_no_larger(rows: int, dimension: int, width: int, bias: bool = False) -> int:
-    """``dimension``, or ``width`` where short rows and their matrix would take as many bytes as whole rows."""
+    """``dimension``, or ``width`` where short rows and their matrix would take as many bytes as full rows."""
     return dimension if dimension <= largest_short(rows, width, bias) else width
 
 
 def fewest(rows: Sequence[int], width: int, bias: bool = False) -> list[int]:
-    """The fewest bytes that there are: one number per row, or whole rows where a matrix would cost more."""
+    """Dimensions with the fewest bytes: one weight per row, or full rows where a matrix would cost more."""
     return [whole_if_no_larger(n, 1, width, bias) for n in rows]
 
 
 def refuse_below_one(rows: Sequence[int], width: int, budget: int, *, what: str, bias: bool = False) -> None:
-    """Raises Infeasible where one number per row, with the matrices, takes more than ``budget`` bytes."""
+    """Raises Infeasible where one weight per row, with the matrices, takes more than ``budget`` bytes."""
     least = projected_bytes(rows, fewest(rows, width, bias), width, bias)
     if least > budget:
         raise Infeasible(

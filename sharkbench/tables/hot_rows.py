@@ -1,4 +1,4 @@
-"""A few rows in fp32 before a table of codes: those read most often, or those read last."""
+"""A cache of rows in fp32 before a table of codes: the rows read most often, or those written most recently."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sharkbench.tables.sharded import Gather, divisible
 
 CacheBy = Literal["frequency", "recency"]
 WAYS = 32
-"""Places among which a row may take one, as in FBGEMM's cache."""
+"""Slots that a row may be cached in, as in FBGEMM's cache."""
 _EMPTY = -1
 
 
@@ -41,10 +41,10 @@ class ColdRows(Protocol):
 
 
 class HotRows(nn.Module):
-    """``capacity`` rows in fp32, all others in ``cold``; who is among the first is for a subclass to say.
+    """``capacity`` rows in fp32, all others in ``cold``; a subclass decides which rows are hot.
 
-    A hot row keeps its place among the cold ones while it trains, stale, and does without it when served: each row is
-    then stored once, and a :class:`TierIndex` says how.
+    In training a hot row also has a stale copy among the cold rows. Served, each row is stored once, and a
+    :class:`TierIndex` finds it.
 
     Shapes: ``keys`` ``[capacity]`` int32 (the row in each slot, -1 for none), ``values`` ``[capacity, width]`` float32.
     """
@@ -65,7 +65,7 @@ class HotRows(nn.Module):
         """``[n]`` int64, the slot of each row, -1 where it is cold."""
 
     def admit(self, rows: Tensor) -> Tensor:
-        """:meth:`find` for rows that are about to be written: some may become hot for it."""
+        """:meth:`find` for rows that are about to be written; some of them may become hot."""
         return self.find(rows)
 
     def read(self, rows: Tensor) -> Tensor:
@@ -89,14 +89,14 @@ class HotRows(nn.Module):
         hot, slots = self.keys[taken].long().sort()
         tier = torch.zeros(len(self), dtype=torch.uint8)
         tier[hot.cpu()] = 1
-        # Only what is packed is copied: the table may be most of the memory there is.
+        # Only the packed rows are copied: the table may take most of the memory.
         cold = self.cold.table[(tier == 0).nonzero().flatten().to(self.keys.device)].cpu()
         rows = [cold, self.values[taken[slots]].cpu()]
         return Tiered(schema, fields, self.width, tiers, rows, TierIndex.of(tier, 2))
 
 
 class FrequentRows(HotRows):
-    """The hot rows are chosen once: ``rows`` ``[capacity]``, ascending, by how often training reads them, say."""
+    """The hot rows are fixed: ``rows`` ``[capacity]``, ascending; those that training reads most often, say."""
 
     def __init__(self, cold: ColdRows, rows: Tensor) -> None:
         super().__init__(cold, len(rows))
@@ -105,13 +105,13 @@ class FrequentRows(HotRows):
             self.values[part] = cold.read(self.keys[part].long())
 
     def find(self, rows: Tensor) -> Tensor:
-        if not len(self.keys):  # of a table that is divided, all may be with other processes
+        if not len(self.keys):  # of a divided table, all hot rows may be in other processes
             return torch.full_like(rows, _EMPTY)
         slots = torch.searchsorted(self.keys, rows.to(self.keys.dtype)).clamp_(max=len(self.keys) - 1)
         return torch.where(self.keys[slots] == rows, slots, _EMPTY)
 
     def divide(self, rank: int, size: int) -> None:
-        """Hot rows go with their place among the cold ones."""
+        """Each hot row goes to the process of its cold copy."""
         divisible(self.cold).divide(rank, size)
         own = self.keys % size == rank
         self.keys, self.values = self.keys[own] // size, self.values[own]
@@ -125,8 +125,8 @@ class FrequentRows(HotRows):
 
 
 class RecentRows(HotRows):
-    """The hot rows are those written last. A row that is written takes the place of the one among its ``WAYS`` that has
-    not been for longest, which goes back to the cold rows; where all of them are of this very step, it stays cold.
+    """The hot rows are those written most recently. A written row replaces the least recently written of its ``WAYS``
+    slots, whose row is written back to the cold rows; where all of them were written in this step, it stays cold.
 
     Shapes: ``used`` ``[capacity]`` int32, the step in which each slot was last written.
     """
@@ -156,7 +156,7 @@ class RecentRows(HotRows):
         missing = (slots == _EMPTY).nonzero().flatten()
         places, order = self._places(rows[missing]).sort(stable=True)
         missing = missing[order]
-        # The k-th newcomer of a set takes its k-th oldest slot.
+        # The k-th new row of a set takes its k-th oldest slot.
         sets, counts = torch.unique_consecutive(places, return_counts=True)
         nth = torch.arange(len(places), device=rows.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         oldest = self.used.view(-1, self.ways)[sets].argsort(dim=1, stable=True)
@@ -173,15 +173,15 @@ class RecentRows(HotRows):
 
 
 def rounded_capacity(capacity: int) -> int:
-    """Slots of a cache by recency that may have ``capacity``: whole sets."""
+    """Slots of a cache by recency with at most ``capacity`` slots: whole sets."""
     return capacity - capacity % WAYS if capacity > WAYS else capacity
 
 
 def with_hot_rows(cold: ColdRows, count: int, by: CacheBy, frequencies: NDArray[np.int64] | None) -> ColdRows | HotRows:
-    """``cold`` with ``count`` rows before it in fp32; as it is where that is none.
+    """``cold`` with a cache of ``count`` fp32 rows before it; ``cold`` itself where ``count`` is zero.
 
     Args:
-        frequencies: ``[rows]``, how often training reads each row; ties go in the order of their ids.
+        frequencies: ``[rows]``, how often training reads each row; ties are broken by id.
     """
     if count == 0:
         return cold
@@ -192,7 +192,7 @@ def with_hot_rows(cold: ColdRows, count: int, by: CacheBy, frequencies: NDArray[
 
 
 def _hottest(frequencies: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """``[count]`` rows, ascending. Not by sorting all rows, which takes more memory than the table."""
+    """``[count]`` most frequent rows, ascending, without sorting all rows, which takes more memory than the table."""
     least = np.partition(frequencies, len(frequencies) - count)[len(frequencies) - count]
     above = np.flatnonzero(frequencies > least)
     ties = np.flatnonzero(frequencies == least)[: count - len(above)]

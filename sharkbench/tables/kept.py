@@ -1,4 +1,4 @@
-"""Some fields of a layer, and the rows that a layer gives."""
+"""A layer restricted to some of its fields, and the rows that a layer returns."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sharkbench.tables.parts import CHUNK, Table
 
 
 class KeptFields(EmbeddingLayer):
-    """Some fields of another layer; serves the formats of ``inner`` that belong to them.
+    """Some fields of another layer: ids ``[B, S]`` to ``[B, F', width]``; packs the formats of ``inner`` for them.
 
-    The rows of pruned fields stay in ``inner`` while it trains (they may share weights with others).
+    In training, the rows of pruned fields stay in ``inner`` (they may share weights with others).
     """
 
     def __init__(self, inner: EmbeddingLayer, fields: Sequence[int]) -> None:
@@ -63,7 +63,7 @@ class KeptFields(EmbeddingLayer):
 
 
 def keep_fields(layer: EmbeddingLayer, fields: Sequence[int]) -> EmbeddingLayer:
-    """``layer`` with ``fields`` (some of ``layer.fields``) only; rows that belong to no other field are copied."""
+    """``layer`` with ``fields`` (some of ``layer.fields``) only; rows that no other field shares are copied."""
     fields = tuple(sorted(fields))
     if isinstance(layer, KeptFields):
         return KeptFields(layer.inner, fields)
@@ -76,9 +76,9 @@ def keep_fields(layer: EmbeddingLayer, fields: Sequence[int]) -> EmbeddingLayer:
 
 
 def rows_of(layer: EmbeddingLayer, fields: Sequence[int] | None = None) -> Tensor:
-    """``[R, width]`` float32: what the layer gives for each id of ``fields`` (all that it has unless given), in order.
+    """``[R, width]`` float32: the layer's row of each id of ``fields`` (all that it has unless given), in order.
 
-    A copy, on the layer's device; a layer with generated rows has them computed.
+    A copy, on the layer's device; generated rows are computed.
     """
     fields = layer.fields if fields is None else tuple(sorted(fields))
     if not fields:

@@ -1,4 +1,4 @@
-"""k-means of numbers and of vectors: the same points and seed give the same clusters."""
+"""k-means of scalars and of vectors: the same points and seed give the same clusters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 SAMPLE_PER_CLUSTER = 256
-"""Clusters are fitted on at most so many points each, more would hardly move them; all points are assigned."""
+"""Clusters are fitted on at most so many points each, since more hardly move them; all points are assigned."""
 SAMPLE_SCALARS = 1 << 22
 CHUNK_DISTANCES = 1 << 22
 """Distances computed at a time, so that memory does not grow with the number of points."""
@@ -22,14 +22,14 @@ def kmeans(
 ) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm from a k-means++ start (Arthur and Vassilvitskii, SODA 2007).
 
-    A cluster that loses all its points starts anew at a point that is far from its centre. Points of one number each
-    go to :func:`kmeans_scalars`.
+    A cluster that loses all its points restarts at a point that is far from its centre. With ``d = 1`` it calls
+    :func:`kmeans_scalars`.
 
     Args:
         points: ``[N, d]`` float32, ``N >= 1``.
         clusters: how many; where there are no more points than that, each is its own centre.
-        generator: of the start and of the sample that is fitted on.
-        weights: ``[N]``, what each point counts; one unless given.
+        generator: of the start and of the sample that clusters are fitted on.
+        weights: ``[N]`` of the points; one unless given.
         iterations: at most so many.
 
     Returns:
@@ -42,7 +42,7 @@ def kmeans(
     if len(points) <= clusters:
         own = torch.arange(len(points))
         return points[torch.cat([own, own[-1:].expand(clusters - len(points))])], own
-    # Around zero, distances from products of vectors lose the fewest digits.
+    # Centred points: distances from products of vectors then lose the fewest digits.
     middle = points.mean(0)
     points = points - middle
     sample, mass = points, torch.ones(len(points)) if weights is None else weights.float()
@@ -67,7 +67,7 @@ def kmeans(
 
 
 def nearest(points: Tensor, centres: Tensor) -> Tensor:
-    """``[N]`` int64: for each of ``points`` ``[N, d]`` the nearest of ``centres`` ``[K, d]``, in their precision."""
+    """``[N]`` int64: the nearest of ``centres`` ``[K, d]`` to each of ``points`` ``[N, d]``, in their precision."""
     return _assign(points, centres)[0]
 
 
@@ -76,7 +76,7 @@ def _assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     codes, errors = [], []
     lengths = centres.square().sum(1)
     for chunk in points.split(max(CHUNK_DISTANCES // len(centres), 1)):
-        # The point's own length is the same for all centres.
+        # The squared norm of the point is the same for all centres.
         least, code = torch.addmm(lengths, chunk, centres.T, alpha=-2).min(1)
         codes.append(code)
         errors.append((least + chunk.square().sum(1)).clamp_(min=0))
@@ -84,13 +84,13 @@ def _assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spread(points: Tensor, mass: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
-    """k-means++: each next centre is a point, drawn in proportion to its squared distance from the nearest so far."""
+    """k-means++: each next centre is a point, sampled in proportion to its squared distance from the nearest centre."""
     centres = torch.empty(clusters, points.shape[1])
     chances = mass.double()
     distances = torch.full((len(points),), float("inf"))
     for k in range(clusters):
         ladder = chances.cumsum(0)
-        # A draw of exactly nothing left (all points are centres already) falls on the last point.
+        # Where the total distance is zero (all points are centres already), the draw is the last point.
         draw = torch.rand(1, generator=generator, dtype=torch.float64) * ladder[-1]
         chosen = int(torch.searchsorted(ladder, draw, right=True).clamp(max=len(points) - 1))
         centres[k] = points[chosen]
@@ -108,19 +108,19 @@ def kmeans_scalars(
     given: Tensor | None = None,
     iterations: int = 100,
 ) -> Tensor:
-    """Lloyd's algorithm on sorted numbers, where a cluster is an interval and a step costs ``O(clusters log N)``.
+    """Lloyd's algorithm on sorted values, where a cluster is an interval and a step costs ``O(clusters log N)``.
 
-    It starts between evenly spaced quantiles and evenly spaced numbers, so that rare large ones are not forgotten.
+    It starts half way between evenly spaced quantiles and evenly spaced values, so that rare large values get centres.
 
     Args:
         values: ``[N]`` float32, ``N >= 1``.
-        clusters: how many centres to find, beside those that are given.
-        generator: of the sample that is fitted on, where there are more than four million numbers.
-        weights: ``[N]``, what each number counts.
-        given: ``[G]`` centres that there are already and that stay.
+        clusters: how many centres to find, in addition to the given ones.
+        generator: of the sample that centres are fitted on, where there are more than four million values.
+        weights: ``[N]`` of the values.
+        given: ``[G]`` fixed centres.
 
     Returns:
-        ``[G + clusters]`` centres: those given first, then the found ones, ascending.
+        ``[G + clusters]`` centres: the given ones first, then the new ones, ascending.
     """
     if len(values) > SAMPLE_SCALARS:
         chosen = torch.randint(len(values), (SAMPLE_SCALARS,), generator=generator)
@@ -140,7 +140,7 @@ def kmeans_scalars(
         errors = squares - 2 * means * total + means**2 * count
         empty = ((count == 0) & (place >= len(fixed))).nonzero().flatten()
         if len(empty):
-            # To the largest number of a cluster with a large error: it becomes two.
+            # Move it to the largest value of a cluster with a large error, which is thereby split.
             worst = errors.argsort(descending=True, stable=True)[: len(empty)]
             means[empty] = x[(bounds[1:][worst] - 1).clamp(min=0)]
         moved = torch.empty_like(means)
@@ -163,5 +163,5 @@ def _between(centres: Tensor) -> Tensor:
 
 
 def _running(values: Tensor) -> Tensor:
-    """Sums of the first 0, 1, 2 ... values."""
+    """Cumulative sums: of the first 0, 1, 2 ... values."""
     return torch.cat([torch.zeros(1, dtype=values.dtype), values.cumsum(0)])

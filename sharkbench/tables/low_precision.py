@@ -17,7 +17,7 @@ from sharkbench.tables.sharded import stored_rows
 
 
 class PackedStore(Protocol):
-    """Rows in the form in which they are served; a module, so that its tensors are the layer's."""
+    """Rows stored in their serving form; a module, so that its tensors are the layer's."""
 
     width: int
 
@@ -31,18 +31,18 @@ class PackedStore(Protocol):
 
 
 class LowPrecisionRows(Part):
-    """``e_i = decode(store[i])``, one row per id.
+    """``e_i = decode(store[i])``, one row per id: rows ``[B, C]`` to vectors ``[B, C, width]``.
 
-    The batch's rows are decoded once each; their gradient is sparse whatever the optimizer, which changes them in
-    float32 and hands them back to be coded (:mod:`sharkbench.tables.row_store`). What evaluation reads is what is
-    packed, to the bit.
+    Each distinct row of the batch is decoded once; its gradient is sparse with any optimizer. The optimizer updates
+    these rows in float32 and writes them back to be coded (:mod:`sharkbench.tables.row_store`). Evaluation reads
+    exactly the packed rows, bit by bit.
 
     Args:
         schema, fields: as for :class:`Part`.
-        store: of as many rows as the fields have.
+        store: has as many rows as the fields.
 
     Attributes:
-        rows: what the optimizer gets; it has no memory and is no part of ``state_dict``.
+        rows: the parameter of the optimizer; it has no memory and is not in ``state_dict``.
     """
 
     rows: StoredRows

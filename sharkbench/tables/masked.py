@@ -1,4 +1,4 @@
-"""Rows most of whose weights are pruned, whichever those are, and how many of them a byte budget lets stay."""
+"""Rows with most of their weights pruned, at any positions, and the number of weights that a byte budget keeps."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from sharkbench.tables.rows import Rows
 
 
 class MaskedRows(Rows):
-    """``e_i = (W * M)[i]``: weights outside the mask are zero and stay so, the others train.
+    """``e_i = (W * M)[i]``: weights outside the mask are zero and stay zero, the others are trained.
 
-    Served as :class:`~sharkbench.formats.sparse.Sparse` rows; in evaluation weights are rounded to what those hold.
+    Rows ``[B, C]`` to vectors ``[B, C, width]``. Served as :class:`~sharkbench.formats.sparse.Sparse` rows; in
+    evaluation weights are rounded to the type of those.
 
     Args:
         schema, fields: as for :class:`Part`.
-        weight: ``[R, width]`` rows to start from; becomes the parameter.
+        weight: ``[R, width]`` initial rows; becomes the parameter.
         mask: ``[R, width]`` bool, the weights that are kept.
-        values: what a kept weight is stored as.
+        values: data type that a kept weight is stored in.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class MaskedRows(Rows):
         self.mask: Tensor
 
     def forward(self, slots: Slots) -> Tensor:
-        # Pruned weights are zero from the start; the product keeps them so, for it leaves them without a gradient.
+        # Pruned weights are zero from the start; the product keeps them zero, since they get no gradient.
         found = super().forward(slots) * self.mask[slots.rows]
         return found if self.training else found.to(FLOATS[self.values]).float()
 
@@ -51,7 +52,7 @@ class MaskedRows(Rows):
 
 
 def kept_within(budget: int, rows: int, width: int, values: FloatName = "fp32") -> int:
-    """The most numbers that ``rows`` rows of ``width`` may keep in ``budget`` bytes, where they stand included.
+    """The most weights that ``rows`` rows of ``width`` may keep in ``budget`` bytes, positions included.
 
     Raises:
         Infeasible: not even one.
@@ -70,7 +71,7 @@ def kept_within(budget: int, rows: int, width: int, values: FloatName = "fp32") 
 
 
 def largest(scores: Tensor, count: int) -> Tensor:
-    """Bool, of the shape of ``scores``: the ``count`` largest; of equal ones the first."""
+    """Bool, of the shape of ``scores``: the ``count`` largest; of equal scores the first."""
     if count >= scores.numel():
         return torch.ones_like(scores, dtype=torch.bool)
     flat = scores.detach().flatten()

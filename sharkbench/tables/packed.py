@@ -1,4 +1,4 @@
-"""A layer that is done training: it looks up what it serves."""
+"""A layer that is no longer trained: it looks up packed rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from sharkbench.tables.base import EmbeddingLayer
 
 
 class PackedTable(EmbeddingLayer):
-    """Wraps a packed layer: what post-training methods return. It has no parameters; the backbone could still train."""
+    """Wraps a packed layer, which post-training methods return: ids ``[B, S]`` to ``[B, F, width]``.
+
+    It has no parameters; the backbone could still be trained.
+    """
 
     def __init__(self, layer: PackedLayer) -> None:
         super().__init__(layer.schema, layer.width, layer.fields)

@@ -1,7 +1,7 @@
-"""Tables composed of parts: groups of fields, and of columns, each looked up and packed in a way of its own.
+"""Tables composed of parts: groups of fields, and of columns, each with its own lookup and packed format.
 
-What all of them need stands here once: which columns of a batch go to which part, rows counted within the part,
-padding, pooling, subsets of fields, and the order of what comes back.
+This module holds what all parts need: which columns of a batch go to which part, row numbers within the part, padding,
+pooling, subsets of fields, and the order of the results.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from sharkbench.formats.side_by_side import SideBySide
 from sharkbench.tables.base import EmbeddingLayer, Trainable
 
 CHUNK = 1 << 16
-"""Rows read at a time where all rows of a field are."""
+"""Rows read at a time where all rows of a field are read."""
 
 
 class Layout(nn.Module):
-    """Which columns of a table's slots a part has, and what makes their ids its rows.
+    """Which columns of a table's slots a part has, and the map from their ids to its rows.
 
     Args:
         schema: of the data set.
         fields: of the part, ascending.
         owners: ``[C]``, the field of each of the part's columns.
-        columns: ``[C]``, where they stand among the table's slots; all of them, in order, unless given.
+        columns: ``[C]``, their positions among the table's slots; all of them, in order, unless given.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Layout(nn.Module):
         self.places: list[int] = place.tolist()
         starts = schema.offsets[:-1][owners]
         firsts = starts - np.cumsum([0, *(schema.fields[f].cardinality for f in fields)])[place]
-        # Where the part begins with the id space, ids are rows as they are.
+        # Where the part begins at the first id, ids are row numbers.
         for name, values in {
             "columns": columns,
             "starts": starts,
@@ -60,7 +60,7 @@ class Layout(nn.Module):
         self.owner: Tensor
 
     def slots(self, ids: Tensor, present: Tensor | None) -> Slots:
-        """Of a table's ids ``[B, S']``, those of the part."""
+        """The part's slots of a table's ids ``[B, S']``."""
         if self.columns is None:
             return Slots(ids, self, present)
         own = None if present is None else present.index_select(1, self.columns)
@@ -68,10 +68,10 @@ class Layout(nn.Module):
 
 
 class Slots:
-    """What a batch asks of a part: ``C`` columns of ids, one per slot of the part's fields.
+    """The lookups of a batch in a part: ``C`` columns of ids, one per slot of the part's fields.
 
     Attributes:
-        ids: ``[B, C]`` ids in the schema's one id space, none of them padding: an empty slot asks for its field's first
+        ids: ``[B, C]`` ids in the schema's global id space, none of them padding: an empty slot reads its field's first
             row.
         present: ``[B, C]`` bool, which slots are not empty; ``None`` where no field has several values.
     """
@@ -92,18 +92,18 @@ class Slots:
 
     @property
     def local(self) -> Tensor:
-        """``[B, C]`` int64 ids counted from the first of their field."""
+        """``[B, C]`` int64 local ids, counted from the first of their field."""
         return self.ids - self._layout.starts
 
     @property
     def rows(self) -> Tensor:
-        """``[B, C]`` int64 ids counted from the first of the part's first field, its fields one after the other."""
+        """``[B, C]`` int64 row numbers within the part, whose fields lie one after the other."""
         firsts = self._layout.firsts
         return self.ids.long() if firsts is None else self.ids - firsts
 
 
 class Part(Trainable):
-    """Rows of some fields: how they are looked up while they train, and how they are packed.
+    """Rows of some fields: how they are looked up in training, and how they are packed.
 
     A subclass implements :meth:`forward` and :meth:`pack`, and may use the hooks.
 
@@ -125,19 +125,19 @@ class Part(Trainable):
 
     @abstractmethod
     def forward(self, slots: Slots) -> Tensor:
-        """What ``slots`` ask for: ``[B, C, width]``."""
+        """The rows of ``slots``: ``[B, C, width]`` float32."""
 
     @abstractmethod
     def pack(self) -> list[Format]:
-        """The serving form of the part's fields."""
+        """The packed formats that serve the part's fields."""
 
     def keep(self, fields: Sequence[int]) -> Part | None:
-        """The part of some of its fields (ascending) alone; ``None`` where rows of several fields share weights."""
+        """The part restricted to some of its fields (ascending); ``None`` where several fields share weights."""
         return None
 
     @torch.no_grad()
     def read(self, field: int) -> Tensor:
-        """``[n, width]`` float32: all rows of a field, as they are looked up."""
+        """``[n, width]`` float32: all rows of a field, as a lookup returns them."""
         first, size = int(self.schema.offsets[field]), self.schema.fields[field].cardinality
         device = next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
         layout = Layout(self.schema, self.fields, np.array([field])).to(device)
@@ -146,7 +146,7 @@ class Part(Trainable):
 
 
 class Composite(Trainable):
-    """What several parts say together."""
+    """Several parts as one: their parameter groups, hooks and extra losses together."""
 
     parts: nn.ModuleList
 
@@ -210,7 +210,7 @@ class Table(Composite, EmbeddingLayer):
         self._runs = [(p, len(list(run))) for p, run in groupby(parts_of_columns.tolist())]
 
     def slots(self, ids: Tensor) -> list[Slots]:
-        """What a batch ``[B, S]`` of ids asks of each part."""
+        """The lookups of a batch ``[B, S]`` of ids in each part."""
         kept = self._kept(ids)
         present = kept != PADDING if self._multivalued else None
         return self._divided(kept if present is None else self._filled(kept, present), present)
@@ -229,7 +229,7 @@ class Table(Composite, EmbeddingLayer):
         found = [part(slots) for part, slots in zip(self.parts, self._divided(ids, present), strict=True)]
         if len(found) == 1:
             return found[0]
-        # Runs of neighbouring columns in turns: the backward of split and cat is a copy, that of an index is not.
+        # Runs of neighbouring columns by split and cat: their backward pass is a copy, that of an index is not.
         turns = [iter(vectors.split([n for q, n in self._runs if q == p], 1)) for p, vectors in enumerate(found)]
         return torch.cat([next(turns[p]) for p, _ in self._runs], 1)
 
@@ -245,7 +245,8 @@ class Table(Composite, EmbeddingLayer):
 
 
 class Beside(Composite, Part):
-    """Parts over the same fields that share a row's columns: ``e_i = a_i ++ b_i ++ ...``."""
+    """Parts over the same fields that share a row's columns, ``e_i = a_i ++ b_i ++ ...``: rows ``[B, C]`` to vectors
+    ``[B, C, width]``."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         first = parts[0]

@@ -19,17 +19,17 @@ from sharkbench.tables.sharded import lookup
 class ProjectedRows(Part):
     """``e_i = r_i P_f + b_f``: row ``r_i`` of its field's own dimension ``d_f``, times the field's matrix.
 
-    First-order weights are columns of the generated row like the others. A field whose ``d_f`` is the width has whole
-    rows and no matrix. Rows start normal with the full table's deviation; matrices start with orthogonal rows of the
-    length that hands this deviation on, biases at zero. Matrices and biases are not regularised: what the recipe's l2
-    shrinks are the rows, as in a full table.
+    Rows ``[B, C]`` to vectors ``[B, C, width]``. First-order weights are columns of the generated row like the others.
+    A field whose ``d_f`` is the width has full rows and no matrix. Rows start normal with the full table's standard
+    deviation; matrices start with orthogonal rows of the norm that preserves this standard deviation, biases at zero.
+    Matrices and biases are not regularised: the recipe's l2 applies to the rows, as in a full table.
 
     Args:
         schema: of the data set.
         fields: of this part, ascending.
         width: weights per row.
         dimensions: of each field.
-        init_std: of the rows of a full table.
+        init_std: standard deviation of the rows of a full table.
         bias: fields with a matrix have a bias as well.
 
     Shapes: a group ``g`` of all fields of one dimension ``d``: ``rows.{g}`` ``[rows of the group, d]``, one field
@@ -67,12 +67,12 @@ class ProjectedRows(Part):
 
     def forward(self, slots: Slots) -> Tensor:
         groups, places = self._divided(slots)
-        # Columns as a list of views: their backward is one stack per group.
+        # Columns as a list of views: their backward pass is one stack per group.
         by_group = [self._look_up(g, slots.local, *own).unbind(0) for g, own in enumerate(groups)]
         return torch.stack([by_group[g][i] for g, i in places], 1)
 
     def _look_up(self, g: int, local: Tensor, columns: Tensor, firsts: Tensor, members: Tensor) -> Tensor:
-        """``[C, B, width]``, ``C`` the ``columns`` of the group; where their rows begin, and whose they are."""
+        """``[C, B, width]``, ``C`` the ``columns`` of the group, given their first rows and fields in the group."""
         own = local.index_select(1, columns) + firsts
         vectors = lookup(self.rows[g], own.T, sparse=self.sparse)
         if g >= len(self.matrices):
@@ -83,7 +83,7 @@ class ProjectedRows(Part):
         return torch.baddbmm(self.biases[g].index_select(0, members)[:, None], vectors, matrices)
 
     def _divided(self, slots: Slots) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[tuple[int, int]]]:
-        """Per group what :meth:`_look_up` wants of the slots, and for each slot its group and its place there."""
+        """Per group the arguments of :meth:`_look_up`, and for each slot its group and its position in the group."""
         known = self._layouts.get(key := (tuple(slots.places), slots.ids.device))
         if known is None:
             group_of = {f: g for g, members in enumerate(self.groups) for f in members}
@@ -108,7 +108,7 @@ class ProjectedRows(Part):
 
     @torch.no_grad()
     def assign(self, field: int, rows: Tensor, matrix: Tensor | None = None, bias: Tensor | None = None) -> None:
-        """Start ``field`` from these: ``[n, d]``, and ``[d, width]`` and ``[width]`` where its rows are short."""
+        """Set ``field`` to rows ``[n, d]``, and where they are short, matrix ``[d, width]`` and bias ``[width]``."""
         g, members = next((g, members) for g, members in enumerate(self.groups) if field in members)
         own = members.index(field)
         self.rows[g].split(self._sizes(members))[own].copy_(rows)
@@ -139,5 +139,5 @@ class ProjectedRows(Part):
 
 
 def _orthogonal(dimension: int, width: int) -> Tensor:
-    """``[dimension, width]``: a row of numbers times it keeps their deviation."""
+    """``[dimension, width]`` with orthogonal rows; a row times it keeps its standard deviation."""
     return nn.init.orthogonal_(torch.empty(dimension, width), gain=(width / dimension) ** 0.5)

@@ -16,7 +16,7 @@ from sharkbench.tables.kept import rows_of
 from sharkbench.tables.packed import PackedTable
 
 Range = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""``[R, n]`` rows to the range ``([R], [R])`` that the codes of each row span."""
+"""``[R, n]`` rows to the range ``([R], [R])``, low and high, of each row's codes."""
 
 
 def rounded(model: Model, codec: RowCodec, find_range: Range | None = None) -> Model:
@@ -32,7 +32,7 @@ def rounded_layer(embedding: EmbeddingLayer, codec: RowCodec, find_range: Range 
     """The packed layer of :func:`rounded`."""
     table, schema, fields = rows_of(embedding), embedding.schema, embedding.fields
     if codec.is_float or codec.tail == table.shape[1]:
-        # First-order weights alone are floats in any case, and need no scale beside them.
+        # First-order weights alone are always floats, and need no scale beside them.
         dtype = codec.dtype if codec.is_float else "fp16"
         return PackedLayer(schema, embedding.width, [Dense.pack(schema, fields, table, dtype)])  # type: ignore[arg-type]
     low, high = find_range(table[:, : table.shape[1] - codec.tail]) if find_range else (None, None)

@@ -1,4 +1,4 @@
-"""Parts over groups of rows (the popular and the rare, users and items), each looked up in a way of its own."""
+"""Parts over groups of rows (the popular and the rare, users and items), each with its own lookup."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MakePart = Callable[[Schema, Sequence[int]], Part]
 class GroupedRows(Composite, Part):
     """``e_i = part_g(i)[rank(i)]`` with ``g(i)`` the group of row ``i``, and its rank among the rows of the group.
 
-    A group's part has a schema of its own: the rows of the group, field after field, in the order of their ids. It is
-    asked for rows of its group only.
+    Rows ``[B, C]`` to vectors ``[B, C, width]``. A group's part has a schema of its own: the rows of the group, field
+    after field, in the order of their ids. It looks up rows of its group only.
 
     Args:
         schema, fields: as for :class:`Part`.
         groups: ``[R]`` integers, the group of each row of ``fields``, one field after the other; up to 8 groups, each
             with rows.
-        make: of each group, its part.
+        make: creates the part of each group.
     """
 
     def __init__(self, schema: Schema, fields: Sequence[int], groups: Tensor, make: Sequence[MakePart]) -> None:
@@ -44,7 +44,7 @@ class GroupedRows(Composite, Part):
         self.register_buffer("groups", groups.to(torch.uint8))
         self.groups: Tensor
         self.index = TierIndex.of(groups, len(parts))
-        # [groups][fields]: the field's place among those of the group, -1 where it has no row there.
+        # [groups][fields]: the field's position among those of the group; not used where it has no row there.
         self._places = [np.cumsum([n > 0 for n in own]) - 1 for own in zip(*counts, strict=True)]
         self._present = [np.array(own) > 0 for own in zip(*counts, strict=True)]
 
@@ -58,7 +58,7 @@ class GroupedRows(Composite, Part):
                 continue
             mine = mine.index_select(1, columns)
             ranks = rank.index_select(1, columns)
-            # A row of another group asks for one that the column reads anyway: no row is touched for nothing.
+            # Rows of other groups are replaced by one that the column reads anyway, so that no other row is touched.
             ids = torch.where(mine, ranks, ranks.gather(0, mine.int().argmax(0, keepdim=True)))
             layout = Layout(part.schema, part.fields, self._places[g][owners[columns.cpu().numpy()]]).to(ids.device)
             present = mine if slots.present is None else mine & slots.present.index_select(1, columns)

@@ -1,8 +1,8 @@
-"""Tables whose rows live elsewhere than in a float tensor: in packed integers, say.
+"""Tables whose rows are not stored in a float tensor, but in packed integers, say.
 
 To autograd and the optimizer such a table is a parameter like any other, of the table's shape but without its memory.
-Its gradient is sparse, the rows of the batch, and whoever wants the numbers of some rows asks :func:`read_rows` and
-hands them back by :func:`write_rows`. No float copy of the table exists.
+Its gradient is sparse, with the rows of the batch; :func:`read_rows` reads the values of some rows and
+:func:`write_rows` writes them back. No float copy of the table exists.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ class RowStore(Protocol):
     """Holds the rows of a table in a form of its own."""
 
     def read(self, rows: Tensor) -> Tensor:
-        """``[n]`` int64 rows to ``[n, width]`` float32, the caller's to change."""
+        """``[n]`` int64 rows to ``[n, width]`` float32, a copy that the caller may change."""
         ...
 
     def write(self, rows: Tensor, values: Tensor) -> None:
-        """Keep ``[n, width]`` float32 as ``rows`` ``[n]``, each row at most once; as well as the form can hold them."""
+        """Store ``[n, width]`` float32 as ``rows`` ``[n]``, each row at most once, rounded to the form of the store."""
         ...
 
 
 class StoredRows(nn.Parameter):
-    """What the optimizer gets of a table ``[rows, width]`` that ``store`` holds: its shape, its gradient, its store.
+    """The parameter of a table ``[rows, width]`` that ``store`` holds: its shape, its gradient, its store.
 
-    Its own numbers are zeros that all lie in one place; copying it as a tensor would make a dense table of them, so it
-    must not be registered with a module (``state_dict``, ``to``): keep it out of ``__setattr__``'s sight.
+    Its own values are zeros that share one memory location; copying it as a tensor would create a dense table of them,
+    so it must not be registered with a module (``state_dict``, ``to``): do not set it by ``__setattr__``.
     """
 
     store: RowStore
@@ -44,7 +44,7 @@ class StoredRows(nn.Parameter):
         pass
 
     def follow(self, device: torch.device) -> None:
-        """Be on the device where the store now is."""
+        """Move to the device where the store now is."""
         if self.device != device:
             self.data = torch.zeros(1, 1, device=device).expand(self.shape)
 
@@ -56,14 +56,14 @@ class StoredRows(nn.Parameter):
 
 
 def read_rows(table: nn.Parameter, rows: Tensor) -> Tensor:
-    """``[n]`` int64 rows of a table, ``[n, width]`` float32, a copy without gradient."""
+    """``[n]`` int64 rows of a table to ``[n, width]`` float32, a copy without gradient."""
     if isinstance(table, StoredRows):
         return table.store.read(rows)
     return table.detach().flatten(1).index_select(0, rows)
 
 
 def write_rows(table: nn.Parameter, rows: Tensor, values: Tensor) -> None:
-    """Make ``values`` ``[n, width]`` the ``rows`` ``[n]`` of a table; each row at most once."""
+    """Write ``values`` ``[n, width]`` to the ``rows`` ``[n]`` of a table; each row at most once."""
     if isinstance(table, StoredRows):
         table.store.write(rows, values)
     else:
@@ -71,7 +71,7 @@ def write_rows(table: nn.Parameter, rows: Tensor, values: Tensor) -> None:
 
 
 def lookup_rows(table: StoredRows, rows: Tensor) -> Tensor:
-    """:func:`read_rows` for the forward pass: ``rows`` ascend, each once, and become the gradient's rows."""
+    """:func:`read_rows` for the forward pass: ``rows`` are distinct and ascending, and become the gradient's rows."""
     return _Lookup.apply(table, rows, table.store)
 
 

@@ -1,4 +1,4 @@
-"""A row of its own for each id: the full table, small fields that stay uncompressed, and what prunes or rounds rows."""
+"""One row per id: the full table, uncompressed small fields, and the base of parts that prune or round rows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sharkbench.tables.sharded import lookup
 
 
 class Rows(Part):
-    """``e_i = W[i]``, ``W`` ``[R, width]`` float32, the rows of one field after those of the other.
+    """``e_i = W[i]``, ``W`` ``[R, width]`` float32, field after field; rows ``[B, C]`` to vectors ``[B, C, width]``.
 
     Args:
         schema, fields: as for :class:`Part`.
-        weight: ``[R, width]`` rows to start from; becomes the parameter.
+        weight: ``[R, width]`` initial rows; becomes the parameter.
     """
 
     def __init__(self, schema: Schema, fields: Sequence[int], weight: Tensor) -> None:
@@ -41,7 +41,7 @@ class Rows(Part):
         return [self.weight]
 
     def chosen(self, whole: Tensor, fields: Sequence[int]) -> Tensor:
-        """Of ``[R, ...]``, something of each row, what belongs to ``fields``."""
+        """Of ``[R, ...]``, a value per row of the part, the values of ``fields``."""
         parts = dict(zip(self.fields, whole.split(self.sizes), strict=True))
         return torch.cat([parts[f] for f in fields])
 

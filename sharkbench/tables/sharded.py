@@ -1,11 +1,12 @@
-"""Tables whose rows are divided among processes while a model trains.
+"""Tables whose rows are divided among processes in training.
 
 Row ``i`` lies in process ``i mod P`` as its row ``i div P``: ids are ordered by falling frequency within a field, so
-the rows that are read most are spread. A lookup sends each process the rows that are wanted of it and gets their
-vectors back; in the backward pass the gradients go the same ways, and each process updates its own rows, with its own
-part of the optimizer's state. So all processes look up together, the same tables in the same order.
+the rows that are read most are spread evenly. A lookup requests rows from each process and receives their vectors; in
+the backward pass the gradients are sent to the same processes, and each process updates its own rows, with its own part
+of the optimizer's state. So all processes must look up together, the same tables in the same order.
 
-A parameter stays the same object while it is divided, ``[its rows, width]`` then. Before and after, a model is whole.
+A parameter stays the same object while it is divided, and then has the shape ``[its rows, width]``. Before and after
+training, each process has the complete table.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from sharkbench.errors import InputError
 from sharkbench.tables.row_store import StoredRows, lookup_rows
 
 Gather = Callable[[Tensor], list[Tensor]]
-"""``[n, ...]`` of this process to those of every process, in order."""
+"""The tensor ``[n, ...]`` of this process to the tensors of all processes, in order."""
 
 
 @runtime_checkable
 class DivisibleStore(Protocol):
-    """A row store that can keep some of its rows only."""
+    """A row store that can keep only some of its rows."""
 
     def divide(self, rank: int, size: int) -> None:
         """Keep the rows ``rank, rank + size, ...`` as rows 0, 1, ..."""
 
     def unite(self, gather: Gather) -> None:
-        """Have all rows again, from all processes."""
+        """Gather all rows from all processes."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Which rows of a table of ``rows`` rows are here."""
+    """Which rows of a table of ``rows`` rows this process has."""
 
     rank: int
     size: int
@@ -48,18 +49,18 @@ class Shard:
 
     @property
     def count(self) -> int:
-        """Rows that are here."""
+        """Number of rows in this process."""
         return len(range(self.rank, self.rows, self.size))
 
 
 def shard_of(table: Tensor) -> Shard | None:
-    """What is here of a table that is divided, ``None`` of one that is whole."""
+    """The shard of a divided table; ``None`` for a table that is not divided."""
     shard: Shard | None = getattr(table, "shard", None)
     return shard
 
 
 def lookup(table: nn.Parameter, rows: Tensor, *, sparse: bool, padding_idx: int | None = None) -> Tensor:
-    """:func:`torch.nn.functional.embedding`, of a table that may be divided."""
+    """:func:`torch.nn.functional.embedding` for a table that may be divided."""
     shard = shard_of(table)
     if shard is None:
         return F.embedding(rows, table, padding_idx=padding_idx, sparse=sparse)
@@ -74,13 +75,13 @@ def lookup(table: nn.Parameter, rows: Tensor, *, sparse: bool, padding_idx: int 
 
 
 def stored_rows(table: StoredRows, rows: Tensor) -> Tensor:
-    """:func:`~sharkbench.tables.row_store.lookup_rows`, of a table that may be divided."""
+    """:func:`~sharkbench.tables.row_store.lookup_rows` for a table that may be divided."""
     shard = shard_of(table)
     if shard is None:
         return lookup_rows(table, rows)
 
     def own(here: Tensor) -> Tensor:
-        # Several processes may want a row; its gradient is one.
+        # Several processes may request a row; their gradients are summed into one.
         distinct, places = torch.unique(here, return_inverse=True)
         return F.embedding(places, lookup_rows(table, distinct))
 
@@ -88,7 +89,7 @@ def stored_rows(table: StoredRows, rows: Tensor) -> Tensor:
 
 
 def _fetch(shard: Shard, rows: Tensor, own: Callable[[Tensor], Tensor]) -> Tensor:
-    """``[n, width]`` of ``rows`` ``[n]``, each from the process that has it; ``own`` looks up what is here."""
+    """``[n, width]`` of ``rows`` ``[n]``, each from the process that has it; ``own`` looks up this process's rows."""
     owner = rows % shard.size
     order = torch.argsort(owner, stable=True)
     wanted = torch.bincount(owner, minlength=shard.size)
@@ -122,7 +123,7 @@ class _Exchange(torch.autograd.Function):
 
 @contextmanager
 def divided(tables: Iterable[nn.Parameter], rank: int, size: int, gather: Gather) -> Iterator[None]:
-    """Within it this process holds its rows of ``tables``; afterwards all of them again, as they then are.
+    """Within it this process holds only its rows of ``tables``; afterwards all rows again, with their new values.
 
     Raises:
         InputError: a table is stored in a form that cannot be divided.
@@ -150,7 +151,7 @@ def divided(tables: Iterable[nn.Parameter], rank: int, size: int, gather: Gather
 
 
 def divisible(store: object) -> DivisibleStore:
-    """``store``, if its rows can be divided.
+    """``store``, checked to have rows that can be divided.
 
     Raises:
         InputError: they cannot.
@@ -164,7 +165,7 @@ def divisible(store: object) -> DivisibleStore:
 
 
 def interleave(parts: list[Tensor]) -> Tensor:
-    """The rows of all processes in the order that they had before they were divided."""
+    """The rows of all processes in their order before the division."""
     whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
     for rank, part in enumerate(parts):
         whole[rank :: len(parts)] = part

@@ -1,4 +1,4 @@
-"""Small fields stay uncompressed: they say much and cost little. Which ones those are."""
+"""Small fields stay uncompressed, since they are informative and take few bytes: which fields these are."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sharkbench.data.schema import Schema
 def divide(
     schema: Schema, threshold: int, fields: Sequence[int] | None = None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Fields (all unless given) of at most ``threshold`` rows, and the larger ones: uncompressed and compressed."""
+    """Fields (of all unless given) of at most ``threshold`` rows, uncompressed, and the larger ones, compressed."""
     chosen = range(schema.num_fields) if fields is None else fields
     small = tuple(f for f in chosen if schema.fields[f].cardinality <= threshold)
     return small, tuple(f for f in chosen if schema.fields[f].cardinality > threshold)
 
 
 def count_rows(schema: Schema, fields: Sequence[int]) -> int:
-    """Rows of some fields together."""
+    """Number of rows of some fields together."""
     return sum(schema.fields[f].cardinality for f in fields)

@@ -1,4 +1,4 @@
-"""Rounding rows to what a codec can hold, up or down by chance, so that the mean of the outcomes is the row itself."""
+"""Rounding of rows to the precision of a codec, to the nearest or stochastically: unbiased, the mean is the row."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor
 from sharkbench.formats.codec import RowCodec
 
 _CUT = {"fp16": 13, "bf16": 16}
-"""Bits of a float32's mantissa that the type has no room for."""
+"""Bits of a float32's mantissa that the type does not have."""
 _SMALLEST_NORMAL, _SUBNORMAL_STEP = 2.0**-14, 2.0**-24
-"""Of fp16; below the first, its numbers lie evenly, the second apart. Those of bf16 are subnormal in float32 too."""
+"""Of fp16: below the first, its values are evenly spaced by the second. Subnormals of bf16 are subnormal in float32."""
 
 
 def round_nearest(rows: Tensor, codec: RowCodec) -> Tensor:
@@ -19,10 +19,10 @@ def round_nearest(rows: Tensor, codec: RowCodec) -> Tensor:
 
 
 def round_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator) -> Tensor:
-    """``[R, width]`` to rows that ``codec`` can hold: ``floor(w / step + u)``, a new ``u ~ U(0, 1)`` per number.
+    """``[R, width]`` to rows that ``codec`` can hold: ``floor(w / step + u)``, a new ``u ~ U(0, 1)`` per value.
 
-    For integers the range is the row's own, as the codec takes it; a step lies between two codes, or between two
-    neighbouring floats. The result is what decoding gives, float32.
+    For integers the range is the row's own, as the codec computes it; a step is the distance between two codes, or
+    between two neighbouring floats. The result is the decoded rows, float32.
     """
     if codec.dtype == "fp32":
         return rows
@@ -33,7 +33,7 @@ def round_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator) 
     base = scale * -codec.zero if offset is None else offset
     step = torch.where(scale > 0, scale, torch.ones_like(scale))
     places = (body - base[:, None]) / step[:, None]
-    # The two ends of the range stay where they are: moved, they would change the range, and with it every other number.
+    # The two ends of the range are not rounded stochastically: moved, they would change the range and all other values.
     ends = (body == body.amin(1, keepdim=True)) | (body == body.amax(1, keepdim=True))
     codes = torch.where(ends, places.round(), (places + _uniform(places, generator)).floor_())
     codes = codes.clamp_(0, (1 << codec.bits) - 1)
@@ -48,8 +48,8 @@ def encode_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator)
 
     That holds for rows whose range is wider than a step of their offset in fp16.
 
-    Unlike :func:`round_stochastic`, the range that a row carries is rounded by chance too: its ends may then move by
-    less than its type can hold, on average.
+    Unlike :func:`round_stochastic`, it also rounds the stored range stochastically, so that on average the ends of the
+    range may move by less than a step of its type.
 
     Args:
         codec: floats, or integers with an offset.
@@ -70,12 +70,12 @@ def encode_stochastic(rows: Tensor, codec: RowCodec, generator: torch.Generator)
 
 
 def round_floats(values: Tensor, dtype: str, generator: torch.Generator) -> Tensor:
-    """``values`` up or down to a neighbour that ``dtype`` (fp32, fp16, bf16) can hold, as float32."""
+    """``values`` rounded stochastically to a neighbour in ``dtype`` (fp32, fp16, bf16), as float32."""
     if dtype == "fp32":
         return values
     cut = _CUT[dtype]
     noise = torch.randint(1 << cut, values.shape, generator=generator, device=values.device, dtype=torch.int32)
-    # Floats of one sign are ordered as their bits are: noise below the last bit that stays carries into it by chance.
+    # Floats of one sign are ordered as their bits are: noise below the last kept bit carries into it stochastically.
     rounded = ((values.contiguous().view(torch.int32) + noise) & -(1 << cut)).view(torch.float32)
     if dtype == "bf16":
         return rounded

@@ -18,9 +18,9 @@ class DLRM(DeepSettings):
     name: Literal["dlrm"] = "dlrm"
 
     bottom: tuple[Units, ...] = Field(default=(64,), min_length=1, max_length=64)
-    """Hidden units of the perceptron that turns the dense inputs, where there are any, into one more vector."""
+    """Hidden units of the bottom perceptron, which maps the dense inputs, where there are any, to one more vector."""
     self_interaction: bool = False
-    """Take each vector's dot product with itself too."""
+    """Include the dot product of each vector with itself."""
 
     def build(self, shape: BackboneShape) -> Backbone:
         from sharkbench.backbones.networks.dlrm import DLRMBackbone

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class RankOneCross(nn.Module):
     """``x_{l+1} = x_0 (w_l . x_l + c_l) + b_l + x_l`` (Wang et al., ADKDD 2017); ``[B, n]`` to ``[B, n]``.
 
-    ``c_l`` is zero and not trained: it carries the constant that a dropped field leaves behind in the layers above.
+    ``c_l`` is zero and not trained; after a field is dropped it holds the field's constant contribution.
     """
 
     def __init__(self, inputs: int, layers: int) -> None:

@@ -28,7 +28,7 @@ class DCNBackbone(CrossBackbone):
         columns = columns_of(keep, self.shape)
         weight, bias = self.cross.weight.detach(), self.cross.bias.detach()
         state["cross.weight"], state["cross.bias"] = weight[:, columns], bias[:, columns]
-        # In the columns of a field whose vector is zero, x_l is the sum of the biases below layer l.
+        # In the columns of a field with a zero vector, x_l is the sum of the biases below layer l.
         dropped = torch.ones(weight.shape[1], dtype=torch.bool)
         dropped[columns] = False
         left_behind = torch.cat([torch.zeros(1, weight.shape[1]).to(bias), bias.cumsum(0)])[:, dropped]

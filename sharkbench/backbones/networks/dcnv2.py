@@ -25,7 +25,7 @@ class DCNv2Backbone(CrossBackbone):
     def state_without(self, keep: Tensor) -> dict[str, Tensor]:
         state = super().state_without(keep)
         columns = columns_of(keep, self.shape)
-        # A zero vector stays zero through every layer, so that its rows and columns do nothing.
+        # A zero vector stays zero through every layer, so its rows and columns have no effect.
         for i in range(len(self.cross.layers)):
             state[f"cross.layers.{i}.weight"] = state[f"cross.layers.{i}.weight"][columns][:, columns]
             state[f"cross.layers.{i}.bias"] = state[f"cross.layers.{i}.bias"][columns]

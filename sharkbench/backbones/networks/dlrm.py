@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class DLRMBackbone(Backbone):
     """Naumov et al., 2019: ``logit = MLP([<e_i, e_j> for i < j])`` with dot products of all pairs of vectors.
 
-    Where there are dense inputs, a bottom perceptron makes one more vector of them: it joins the pairs, and is given to
-    the top perceptron as it is too.
+    Where there are dense inputs, a bottom perceptron maps them to one more vector, which is part of the pairs and is
+    also an input of the top perceptron.
     """
 
     def __init__(self, config: DLRM, shape: BackboneShape) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class BiInteraction(nn.Module):
     """Sum over all pairs of fields of their vectors' dot product, ``[B, F, D]`` to ``[B, T]``.
 
-    It is computed in O(F D) as ``0.5 * ((sum_f e_f)^2 - sum_f e_f^2)``, summed over the dimension. With several labels
-    each label weighs the D components by its own factors, which start at one (this project's own extension; with one
-    label there are no factors).
+    Computed in O(F D) as ``0.5 * ((sum_f e_f)^2 - sum_f e_f^2)``, summed over the dimension. With several labels, each
+    label weights the D components by its own factors, which start at one (this project's own extension; with one label
+    there are no factors).
     """
 
     def __init__(self, dimension: int, num_labels: int) -> None:

@@ -1,4 +1,4 @@
-"""Which code looks rows up on a GPU: kernels written in Triton where it can be used, plain torch otherwise.
+"""Which code carries out lookups on a GPU: kernels in Triton where it can be used, plain torch otherwise.
 
 A format that has a kernel describes its lookup as :class:`~sharkbench.formats.gpu.launch.Launch`. Triton is imported
 when the first ids lie on a GPU, and only then.
@@ -13,12 +13,12 @@ from functools import cache
 from sharkbench.formats.gpu.launch import Launch
 
 OLDEST = 80
-"""Compute capability, times ten, from which Triton supports NVIDIA's GPUs."""
+"""Lowest compute capability, times ten, of NVIDIA's GPUs that Triton supports."""
 
 
 @cache
 def why_not() -> str | None:
-    """``None`` where the kernels can run on the current GPU, else what they miss. Starts CUDA."""
+    """``None`` where the kernels can run on the current GPU, else what is missing. Initialises CUDA."""
     try:
         triton = importlib.import_module("triton")
     except ImportError:
@@ -26,7 +26,7 @@ def why_not() -> str | None:
     try:
         # Builds a C extension the first time, as a launch would.
         target = triton.runtime.driver.active.get_current_target()
-    except Exception as error:  # whatever a driver, a compiler or a header that is missing raises
+    except Exception as error:  # a missing driver, compiler or header may raise anything
         said = " ".join(str(error).split()) or type(error).__name__
         return f"triton does not work here: {said[:200]}"
     if target.backend != "cuda" or target.arch < OLDEST:
@@ -36,7 +36,7 @@ def why_not() -> str | None:
 
 @cache
 def usable() -> bool:
-    """Whether lookups on the current GPU run in Triton; a Triton that is there and does not work is warned of, once."""
+    """Whether lookups on the current GPU run in Triton; warns once where Triton is installed and does not work."""
     reason = why_not()
     if reason is not None and reason.startswith("triton does not work"):
         warnings.warn(f"{reason}; lookups on the GPU run in plain PyTorch", stacklevel=2)

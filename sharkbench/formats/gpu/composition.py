@@ -1,4 +1,4 @@
-"""What the kernel of composed rows is called with."""
+"""Arguments of the kernel of composed rows."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sharkbench.formats.gpu.launch import Launch, alignment
 from sharkbench.formats.tier_index import TierIndex
 
 MULT, CONCAT, FIRST = 1, 2, 3
-"""What is done with a part; 0 is add."""
+"""Operations on a part; 0 is add."""
 
 
 def constants(
     parts: Sequence[tuple[Tensor, int]], operations: Sequence[int], hashed: Sequence[int], codec: RowCodec, headed: bool
 ) -> dict[str, Any] | None:
-    """What is compiled in; ``None`` where a part's codes would begin within a byte of what the kernel unpacks.
+    """The compiled constants; ``None`` where the codes of a part would begin within a byte that the kernel unpacks.
 
     Args:
-        parts: table and width of each, the head's (any table's where there is none) being last.
-        operations: what is done with each part after the first.
+        parts: table and width of each, those of the head (of any table where there is none) being last.
+        operations: of each part after the first.
         hashed: of each part: 0 no index function is a hash, 1 every one, 2 some.
     """
     widths = [width for _, width in parts[:-1]]

@@ -1,4 +1,4 @@
-"""What the kernels share: which row a lookup asks for, where a tiered row lies, what a stored row says."""
+"""Code that the kernels share: the row of a lookup, the position of a tiered row, decoding of a stored row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import triton.language as tl
 
 @triton.jit
 def asked(ids, sample_stride, column_stride, places, count, columns: tl.constexpr, block: tl.constexpr):
-    """Of this program's lookups: whether there is one, its sample, column, place among the ids, and id (int64)."""
+    """Of this program's lookups: whether there is one, its sample, column, position among the ids, and id (int64)."""
     lookup = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     there = lookup < count
     sample, column = lookup // columns, lookup % columns
@@ -19,7 +19,7 @@ def asked(ids, sample_stride, column_stride, places, count, columns: tl.constexp
 
 @triton.jit
 def store(out, sample, place, there, values, out_strides: tl.constexpr, width: tl.constexpr, tile: tl.constexpr):
-    """Columns ``program_id(1) * tile`` and on of each lookup's vector."""
+    """Store the columns from ``program_id(1) * tile`` on of each lookup's vector."""
     column = tl.program_id(1) * tile + tl.arange(0, tile)
     start = sample * out_strides[0] + place * out_strides[1]
     tl.store(out + start[:, None] + column[None, :], values, there[:, None] & (column < width)[None, :])
@@ -27,7 +27,7 @@ def store(out, sample, place, there, values, out_strides: tl.constexpr, width: t
 
 @triton.jit
 def floats(rows, start, number, mask, size: tl.constexpr, brain: tl.constexpr, align: tl.constexpr):
-    """Number ``number`` of those that begin at byte ``start``, a multiple of ``align``, as float32.
+    """Value ``number`` of those that begin at byte ``start``, a multiple of ``align``, as float32.
 
     ``size`` 4: fp32, 2: fp16, or bf16 if ``brain``. Read in the largest words that cannot straddle.
     """
@@ -58,10 +58,10 @@ def decode(
     rows, address, there, first,
     codecs: tl.constexpr, t: tl.constexpr, width: tl.constexpr, align: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
-    """``[block, tile]`` float32: numbers ``first`` and on of the rows stored at ``address``; 0 outside ``width``.
+    """``[block, tile]`` float32: values from ``first`` on of the rows stored at ``address``; 0 outside ``width``.
 
-    ``codecs`` has the five words of :meth:`RowCodec.words` for each codec, of which the ``t``-th is meant. Addresses
-    are bytes into ``rows``, multiples of ``align``; ``first`` is a multiple of the codes in a byte. Multiply, then add,
+    ``codecs`` has the five words of :meth:`RowCodec.words` for each codec; the ``t``-th codec is used. Addresses are
+    bytes into ``rows``, multiples of ``align``; ``first`` is a multiple of the codes in a byte. Multiply, then add,
     each rounded, as :meth:`RowCodec.decode` does.
     """
     kind: tl.constexpr = codecs[5 * t]
@@ -137,7 +137,7 @@ def locate(planes, ranks, firsts, row, there, tiers: tl.constexpr):
 @triton.jit
 def small_row(function, local, there, hashed: tl.constexpr):
     """Row of a small table, by the four words at ``function``: a digit of the local id (0, divisor, modulus, base), or
-    a hash of it (multiplier, increment, modulus, base); ``hashed``: 0 no function is one, 1 every, 2 some."""
+    a hash of it (multiplier, increment, modulus, base); ``hashed``: 0 no function is a hash, 1 every one, 2 some."""
     multiplier = tl.load(function, there, other=0)
     second = tl.load(function + 1, there, other=1)
     modulus = tl.load(function + 2, there, other=1)

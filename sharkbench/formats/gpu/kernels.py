@@ -1,8 +1,8 @@
 """The kernels: ids to decoded rows in one launch per part.
 
 Every kernel reads ids that are in range, and writes float32 vectors. Offsets are 64 bits wide, so tables may be of any
-size; another batch size (``count``) compiles nothing anew. Interpreted on a CPU the kernels are tested to give the bits
-of plain PyTorch, and they compile for capabilities 8.0 and 9.0; nothing here has run on a GPU, or been timed there.
+size; another batch size (``count``) recompiles nothing. Interpreted on a CPU the kernels are tested to return the bits
+of plain PyTorch, and they compile for capabilities 8.0 and 9.0; they have not been run or timed on a GPU.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sharkbench.formats.gpu.decoding import asked, decode, locate, small_row, st
 from sharkbench.formats.gpu.launch import Launch
 
 OPTIONS = {"enable_fp_fusion": False}
-"""Products and sums are rounded one by one, as in plain PyTorch: a contracted multiply-add gives other last bits."""
+"""Products and sums are rounded one by one, as in plain PyTorch: a fused multiply-add gives other last bits."""
 
 
 @triton.jit(do_not_specialize=["count"])
@@ -65,8 +65,8 @@ def composed_rows(
 ):  # fmt: skip
     """A row of each of ``tables``, combined from left to right; chosen ids have a row of their own in ``head``.
 
-    Per part: what is done with it (0 add, 1 mult, 2 concat; 3 for the first), its width, the column at which it begins,
-    and so on; last in ``codecs``, ``sizes`` and ``aligns`` stands the head.
+    Per part: its operation (0 add, 1 mult, 2 concat; 3 for the first), its width, its first column, and so on; the head
+    is last in ``codecs``, ``sizes`` and ``aligns``.
     """
     there, sample, column, place, row_id = asked(ids, sample_stride, column_stride, places, count, columns, block)
     local = row_id - tl.load(starts + column, there, other=0)

@@ -1,4 +1,4 @@
-"""A lookup as the GPU kernels take it."""
+"""A lookup as an argument of the GPU kernels."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, Self
 from torch import Tensor
 
 WIDEST = 16
-"""Bytes that a thread reads at most in one instruction."""
+"""Most bytes that a thread reads in one instruction."""
 NUMBERS = 2048
-"""Numbers that one program of a kernel makes, sixteen for each of its 128 threads."""
+"""Values that one program of a kernel writes, sixteen for each of its 128 threads."""
 WIDEST_TILE = 256
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel of :mod:`sharkbench.formats.gpu.kernels`, by name, and what it is called with.
+    """A kernel of :mod:`sharkbench.formats.gpu.kernels`, by name, and its arguments.
 
-    A program makes ``block`` lookups, ``tile`` columns of each; ``grid`` says how many programs that takes.
-    ``constants`` are compiled in: a kernel is compiled once per table's layout.
+    A program carries out ``block`` lookups, ``tile`` columns of each; ``grid`` is the number of programs.
+    ``constants`` are compiled in: a kernel is compiled once per layout of a table.
     """
 
     kernel: str
@@ -69,6 +69,6 @@ class Launch:
 
 
 def alignment(rows: Tensor, sizes: Sequence[int]) -> int:
-    """The largest power of two, up to 16, that divides the address of every row in ``rows``, rows taking ``sizes``
-    bytes: what a kernel may read at once. A word that straddles its own size cannot be read on a GPU."""
+    """The largest power of two, up to 16, that divides the address of every row in ``rows``, of ``sizes`` bytes each:
+    the bytes that a kernel may read at once, since a GPU cannot read unaligned words."""
     return math.gcd(WIDEST, rows.data_ptr(), *sizes)
