@@ -123,7 +123,7 @@ def verify(
 
 
 def earlier(store: Store, plan: Iterable[RunSpec], left: Counter[str]) -> Iterator[Earlier]:
-    """Runs of ``plan`` that are stored by earlier code and may be carried over; ``left`` counts the others by reason."""
+    """Runs of ``plan`` that earlier code has stored and that may be carried over; ``left`` counts others by reason."""
     code = Freshness(store)
     wanted = {spec.identity: spec for spec in plan}
     newest: dict[str, Result] = {}

@@ -111,8 +111,8 @@ def _bias(logits: np.ndarray, rate: float) -> np.ndarray:
 
 
 def bayes_ranking(chance: np.ndarray) -> float:
-    """Expected AUC of ranking by the true probability ``chance`` ``[n]``: the share of (positive, negative) pairs in
-    correct order, on average over labels drawn from it."""
+    """Share of (positive, negative) pairs in correct order when ranking by the true probability ``chance`` ``[n]``, on
+    average over labels drawn from it."""
     chance = np.sort(chance.astype(np.float64))
     negatives_below = np.cumsum(1 - chance) - (1 - chance)
     return float((chance * negatives_below).sum() / (chance.sum() * (1 - chance).sum() - (chance * (1 - chance)).sum()))
@@ -151,7 +151,7 @@ class SyntheticSource(Source):
             start += chance.shape[1]
 
     def summary(self, split_of_row: np.ndarray) -> dict[str, Any]:
-        """``bayes_ranking``: per label, the expected AUC of the true probability on the test rows over label draws;
+        """``bayes_ranking``: per label, :func:`bayes_ranking` of the true probability on the test rows;
         ``importances``: the planted importance of each field, summing to 1."""
         ends = np.cumsum([chance.shape[1] for chance in self._chances])
         of_chunk = np.split(split_of_row == 2, ends[:-1])
