@@ -12,12 +12,12 @@ from sharkbench.machine.environment import cpu_name
 
 
 def processor() -> str:
-    """Its name, in letters that a file name and a CSV cell may have."""
+    """Name of the processor, in characters allowed in a file name and a CSV cell."""
     return " ".join("".join(c if c.isalnum() else " " for c in cpu_name()).split())
 
 
 def file_of_processor() -> str:
-    """Name of a CSV file of what was measured on it."""
+    """Name of the CSV file for measurements on this processor."""
     return f"{processor().lower().replace(' ', '-')}.csv"
 
 
@@ -27,7 +27,7 @@ def hardware() -> str:
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows with the same columns, as CSV."""
+    """Write rows with the same columns as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")

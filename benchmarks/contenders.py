@@ -1,4 +1,4 @@
-"""Who takes part in the lookup benchmark: every format of ours, and the limits of the machine."""
+"""Contenders of the lookup benchmark: every format of this project, and the limits of the machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Call = Callable[[int], object]
 
 
 def schema_of(rows: int) -> Schema:
-    """``FIELDS`` fields of equal size, ``rows`` altogether."""
+    """``FIELDS`` fields of equal size, with ``rows`` rows in total."""
     return Schema(tuple(Field(f"f{i}", rows // FIELDS) for i in range(FIELDS)), ("click",))
 
 
@@ -50,11 +50,11 @@ class Scene:
         self.rng = np.random.default_rng(seed)
         self.field_rows = rows // FIELDS
         self.order = self.rng.permutation(self.field_rows)
-        """Row of each rank: frequent rows lie scattered, as in real vocabularies."""
+        """Row of each rank: frequent rows are scattered, as in real vocabularies."""
         self.table = torch.empty(self.schema.num_rows, dimension).uniform_(-1, 1)
 
     def batches(self, stream: str, batch: int) -> list[Tensor]:
-        """Int32 global ids ``[batch, FIELDS]``, a batch for each place in the rotation."""
+        """Int32 global ids ``[batch, FIELDS]``, one batch per position in the rotation."""
         made, shape = [], (batch, FIELDS)
         for _ in range(BATCHES):
             ranks = (
@@ -69,7 +69,7 @@ class Scene:
         """Name and packed table, one at a time."""
         schema, fields, table, width = self.schema, list(range(FIELDS)), self.table, self.dimension
         total, n, generator = schema.num_rows, self.field_rows, torch.Generator().manual_seed(1)
-        # Memory of its own: a layer moves its rows into huge pages, torch's operators are to find theirs as they are.
+        # Separate memory: a layer moves its rows into huge pages, and torch's operators must keep ordinary ones.
         yield "fp32", Dense.pack(schema, fields, table.clone())
         yield "fp16", Dense.pack(schema, fields, table, "fp16")
         yield "int8", IntRows.pack(schema, fields, table, RowCodec(dtype="int8"))
@@ -109,14 +109,14 @@ class Scene:
 
 
 def layers(scene: Scene, packed: dict[str, Format]) -> dict[str, PackedLayer]:
-    """Each format behind the interface that models use."""
+    """Each format in a packed layer, the interface that models use."""
     return {name: PackedLayer(scene.schema, scene.dimension, [part]) for name, part in packed.items()}
 
 
 def ours(served: dict[str, PackedLayer], batches: list[Tensor]) -> dict[str, Call]:
-    """Every format of ours, through the interface and, as ``name (bare)``, the kernel alone, its output allocated.
+    """Every format of this project, in the layer and, as ``name (bare)``, the kernel alone with an allocated output.
 
-    The two do not follow each other: the second would find in the cache what the first has read.
+    The two are not adjacent: the second would find in the cache the rows that the first has read.
     """
     made: dict[str, Call] = {}
     bare: dict[str, Call] = {}
@@ -141,8 +141,8 @@ def _bare(plan: Any, places: list[tuple[int, ...]], out: Tensor, threads: int, i
 
 
 def limits(scene: Scene, table: Tensor, batches: list[Tensor]) -> dict[str, Call]:
-    """A STREAM-like read, making the output, writing it, multiplying what lies in the cache, and reading random rows of
-    ``table`` and nothing else."""
+    """A STREAM-like read, allocation of the output, writing it, multiplication of cached values, and reading only
+    random rows of ``table``."""
     large = table.flatten()[: 1 << 24]
     out = torch.empty(batches[0].numel(), scene.dimension)
     square = torch.rand(384, 384)

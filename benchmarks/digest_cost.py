@@ -1,7 +1,7 @@
-"""What it costs to compare prepared data with what was written: ``python benchmarks/digest_cost.py [--rows N]``.
+"""Cost of checking the digests of prepared data: ``python benchmarks/digest_cost.py [--rows N]``.
 
-Prints how fast each digest of the standard library goes through memory, and, for a generated data set, the bytes of its
-files, the seconds that opening it takes with all of them compared, and those of one pass over the training split.
+Prints the throughput of each digest of the standard library and, for a generated data set, the bytes of its files, the
+seconds to open it with all files checked, and the seconds of one pass over the training split.
 """
 
 from __future__ import annotations

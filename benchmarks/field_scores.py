@@ -1,4 +1,4 @@
-"""What scoring fields costs: first-order scores against a training epoch and against permutation, in turns.
+"""Cost of field scores: first-order scores against a training epoch and against permutation, in turns.
 
     python benchmarks/field_scores.py [--rows N] [--rounds N] [--out FILE]
 
@@ -34,7 +34,7 @@ CARDINALITY = 20_000
 
 
 def dataset(fields: int, labels: Sequence[str], rows: int) -> PreparedDataset:
-    """``rows`` for training, scoring and validation alike: Zipf-distributed ids, labels by chance."""
+    """``rows`` rows each for training, scoring and validation: Zipf-distributed ids, random labels."""
     rng = np.random.default_rng(0)
     schema = Schema(tuple(Field(f"f{i}", CARDINALITY) for i in range(fields)), tuple(labels))
     local = np.minimum(rng.zipf(1.2, (rows, fields)) - 1, CARDINALITY - 1)
@@ -64,7 +64,7 @@ def main() -> None:
         contenders: dict[str, Callable[[], object]] = {
             "training epoch": lambda: fit(model, data, Ctr(), recipe, seed=0),  # noqa: B023
             "first-order scores": lambda: taylor_scores(model, split, Ctr()),  # noqa: B023
-            # A tenth of the rows, and the time tenfold: it is linear in them.
+            # A tenth of the rows, and ten times the time, which is linear in the rows.
             "permutation, one shuffle": lambda: permutation_scores(model, few, Ctr(), 1, generator),  # noqa: B023
         }
         taken: dict[str, list[float]] = {name: [] for name in contenders}

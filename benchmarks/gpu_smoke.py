@@ -19,7 +19,7 @@ from sharkbench.results.store import Store
 OUT = Path("build/gpu_smoke")
 SEEDS = 3
 FLOOR = 0.002
-"""AUC; what counts as equal where the seeds happen to agree better than that."""
+"""Difference in AUC that counts as equal even if the spread over seeds is smaller."""
 
 
 def cells_on(accelerator: str) -> dict[CellName, Cell]:

@@ -37,13 +37,13 @@ import benchmark_table
 
 SMALL, SMALL_ROWS, DIMENSION, BATCH, VALID = 7, 1000, 16, 4096, 65_536
 ROUNDS = 30
-"""Times that the lookups of all batches are timed."""
+"""Number of timings of the lookups of all batches."""
 METHODS: dict[str, tuple[dict[str, Any], float]] = {
     "lpt": ({"name": "lpt", "bits": 8}, 0.3125),
     "hash": ({"name": "hash"}, 0.25),
     "qr": ({"name": "qr"}, 0.25),
 }
-"""Settings and budget, as a fraction of fp32."""
+"""Settings and budget (a fraction of fp32) of each method."""
 
 
 def fields_of(rows: int) -> list[tuple[str, int]]:
@@ -74,13 +74,13 @@ def write_splits(folder: Path, rows: int, samples: int) -> None:
 
 
 class Peak:
-    """The most that this process has had resident, by stage and at all."""
+    """Peak resident memory of this process, by stage and overall."""
 
     def __init__(self) -> None:
         self.by_stage: dict[str, int] = {}
 
     def end_of(self, stage: str) -> None:
-        """What was had since the last stage ended is that of ``stage``."""
+        """Record the peak since the end of the last stage as that of ``stage``."""
         lines = Path("/proc/self/status").read_text().splitlines()
         [most] = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
         self.by_stage[stage] = most
@@ -88,7 +88,7 @@ class Peak:
 
 
 def timed(act: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What it returns, and its seconds of wall and CPU time."""
+    """The return value of ``act``, and its seconds of wall and CPU time."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = act()
     return result, round(time.perf_counter() - wall, 2), round(time.process_time() - cpu, 2)
@@ -111,7 +111,7 @@ def bench_of(name: str, rows: int, folder: Path) -> Any:
     from sharkbench.training.recipe import Recipe
 
     class Timed(Workbench):
-        """Notes the CPU seconds of training."""
+        """A workbench that records the CPU seconds of training."""
 
         def train(self, *args: Any, **settings: Any) -> Any:
             report, _, cpu = timed(lambda: Workbench.train(self, *args, **settings))
@@ -136,7 +136,7 @@ def bench_of(name: str, rows: int, folder: Path) -> Any:
 
 
 def warm_up(name: str, folder: Path) -> int:
-    """A small table goes the same way, for what libraries set up once; returns the bytes then resident."""
+    """Process a small table first, so that libraries are initialised; returns the bytes then resident."""
     import psutil
 
     from sharkbench.contract import registry

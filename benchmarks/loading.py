@@ -38,7 +38,7 @@ def write_split(path: Path, rows: int, fields: int) -> Split:
 
 
 def drain(found: Iterator[Batch]) -> int:
-    """Read everything; every batch is touched, views too."""
+    """Read all batches; the memory of every batch is touched, also that of views."""
     rows = 0
     for batch in found:
         batch.ids[0, 0].item()

@@ -35,7 +35,7 @@ KEY = ("dimension", "threads", "batch", "stream", "contender")
 
 
 class Contenders:
-    """All that take part at one dimension."""
+    """All contenders at one dimension."""
 
     def __init__(self, rows: int, dimension: int, compiled: bool) -> None:
         self.scene = Scene(rows, dimension)
@@ -53,7 +53,7 @@ class Contenders:
 
 
 def measure(all_of: Contenders, batch: int, stream: str, count: int, rounds: int) -> list[dict[str, object]]:
-    """A row per contender; what a format's kernel takes alone is in the format's row."""
+    """A row per contender; the time of a format's kernel alone is in the format's row."""
     scene, packed = all_of.scene, all_of.packed
     before, own = psutil.cpu_times(), psutil.Process().cpu_times()
     batches = scene.batches(stream, batch)
@@ -101,7 +101,7 @@ def measure(all_of: Contenders, batch: int, stream: str, count: int, rounds: int
 
 
 def keep_memory() -> None:
-    """Freed memory stays with the process: else every so many calls pay for page faults, by chance of the heap."""
+    """Keep freed memory in the process: otherwise some calls pay for page faults, depending on the heap's state."""
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3

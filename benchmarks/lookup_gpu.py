@@ -26,18 +26,18 @@ from sharkbench.formats.layer import PackedLayer
 from sharkbench.measure.lookup import hardware, in_turns, ratio, spread
 
 COPIED = 1 << 28
-"""Bytes; far more than caches hold."""
+"""Bytes to copy; much more than the caches hold."""
 
 
 def copy_speed(device: str, rounds: int) -> float:
-    """Bytes read and written per second by a copy within the device."""
+    """Bytes read plus written per second by a copy within the device."""
     source = torch.ones(COPIED // 4, device=device)
     target = torch.empty_like(source)
     return 2 * COPIED / spread(in_turns({"copy": lambda i: target.copy_(source)}, 0, rounds=rounds)["copy"]).median
 
 
 def own_row(part: Format, rows: int) -> float | None:
-    """Stored bytes per row, where every id has a row of its own; else ``None``."""
+    """Stored bytes per row if every id has its own row, else ``None``."""
     return part.nbytes / rows if part.num_parameters == rows * part.width else None
 
 

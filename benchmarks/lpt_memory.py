@@ -29,7 +29,7 @@ CACHE = 0.05
 
 
 def resident() -> tuple[int, int]:
-    """Bytes that this process has in memory now, and had at most."""
+    """Current and peak resident bytes of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     told = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "VmHWM"))}
     return int(told["VmRSS"]) * 1024, int(told["VmHWM"]) * 1024
@@ -105,7 +105,7 @@ def measure(variant: str, rows: int, steps: int, optimizer: str) -> dict[str, An
         stepper.zero_grad()
         return stepper
 
-    # A small table first, for what torch sets up once.
+    # A small table first, so that torch is initialised.
     train(layer(8 * FIELDS), [torch.arange(FIELDS, dtype=torch.int32)[None] * 8])
     gc.collect()
     before, _ = resident()

@@ -50,7 +50,7 @@ print(json.dumps({
 
 
 def measured(rows: int, scratch: Path) -> dict[str, float]:
-    """What preparing ``rows`` generated rows took."""
+    """Cost of preparing ``rows`` generated rows."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         file = Path(folder) / "train.txt"
         write(file, rows)

@@ -1,9 +1,9 @@
-"""What the commands that only read cost over thousands of stored runs: processor time and peak memory of each.
+"""Cost of the read-only commands on thousands of stored runs: processor time and peak memory of each.
 
     python benchmarks/report_load.py [--runs 5000] [--out results/report_load]
 
-The runs are made up: two labels, block means of AUC and a history as a real run has them, and a speed. Processor time
-(user and system) is what counts: a busy machine prolongs it by its shared caches only.
+The runs are synthetic: two labels, block means of AUC and a history like those of a real run, and a speed. Processor
+time (user and system) is measured: a busy machine affects it only through shared caches.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FIELDS = 20
 
 
 def suite_of(runs: int) -> dict[str, Any]:
-    """A suite of about ``runs`` runs; the number of data sets makes up for the rest."""
+    """A suite of about ``runs`` runs; the number of data sets is chosen accordingly."""
     each = len(BACKBONES) * SEEDS * (1 + METHODS * len(BUDGETS))
     return {
         "datasets": [
@@ -54,7 +54,7 @@ def suite_of(runs: int) -> dict[str, Any]:
 
 
 class Maker:
-    """Results that look like those of real runs, for any run."""
+    """Generates results like those of real runs, for any run."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)

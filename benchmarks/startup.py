@@ -91,7 +91,7 @@ measure: {lookup: false}
 
 
 def timed_runs(folder: Path, out: str) -> list[dict[str, float]]:
-    """What the runs of one command told, in order."""
+    """The times reported by the runs of one command, in order."""
     times = folder / f"{out}.jsonl"
     methods = str(folder / "methods")
     environment = {**os.environ, "STARTUP_TIMES": str(times), "SHARKBENCH_METHODS": methods, "OMP_NUM_THREADS": "1"}

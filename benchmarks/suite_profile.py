@@ -33,7 +33,7 @@ def _frame(path: str, function: str = "") -> str:
 
 
 RATE = 25
-"""Samples per second: each stops a process for some milliseconds."""
+"""Samples per second; each stops a process for some milliseconds."""
 PARTS = {
     "training": [_frame("sharkbench/training/fit.py", "fit")],
     "lookups": [_frame("sharkbench/runner/execute.py", "measure")],
@@ -46,7 +46,7 @@ PARTS = {
     "the method's own": [_frame("methods/", "compress")],
     "data": [_frame("sharkbench/data/")],
 }
-"""Of the process of a run, by the first one of which the stack has a frame."""
+"""Parts of a run's process; a sample belongs to the first part with a frame in its stack."""
 RUN = _frame("sharkbench/runner/forkserver.py", "_become_worker")
 WORK = ("training", "evaluation", "lookups")
 

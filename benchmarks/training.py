@@ -61,7 +61,7 @@ SEEDS = (0, 1, 2)
 
 
 class TablePerField(EmbeddingLayer):
-    """What people write today: one ``nn.Embedding`` per field."""
+    """The common implementation: one ``nn.Embedding`` per field."""
 
     def __init__(self, schema: Schema, width: int, init_std: float) -> None:
         super().__init__(schema, width)
@@ -81,7 +81,7 @@ class TablePerField(EmbeddingLayer):
 
 
 def full_table(schema: Schema, columns: int, init_std: float) -> Table:
-    """A row per id, whose gradients hold the batch's rows only."""
+    """A table with a row per id and sparse gradients."""
     table = Table(schema, columns, [Rows.initial(schema, range(schema.num_fields), columns, init_std)])
     table.use_sparse_gradients(True)
     return table
@@ -96,7 +96,7 @@ def model_of(schema: Schema, seed: int, layer: Any) -> Model:
 
 
 class Today:
-    """(a)."""
+    """Variant (a)."""
 
     def __init__(self, schema: Schema, seed: int = 0) -> None:
         self.model = model_of(schema, seed, TablePerField)
@@ -112,7 +112,7 @@ class Today:
 
 
 class Bare:
-    """(b)."""
+    """Variant (b)."""
 
     def __init__(self, schema: Schema, recipe: Recipe) -> None:
         self.model = model_of(schema, 0, full_table)
@@ -140,7 +140,7 @@ class Speed(NamedTuple):
 
 
 class Watch:
-    """Runs from the moment it is made."""
+    """A stopwatch that starts when it is created."""
 
     def __init__(self) -> None:
         self.wall, self.cpu = time.perf_counter(), time.process_time()
@@ -236,7 +236,7 @@ def measure_auc(recipe: Recipe, path: str, epochs: int) -> dict[str, Any]:
 
 
 def processor() -> tuple[str, bool]:
-    """Its name, and whether it multiplies bfloat16 matrices in hardware."""
+    """Name of the processor, and whether it multiplies bfloat16 matrices in hardware."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

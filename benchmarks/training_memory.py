@@ -31,7 +31,7 @@ CHUNK = 250_000
 CARDINALITIES = (20_000, 5000, 1000, 500, 200, 100, 50, 10)
 BATCH = 8192
 FEW = 20_000
-"""Rows that go the same way first, for what libraries set up once."""
+"""Rows of a small data set that is processed first, so that libraries are initialised."""
 
 
 def write_rows(path: Path, rows: int) -> None:
@@ -60,15 +60,15 @@ def spec_of(rows: int, cache: Path) -> Any:
 
 
 def say(stage: str, **facts: Any) -> None:
-    """Tell the watching process that a stage begins, or what was found."""
+    """Report the start of a stage, or facts, to the watching process."""
     print(json.dumps({"stage": stage, **facts}), flush=True)
 
 
 def preparation(rows: int, cache: Path) -> None:
-    """In this process: prepare."""
+    """Prepare the data in this process."""
     from sharkbench.data.prepare import prepare
 
-    prepare(spec_of(FEW, cache), cache, progress=False)  # what libraries set up once
+    prepare(spec_of(FEW, cache), cache, progress=False)  # initialises libraries
     say("before")
     time.sleep(0.1)
     say("prepare")
@@ -77,7 +77,7 @@ def preparation(rows: int, cache: Path) -> None:
 
 
 def training(rows: int, cache: Path) -> None:
-    """In this process: train one epoch, and judge on the test split."""
+    """Train one epoch in this process, and evaluate on the test split."""
     import torch
 
     from sharkbench.backbones.ctr.dnn import DNN
@@ -121,7 +121,7 @@ def training(rows: int, cache: Path) -> None:
 
 
 def watched(step: str, rows: int, cache: Path) -> dict[str, Any]:
-    """One step in a process of its own: the highest figures by stage, and what it told at the end."""
+    """Run one step in its own process; returns its peak figures by stage and the facts that it reported."""
     command = [sys.executable, __file__, "--step", step, "--rows", str(rows), "--cache", str(cache)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

@@ -1,8 +1,8 @@
-"""Finds plug-ins: methods, packed formats, backbones, tasks and sources of data.
+"""Finds plug-ins: methods, packed formats, backbones, tasks and data sources.
 
-A plug-in is a file, or a folder with an ``__init__.py``, that is named like what it adds and defines one class of it.
-It lies in a package of the project, in a folder that an environment variable names, or in another package that names it
-as an entry point. Nothing is imported but what is asked for.
+A plug-in is a file, or a folder with an ``__init__.py``, that has the name of what it adds and defines one class. It is
+in a package of the project, in a folder named by an environment variable, or in another package that declares it as an
+entry point. Only requested plug-ins are imported.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from typing import Any, Generic, TypeVar
 from sharkbench.errors import InputError, did_you_mean
 
 USER_PACKAGES = "sharkbench_user"
-"""What the names of packages that hold a user's plug-ins begin with; the rest says in which folder they lie."""
+"""Prefix of the package names of a user's plug-ins; the rest of the name identifies the folder."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where a plug-in is; it is not imported yet."""
+    """The location of a plug-in that is not imported yet."""
 
     name: str
     origin: str
-    """A file, a folder or an entry point, as messages name it."""
+    """File, folder or entry point, as error messages name it."""
     module: str
     attribute: str = ""
-    """The class within the module, where an entry point names it."""
+    """The class within the module, if an entry point names it."""
     file: Path | None = None
-    """Of a plug-in in a folder: its file, or the folder's ``__init__.py``."""
+    """File of a plug-in in a folder: the module, or the package's ``__init__.py``."""
     provider: str = ""
-    """What it came with, as somebody on another machine is told; ``""`` where it is the project's own."""
+    """Its origin, as messages on other machines name it; ``""`` for the project's own plug-ins."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where plug-ins of one kind are looked for.
+    """The locations of plug-ins of one kind.
 
     Attributes:
-        noun: what one is called.
-        package: of the project, whose files and folders they are.
+        noun: name of the kind, for messages.
+        package: package of the project whose files and folders are plug-ins.
         variable: environment variable that names further folders.
-        group: of entry points.
-        holds: whether a file of the project's package is one; every file is unless given.
+        group: group of entry points.
+        holds: whether a file of the project's package is a plug-in; by default every file is.
     """
 
     noun: str
@@ -64,10 +64,10 @@ class Place:
     holds: Callable[[str, Path], bool] = lambda name, file: True
 
     def found(self) -> Iterator[Found]:
-        """All of them, and those of one name more than once.
+        """All plug-ins, including several with the same name.
 
         Raises:
-            InputError: the variable names what is no folder.
+            InputError: the variable names something that is not a folder.
         """
         own = _folder_of(self.package)
         for name, file in files_in(own):
@@ -84,10 +84,10 @@ class Place:
             )
 
     def folders(self) -> list[Path]:
-        """Those that the variable names.
+        """The folders named by the variable.
 
         Raises:
-            InputError: one is not there.
+            InputError: a folder does not exist.
         """
         folders = [Path(p) for p in os.environ.get(self.variable, "").split(os.pathsep) if p]
         for folder in folders:
@@ -97,7 +97,7 @@ class Place:
 
 
 def _says_its_kind(name: str, file: Path) -> bool:
-    """Formats lie among what they share, and beside methods; the class of a format says ``kind = "<name>"``."""
+    """Whether a file defines a format, among shared code or beside methods: its class has ``kind = "<name>"``."""
     text = file.read_text(encoding="utf-8", errors="replace")
     return any(f'\n    kind{said} = "{name}"\n' in text for said in ("", ": ClassVar[str]"))
 
@@ -112,7 +112,7 @@ SOURCES = Place("source", "sharkbench.data.sources", "SHARKBENCH_SOURCES", "shar
 
 
 def formats_of_methods() -> Iterator[Found]:
-    """Formats that lie in the folder of a method, in a file named like their kind."""
+    """Formats in the folder of a method, in a file with the name of their kind."""
     for method in METHODS.found():
         if method.file is not None and method.file.name == "__init__.py":
             for name, file in files_in(method.file.parent):
@@ -122,7 +122,7 @@ def formats_of_methods() -> Iterator[Found]:
 
 
 def module_of_format(kind: str) -> str | None:
-    """The module of a format, which is not imported; ``None`` where there is none."""
+    """The module of a format, without importing it; ``None`` if there is none."""
     return next((one.module for one in (*FORMATS.found(), *formats_of_methods()) if one.name == kind), None)
 
 
@@ -130,10 +130,10 @@ class Plugins(Generic[T]):
     """The plug-ins of one kind, by name.
 
     Args:
-        place: where they are looked for.
-        base: what a plug-in's class derives from; asked when the first is imported.
-        name_of: the name that a class declares; ``None`` where it is none, but a base of several.
-        besides: further ones.
+        place: their locations.
+        base: returns the base class of plug-ins; called when the first is imported.
+        name_of: the name that a class declares; ``None`` for a shared base class.
+        besides: further plug-ins.
     """
 
     def __init__(
@@ -146,10 +146,10 @@ class Plugins(Generic[T]):
         self.place, self._base, self._name_of, self._besides = place, base, name_of, besides
 
     def found(self) -> dict[str, Found]:
-        """All of them, by name; none is imported.
+        """All plug-ins by name, without importing any.
 
         Raises:
-            InputError: two have one name.
+            InputError: two have the same name.
         """
         found: dict[str, Found] = {}
         for one in (*self.place.found(), *self._besides()):
@@ -161,14 +161,14 @@ class Plugins(Generic[T]):
         return found
 
     def names(self) -> list[str]:
-        """All names, sorted; none is imported."""
+        """All names, sorted, without importing any plug-in."""
         return sorted(self.found())
 
     def get(self, name: str) -> type[T]:
-        """The class of the plug-in called ``name``.
+        """The class of the plug-in with the name ``name``.
 
         Raises:
-            InputError: there is none, it cannot be imported, or it is something else.
+            InputError: there is no such plug-in, it cannot be imported, or it is of another kind.
         """
         found, noun = self.found(), self.place.noun
         if name not in found:
@@ -183,7 +183,7 @@ class Plugins(Generic[T]):
         return made
 
     def available(self) -> dict[str, type[T]]:
-        """All that can be imported, by name; one that cannot is warned of and left out."""
+        """All importable plug-ins by name; others cause a warning and are left out."""
         found = {}
         for name in self.names():
             try:
@@ -193,11 +193,11 @@ class Plugins(Generic[T]):
         return found
 
     def named(self, entry: Any, key: str) -> type[T]:
-        """The class that a mapping names under ``key``; mistakes are those of pydantic's tagged unions.
+        """The class that a mapping names under ``key``; errors are like those of pydantic's tagged unions.
 
         Raises:
-            PydanticCustomError: it names none.
-            ValueError: it cannot be imported.
+            PydanticCustomError: the mapping names no known plug-in.
+            ValueError: the plug-in cannot be imported.
         """
         from pydantic_core import PydanticCustomError
 
@@ -215,7 +215,7 @@ class Plugins(Generic[T]):
             raise ValueError(str(error)) from error
 
     def _import(self, found: Found) -> type[T]:
-        importlib.invalidate_caches()  # a file may be younger than what Python remembers of its folder
+        importlib.invalidate_caches()  # a file may be newer than Python's cached listing of its folder
         module, base = importlib.import_module(found.module), self._base()
         if found.attribute:
             made = getattr(module, found.attribute)
@@ -229,7 +229,7 @@ class Plugins(Generic[T]):
 
 
 def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name and file of each module and package in a folder, sorted; those of a leading underscore are of no concern."""
+    """Name and file of each module and package in a folder, sorted, without those with a leading underscore."""
     for path in sorted(folder.iterdir()):
         file = path / "__init__.py" if path.is_dir() else path
         if file.suffix == ".py" and file.is_file() and path.stem.isidentifier() and not path.stem.startswith("_"):
@@ -242,7 +242,7 @@ def _classes_of(module: ModuleType) -> list[type[Any]]:
 
 @cache
 def _entry_points(group: str) -> tuple[importlib.metadata.EntryPoint, ...]:
-    """Cached: looking through all that is installed takes some 40 ms, and every stored run asks."""
+    """Entry points of a group. Cached: a search through all packages takes 40 ms, and every stored run needs it."""
     return tuple(importlib.metadata.entry_points(group=group))
 
 

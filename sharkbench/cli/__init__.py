@@ -1,4 +1,4 @@
-"""The command line: a module per group of commands, which import what they need when called, so ``--help`` is quick."""
+"""The command line: one module per group of commands. Commands import lazily, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def main() -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Standard streams that were closed (``2>&-``) lead nowhere: the next file to be opened would else be in their
-    place, and get what is printed."""
+    """Open closed standard streams (``2>&-``) on the null device. Otherwise the next file to be opened would take their
+    descriptor and receive the printed output."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""``inspect``, ``measure``: a compressed table that lies in a file."""
+"""``inspect``, ``measure``: commands on the file of a packed table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PackedPath = Annotated[Path, typer.Argument(metavar="PATH", help="A run's folder
 
 
 def inspect(path: PackedPath) -> None:
-    """Say what a packed table is, from its header alone."""
+    """Describe a packed table from the header of its file."""
     from sharkbench.cli.console import table
     from sharkbench.model import artifact
 
@@ -39,7 +39,7 @@ def measure(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.1, help="To spend on timed calls.")] = 4.0,
 ) -> None:
-    """Time the lookups of a packed table in turns with fp32 tables."""
+    """Measure the lookup speed of a packed table, alternating with fp32 tables."""
     import torch
 
     from sharkbench.cli.console import table

@@ -1,4 +1,4 @@
-"""``new``, ``check``, ``schema``: for those who add a method or write suites."""
+"""``new``, ``check``, ``schema``: commands for authors of methods and suites."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="METHOD", help="Its name: small letters, digits and '_'.")],
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the file goes.")] = Path("methods"),
 ) -> None:
-    """Write a template of a method that keeps the contract."""
+    """Write the template of a method that fulfils the contract."""
     from sharkbench.contract import registry
     from sharkbench.contract.template import write_template
 
@@ -40,7 +40,7 @@ def check(
         ),
     ],
 ) -> None:
-    """Check whether a method keeps the contract; or a format, backbone or source."""
+    """Check whether a method, format, backbone or source fulfils its contract."""
     if len(words) > 2:
         raise InputError(f"one name can be checked at a time, got {' '.join(words)}")
     kind, name = ("method", *words)[-2:]

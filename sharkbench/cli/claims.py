@@ -1,4 +1,4 @@
-"""``claims``: what a suite claims, held against what it measured."""
+"""``claims``: test the claims of a suite on its results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sharkbench.errors import InputError
 
 
 def claims(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
-    """Say which of a suite's claims its results hold up, and write all findings as CSV."""
+    """Test the claims of a suite on its results, and write all findings as CSV."""
     from sharkbench.cli.console import table
     from sharkbench.leaderboard.cells import cells_of
     from sharkbench.leaderboard.claims import findings_of, overall, write_claims
@@ -24,7 +24,7 @@ def claims(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
     with archive.opened(out_dir) as store:
         findings = findings_of(store, loaded.claims)
         stale = sum(cell.state == "stale" for cell in cells_of(store))
-        # Committed results without their runs are shown; their files stay as they are.
+        # Results from an archive are only shown; their files are not rewritten.
         path = out_dir / "claims.csv" if store.out == out_dir else None
     for says, group in groupby(findings, key=lambda finding: finding.claim.says):
         members = list(group)

@@ -1,4 +1,4 @@
-"""Where commands write: colours and a width on a terminal, plain lines of any length elsewhere."""
+"""Output of commands: colours and the terminal's width on a terminal, plain lines of any length elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PIPE_WIDTH = 240
 
 
 def console(*, stderr: bool = False) -> Console:
-    """What is told of on the way goes to ``stderr``; where nobody reads that any more, it is not told."""
+    """The console to print to. Progress goes to ``stderr`` and is dropped once nobody reads it."""
     from rich.console import Console
 
     class Steady(Console):
@@ -28,7 +28,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Print rows under headings; those in ``right`` are aligned to the right."""
+    """Print rows under headings; columns in ``right`` are right-aligned."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""What a command's errors become: a line and an exit code."""
+"""Turns the errors of a command into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ R = TypeVar("R")
 
 
 def tell(error: SharkbenchError) -> None:
-    """Print what an error says, whatever it quotes."""
+    """Print the message of an error, with any characters that it quotes."""
     print("\n".join(printable(line) for line in str(error).split("\n")), file=sys.stderr)
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """``command``, with errors that a user can cause as plain lines (2), Ctrl-C as 130, and bugs named as such (1)."""
+    """Wrap ``command``: user errors print one line (exit code 2), Ctrl-C exits with 130, bugs are named as such (1)."""
 
     @functools.wraps(command)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""``list`` and ``info``: what there is, and what a method does with a budget."""
+"""``list`` and ``info``: the available plug-ins and suites, and the budgets that a method can reach."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ listing = typer.Typer(help="List methods, datasets, backbones, tasks, formats or
 @listing.command()
 @guarded
 def methods() -> None:
-    """Every method that can be imported."""
+    """List the methods that can be imported."""
     from sharkbench.contract import registry
 
     shape, rows = _reference_table(), []
@@ -48,7 +48,7 @@ def methods() -> None:
 @listing.command()
 @guarded
 def datasets() -> None:
-    """Sources of data, as 'source' of a data set names them."""
+    """List the data sources, by the name that 'source' of a data set takes."""
     from sharkbench.data.spec import SOURCES
 
     table(("source", "what it is"), [(name, _first_sentence(kind)) for name, kind in SOURCES.available().items()])
@@ -57,7 +57,7 @@ def datasets() -> None:
 @listing.command()
 @guarded
 def backbones() -> None:
-    """Models that read the embedding vectors."""
+    """List the backbones: models on top of the embedding vectors."""
     from sharkbench.backbones import BACKBONES
 
     table(("backbone", "what it is"), [(name, _first_sentence(kind)) for name, kind in BACKBONES.available().items()])
@@ -66,7 +66,7 @@ def backbones() -> None:
 @listing.command()
 @guarded
 def tasks() -> None:
-    """What is predicted and how it is evaluated."""
+    """List the tasks: what is predicted and how it is evaluated."""
     from sharkbench.tasks import registry
 
     rows = []
@@ -79,7 +79,7 @@ def tasks() -> None:
 @listing.command()
 @guarded
 def formats() -> None:
-    """Ways in which packed rows are stored and looked up, and the kernel that serves each here."""
+    """List the formats of packed rows, and the lookup kernel of each on this machine."""
     from sharkbench.formats.in_use import kernels_in_use
     from sharkbench.formats.registry import formats as known
 
@@ -90,7 +90,7 @@ def formats() -> None:
 @listing.command()
 @guarded
 def suites() -> None:
-    """Suites that come with the package."""
+    """List the suites that come with the package."""
     from sharkbench.suite.load import built_in, load
 
     rows = []
@@ -101,7 +101,7 @@ def suites() -> None:
 
 
 def info(name: MethodName) -> None:
-    """Tell what a method is, and what budgets become."""
+    """Describe a method, its settings and the sizes that it reaches."""
     from sharkbench.contract import registry
 
     method = registry.get(name)
@@ -127,7 +127,7 @@ _FRACTIONS = (0.5, 0.25, 0.1, 0.05, 0.01, 0.001)
 
 
 def _start(method: type[Method]) -> str:
-    """What it starts from, by its defaults."""
+    """What the method starts from with its default settings."""
     from sharkbench.contract import registry
 
     if not registry.has_defaults(method):
@@ -136,7 +136,7 @@ def _start(method: type[Method]) -> str:
 
 
 def _reach(method: type[Method], shape: TableShape) -> str:
-    """The smallest of some budgets that the method's defaults reach."""
+    """The smallest of several budgets that the method reaches with its default settings."""
     from sharkbench.contract import registry
     from sharkbench.errors import Infeasible
 
@@ -178,7 +178,7 @@ def _print_budgets(method: Method) -> None:
 
 
 def _reference_table() -> TableShape:
-    """Fields from small to large with Zipf-distributed ids, as CTR data have them."""
+    """A table shape typical of CTR data: fields from small to large with Zipf-distributed ids."""
     import numpy as np
 
     from sharkbench.data.schema import Field, Schema

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and how a shell completes them."""
+"""Arguments and options that several commands share, and their shell completion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def complete_suite(incomplete: str) -> list[str]:
-    """Built-in suites, and YAML files of the folder that is being typed."""
+    """Complete built-in suites and the YAML files of the folder typed so far."""
     from sharkbench.suite.load import built_in
 
     folder = Path(incomplete if incomplete.endswith("/") else Path(incomplete).parent)
@@ -61,7 +61,7 @@ Cache = Annotated[
 
 
 def opened(name: str, settings: list[str] | None, out: Path | None) -> tuple[Suite, Path]:
-    """The suite that a command is about, and its output directory."""
+    """Load the suite of a command; returns it with its output directory."""
     from sharkbench.api import output_directory
     from sharkbench.suite.load import load
 

@@ -1,4 +1,4 @@
-"""The plan as a table: what is done, and what the rest may cost."""
+"""The plan as a table: finished runs, and the estimated cost of the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def tell_of_bad_data(runs: Sequence[RunSpec], cache: Path | None) -> bool:
-    """Print what preparation will refuse of the first rows of data that is not prepared yet; whether there is any."""
+    """Check the first rows of data that is not prepared yet and print what preparation will refuse; returns whether
+    anything was printed."""
     from sharkbench.cli.guard import tell
     from sharkbench.data.first_rows import check_first_rows
     from sharkbench.data.prepare import prepared_path
@@ -34,7 +35,7 @@ def tell_of_bad_data(runs: Sequence[RunSpec], cache: Path | None) -> bool:
 def print_plan(
     runs: Sequence[RunSpec], out: Path, *, jobs: int, force: bool = False, retry_failed: bool = False
 ) -> None:
-    """One row per run: done or to do, and the seconds that it took or may take."""
+    """Print one row per run: done or to do, with its measured or estimated seconds."""
     from sharkbench.results.store import Store
     from sharkbench.suite.costs import Costs
 
@@ -66,7 +67,7 @@ def print_plan(
 
 
 def _by_earlier_code(runs: Sequence[RunSpec], results: Mapping[str, Result]) -> int:
-    """How many runs that are to do are stored under another key, as code made them that has changed since."""
+    """Number of runs to do that are stored under the key of earlier code."""
     keys = {run.key for run in runs}
     stored = {
         _name(r.data_fingerprint, r.backbone, r.method_label, r.budget, r.seed)

@@ -1,4 +1,4 @@
-"""What is going on while a suite runs: a live display on a terminal, one line per finished run elsewhere."""
+"""Progress of a suite: a live display on a terminal, one line per finished run elsewhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_name(spec: RunSpec) -> str:
 
 
 class Progress:
-    """Give it to ``run_suite`` as ``on_event``, within ``with``. Writes to stderr."""
+    """Shows the events of ``run_suite`` on stderr: pass it as ``on_event`` within a ``with`` block."""
 
     def __init__(self, runs: Sequence[RunSpec], jobs: int, to: Console | None = None) -> None:
         from rich.live import Live
@@ -69,12 +69,12 @@ class Progress:
                 self._print(text)
 
     def time_left(self) -> float | None:
-        """Seconds, judged for each run that is left by the runs like it that have ended in this call."""
+        """Estimated seconds left: each remaining run is estimated from similar runs that have ended in this call."""
         guesses = [seconds for run in self.left.values() if (seconds := self.costs.guess(run)) is not None]
         return len(self.left) * sum(guesses) / len(guesses) / self.jobs if guesses else None
 
     def _begin(self, key: str, state: str) -> None:
-        # The display starts no earlier than the first run: the preparation of data has bars of its own.
+        # The display starts with the first run: data preparation has its own bars.
         if self.console.is_terminal and not self.live.is_started:
             self.live.start()
         self.current[key] = (time.monotonic(), state)
@@ -95,7 +95,7 @@ class Progress:
     def _print(self, text: str) -> None:
         from rich.text import Text
 
-        with contextlib.suppress(OSError):  # nobody reads it any more, or the disk that it goes to is full
+        with contextlib.suppress(OSError):  # the reader of stderr has gone, or its disk is full
             self.console.print(Text(text), soft_wrap=True)
 
     def _render(self) -> RenderableType:

@@ -1,4 +1,4 @@
-"""``report``, ``compare``, ``merge``: results for people who read, weigh and collect them."""
+"""``report``, ``compare``, ``merge``: commands that show, compare and join results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Results = Annotated[Path, typer.Argument(help="An output directory, or a store.p
 
 @uncollected()
 def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
-    """Write the report of what is done: one HTML file, images, CSV and Parquet tables."""
+    """Write the report of finished runs: one HTML file, images, CSV and Parquet tables."""
     from sharkbench import tracking
     from sharkbench.leaderboard.report import write_report
     from sharkbench.results import archive
@@ -38,7 +38,7 @@ def report(suite: SuiteName, settings: Settings = None, out: Out = None) -> None
 
 
 def report_at_the_end(suite: Suite, out: Path) -> Path | None:
-    """The report of a suite that has just been run; whatever goes wrong is told in one line, and costs no result."""
+    """Write the report of a suite that has just been run. An error is printed in one line and affects no result."""
     from sharkbench.leaderboard.report import write_report
     from sharkbench.results.store import Store
 
@@ -61,7 +61,7 @@ def compare(
     second: Results,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the comparison as CSV too.")] = None,
 ) -> None:
-    """Put two result sets side by side: what the second changes, paired by seed."""
+    """Compare two result sets: differences of the second to the first, paired by seed."""
     from sharkbench.cli.console import console
     from sharkbench.leaderboard.cells import cells_of
     from sharkbench.leaderboard.compare import compare, print_comparison, write_comparison
@@ -98,7 +98,7 @@ def merge(
 
 
 def method_cards() -> dict[str, MethodCard]:
-    """What every method that can be imported here says of itself."""
+    """The cards of all methods that can be imported here."""
     from sharkbench.contract import registry
     from sharkbench.leaderboard.report.cards import MethodCard
 
@@ -109,19 +109,19 @@ def method_cards() -> dict[str, MethodCard]:
 
 
 def _kept() -> Path:
-    """Where parts that are the same in every report are kept."""
+    """Folder of cached parts that are the same in every report."""
     from sharkbench.data.cache import default_cache_dir
 
     return default_cache_dir() / "report"
 
 
 def _attach(suite: Suite, out: Path, files: list[Path]) -> bool:
-    """Show the files in MLflow too; that it cannot be reached is told, and costs nothing else."""
+    """Attach the files in MLflow. If it cannot be reached, this is printed and nothing else fails."""
     from sharkbench import tracking
 
     try:
         return tracking.attach(suite, out, [file for file in files if file.suffix != ".parquet"])
-    except Exception as error:  # whatever MLflow and what lies below it raise
+    except Exception as error:  # anything that MLflow and its dependencies raise
         why = tracking.reason(error, tracking.tracking_uri(suite, out))
         print(f"the report could not be attached in MLflow ({why})", file=sys.stderr)
         return False

@@ -1,4 +1,4 @@
-"""``leaderboard``, ``track``, ``ui``: what came out, on the terminal and in MLflow."""
+"""``leaderboard``, ``track``, ``ui``: results on the terminal and in MLflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sharkbench.results.uncollected import uncollected
 
 @uncollected()
 def leaderboard(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
-    """Print the leaderboard of what is done, and write it as CSV."""
+    """Print the leaderboard of finished runs, and write it as CSV."""
     from sharkbench import leaderboard as tables
     from sharkbench.cli.console import console
     from sharkbench.leaderboard.cells import cells_of
@@ -33,13 +33,13 @@ def leaderboard(suite: SuiteName, settings: Settings = None, out: Out = None) ->
     with archive.opened(out_dir) as store:
         standings = standings_of(cells_of(store))
         print_leaderboard(store.out, console(), standings)
-        # Committed results without their runs are shown; their files stay as they are.
+        # Results from an archive are only shown; their files are not rewritten.
         for path in tables.write(out_dir, standings) if store.out == out_dir else ():
             print(path)
 
 
 def track(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
-    """Record in MLflow what is stored and not recorded yet."""
+    """Record stored runs in MLflow that are not recorded yet."""
     from sharkbench import tracking
 
     loaded, out_dir = opened(suite, settings, out)
@@ -48,7 +48,7 @@ def track(suite: SuiteName, settings: Settings = None, out: Out = None) -> None:
     shown = tracking.without_secrets(uri, uri)
     try:
         added = tracking.track(loaded, out_dir, lambda line: print(line, file=sys.stderr))
-    except Exception as error:  # whatever MLflow and what lies below it raise
+    except Exception as error:  # anything that MLflow and its dependencies raise
         raise InputError(f"tracking.uri: {shown} cannot be written to ({tracking.reason(error, uri)})") from error
     print(f"{added} runs recorded at {shown}")
 
@@ -59,7 +59,7 @@ def ui(
     out: Out = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000,
 ) -> None:
-    """Serve the MLflow UI of a suite on this machine only."""
+    """Serve the MLflow UI of a suite, reachable from this machine only."""
     from sharkbench.tracking import tracking_uri
 
     loaded, out_dir = opened(suite, settings, out)
@@ -89,10 +89,10 @@ def ui(
 
 
 def _until_interrupted(command: list[str]) -> int:
-    """Run a server until it ends, or until Ctrl-C or SIGTERM; none of its processes stays. Returns its exit code."""
-    # It only shows records: no telemetry, no workers for jobs.
+    """Run a server until it ends, or until Ctrl-C or SIGTERM, then end all its processes. Returns its exit code."""
+    # The server only shows records: it needs no telemetry and no job workers.
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    # In a session of its own, so that all of it can be ended at once.
+    # In a session of its own, so that all its processes can be ended together.
     server = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

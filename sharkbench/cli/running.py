@@ -1,4 +1,4 @@
-"""``run``, ``plan``, ``validate``, ``prepare``, ``status``: from a suite to its results."""
+"""``run``, ``plan``, ``validate``, ``prepare``, ``status``: commands that take a suite to its results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(
     cache: Cache = None,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the HTML report at the end.")] = True,
 ) -> None:
-    """Run what is missing of a suite, then print its leaderboard and write its report."""
+    """Execute the missing runs of a suite, then print its leaderboard and write its report."""
     from sharkbench import api
     from sharkbench.cli.console import console
     from sharkbench.cli.plans import print_plan, tell_of_bad_data
@@ -79,7 +79,7 @@ def plan(
     out: Out = None,
     cache: Cache = None,
 ) -> None:
-    """Show the runs of a suite, done and to do."""
+    """Show the runs of a suite: done and to do."""
     from sharkbench.cli.plans import print_plan, tell_of_bad_data
     from sharkbench.suite.plan import plan as planned
 
@@ -94,7 +94,7 @@ def validate(
     suites: Annotated[list[str], typer.Argument(metavar="SUITE...", help="Files, or names of built-in suites.")],
     settings: Settings = None,
 ) -> None:
-    """Check suites without running anything; data is not looked at."""
+    """Check suite files without running anything or reading data."""
     from sharkbench.errors import InputError
     from sharkbench.suite.load import load
 
@@ -114,7 +114,7 @@ def validate(
 
 
 def prepare(suite: SuiteName, settings: Settings = None, cache: Cache = None) -> None:
-    """Encode the data sets of a suite into the cache."""
+    """Encode the data sets of a suite and store them in the cache."""
     from sharkbench.data.prepare import prepare as prepare_dataset
     from sharkbench.errors import DataError
 
@@ -137,7 +137,7 @@ def prepare(suite: SuiteName, settings: Settings = None, cache: Cache = None) ->
 def status(
     suite: SuiteName, settings: Settings = None, only: Only = None, out: Out = None, cache: Cache = None
 ) -> None:
-    """Say how far a suite is, and why runs failed."""
+    """Show the progress of a suite, and why runs failed."""
     from collections import Counter
 
     from sharkbench.cli.console import table
@@ -170,7 +170,7 @@ def status(
 
 
 def _own_command() -> str:
-    """What to type to get this program: its name if the shell finds it, else its path."""
+    """The command that starts this program: its name if the shell finds it, else its path."""
     name = Path(sys.argv[0]).name
     found = shutil.which(name)
     if found and Path(found).resolve() == Path(sys.argv[0]).resolve():

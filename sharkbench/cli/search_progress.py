@@ -1,4 +1,4 @@
-"""What is going on while a search runs: a live table on a terminal, one line per ended trial elsewhere."""
+"""Progress of a search: a live table on a terminal, one line per finished trial elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SearchProgress:
-    """Give it to ``run_search`` as ``on_event``, within ``with``. Writes to stderr."""
+    """Shows the events of ``run_search`` on stderr: pass it as ``on_event`` within a ``with`` block."""
 
     def __init__(self, jobs: int, to: Console | None = None) -> None:
         from rich.live import Live
@@ -28,7 +28,7 @@ class SearchProgress:
         self.console, self.jobs, self.began = to or console(stderr=True), jobs, time.monotonic()
         self.searches: tuple[Search, ...] = ()
         self.before = 0
-        """Trials that had ended when the search was opened."""
+        """Number of trials that had ended when the search was opened."""
         self.current: dict[str, tuple[float, RunSpec, str]] = {}
         self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
 
@@ -69,7 +69,7 @@ class SearchProgress:
                 self._print(text)
 
     def time_left(self) -> float | None:
-        """Seconds, if every search uses up its share at the pace of this call."""
+        """Estimated seconds left, if every search uses its full allowance at the pace of this call."""
         now = self._ended - self.before
         if not self.searches:
             return None
@@ -86,7 +86,7 @@ class SearchProgress:
 
     @property
     def _most(self) -> int:
-        """Trials in all, where their number decides; searches that are over have had theirs."""
+        """Total number of trials where a number is the limit; a finished search counts the trials it had."""
         return sum(len(s.finished) if s.over else s.asked.allowance or 0 for s in self.searches)
 
     def _told(self, search: Search, trial: Finished) -> str:
@@ -101,7 +101,7 @@ class SearchProgress:
     def _print(self, text: str) -> None:
         from rich.text import Text
 
-        with contextlib.suppress(OSError):  # nobody reads it any more, or the disk that it goes to is full
+        with contextlib.suppress(OSError):  # the reader of stderr has gone, or its disk is full
             self.console.print(Text(text), soft_wrap=True)
 
     def _render(self) -> RenderableType:
@@ -113,7 +113,7 @@ class SearchProgress:
         for heading in ("search", "trials", "spent", "best so far"):
             table.add_column(heading, justify="right" if heading in ("trials", "spent") else "left")
         open_ones = [s for s in self.searches if not s.over]
-        # A terminal shows what moves; what is over is in the lines above and in the report.
+        # The live table shows open searches; finished ones are in the lines above and in the report.
         for search in open_ones[: max(3, self.console.height - 8)]:
             share = search.asked.allowance or "-"
             table.add_row(

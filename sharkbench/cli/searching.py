@@ -1,4 +1,4 @@
-"""``search``: budgets and settings, looked for with Optuna."""
+"""``search``: a search for budgets and settings with Optuna."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def search(
     ] = False,
     cache: Cache = None,
 ) -> None:
-    """Search budgets and settings as the suite's 'search' says, then measure what was found."""
+    """Search budgets and settings as configured in the suite's 'search', then evaluate the chosen ones."""
     loaded, out_dir = opened(suite, settings, out)
     jobs = jobs or loaded.jobs
     if dry_run:
@@ -85,7 +85,7 @@ def _print_plan(suite: Suite, out: Path, jobs: int, cache: Path | None) -> None:
 
 
 def _record(searched: Searched, files: list[Path]) -> None:
-    """Show the report in MLflow too; that it cannot be reached is told, and costs nothing else."""
+    """Record the report in MLflow. If it cannot be reached, this is printed and nothing else fails."""
     from sharkbench import tracking
     from sharkbench.search.track import track_search
 
@@ -96,5 +96,5 @@ def _record(searched: Searched, files: list[Path]) -> None:
         if refused := track_search(searched, files):
             print(refused, file=sys.stderr)
         print(f"recorded in MLflow at {tracking.without_secrets(uri, uri)}")
-    except Exception as error:  # whatever MLflow and what lies below it raise
+    except Exception as error:  # anything that MLflow and its dependencies raise
         print(f"the search could not be recorded in MLflow ({tracking.reason(error, uri)})", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``verify``: whether the present code comes to what is stored by earlier code."""
+"""``verify``: whether the present code reproduces the stored results of earlier code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def verify(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show which runs would be done again.")] = False,
     cache: Cache = None,
 ) -> None:
-    """Do a few stored runs again where the code has changed since, and carry over those that come out the same."""
+    """Repeat a few stored runs of earlier code, and carry over the results that the present code reproduces."""
     from sharkbench.cli.console import table
     from sharkbench.cli.progress import Progress
     from sharkbench.runner import verify as verifying

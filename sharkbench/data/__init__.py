@@ -1,1 +1,1 @@
-"""Raw files or hub data in, encoded Arrow files on disk out: memory-mapped, fingerprinted, split."""
+"""Prepares raw files or hub data as encoded Arrow files on disk: memory-mapped, fingerprinted, split."""

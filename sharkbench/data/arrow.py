@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 _SINGLE = {"group": pa.int32(), "weight": pa.float32()}
-"""Columns of one value per row, which a split may have."""
+"""Optional columns of a split, with one value per row."""
 
 
 class SplitWriter:
-    """Writes a split whose size is known, front to back in constant memory.
+    """Writes a split of known size, front to back in constant memory.
 
-    The file is laid out once, with zeros, and then filled in place: Arrow wants a record batch in one piece, and one
-    batch is what makes every column a single tensor.
+    The file is first laid out with zeros and then filled in place: Arrow writes a record batch in one piece, and only
+    with one batch is every column a single tensor.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SplitWriter:
         single = [name for name, there in zip(_SINGLE, (group, weight), strict=True) if there]
         schema += [(name, _SINGLE[name]) for name in single]
         sizes = {name: 4 * rows * width for name, (_, width) in kinds.items()} | dict.fromkeys(single, 4 * rows)
-        # read-only anonymous memory is the kernel's one page of zeros: it costs nothing, whatever its length
+        # read-only anonymous memory maps to the kernel's one page of zeros: it takes no memory at any length
         zeros = mmap.mmap(-1, max(*sizes.values(), 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
         arrays: list[pa.Array] = []
         for name, kind in schema:
@@ -58,8 +58,8 @@ class SplitWriter:
         self._file = os.open(path, os.O_WRONLY)
 
     def append(self, **columns: np.ndarray) -> None:
-        """The next rows: ``ids`` ``[b, S]`` int32, ``dense`` ``[b, K]`` and ``labels`` ``[b, T]`` float32, ``group``
-        ``[b]`` int32, ``weight`` ``[b]`` float32."""
+        """Write the next rows: ``ids`` ``[b, S]`` int32, ``dense`` ``[b, K]`` and ``labels`` ``[b, T]`` float32,
+        ``group`` ``[b]`` int32, ``weight`` ``[b]`` float32."""
         for name, values in columns.items():
             if name in self._ends and values.size:
                 data = memoryview(np.ascontiguousarray(values).data).cast("B")
@@ -69,7 +69,7 @@ class SplitWriter:
                     data = data[written:]
 
     def close(self) -> None:
-        """Everything is on disk when this returns."""
+        """Flush the file; all rows are on disk when this returns."""
         os.fsync(self._file)
         os.close(self._file)
 
@@ -95,7 +95,7 @@ def _buffers(path: Path) -> dict[str, tuple[int, int]]:
 
 
 def open_split(path: Path) -> Split:
-    """The split as tensors on the mapped file; nothing is copied, and nothing may be written to them."""
+    """Open the split as read-only tensors on the mapped file; nothing is copied."""
     batch, _ = _read(path)
 
     def tensor(name: str) -> torch.Tensor:
@@ -112,15 +112,15 @@ def open_split(path: Path) -> Split:
 
 
 def _read_only_tensor(array: np.ndarray) -> torch.Tensor:
-    """A tensor on read-only memory. torch warns of that once per process, which a user cannot act upon."""
+    """A tensor on read-only memory, without torch's warning about that, which a user cannot act upon."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
 
 def write_vocabulary(path: Path, fields: list[tuple[pl.Series, np.ndarray]]) -> None:
-    """One row per row of the shared id space: ``value`` (null for id 0 of a field) and training ``frequency``."""
-    import polars as pl  # who only reads a split does without it
+    """Write one row per row of the shared id space: ``value`` (null for id 0 of a field) and training ``frequency``."""
+    import polars as pl  # reading a split does not need it
 
     values = [pl.Series([None], dtype=pl.String).append(v) for v, _ in fields]
     table = pa.table(
@@ -143,5 +143,5 @@ def open_vocabulary(path: Path) -> pa.RecordBatch:
 def open_frequencies(path: Path) -> np.ndarray:
     """``[num_rows]`` int64, memory-mapped."""
     column = open_vocabulary(path).column("frequency")
-    # Not to_numpy, for which pyarrow looks whether pandas is there, by importing it.
+    # Not to_numpy: it makes pyarrow import pandas.
     return np.frombuffer(column.buffers()[1], dtype=np.int64)[: len(column)]

@@ -1,4 +1,4 @@
-"""Where prepared data lies, and the fingerprint that names it. Light: no torch, no pyarrow."""
+"""The cache of prepared data and the fingerprint that names its folders. Light: no torch, no pyarrow."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def default_cache_dir() -> Path:
 
 
 def fingerprint(spec: Columns, cache_dir: Path | None = None, *, afresh: bool = False) -> str:
-    """64 hex digits that change with the source's bytes and the settings, not with names, places or the code.
+    """Fingerprint of 64 hex digits; it depends on the source's bytes and the settings, not on names, paths or the code.
 
     Args:
-        afresh: read every file, also those that seem to be as they were when they were last read.
+        afresh: read every file again, including those that seem unchanged since they were last read.
 
     Raises:
         InputError: a file is missing.
@@ -46,11 +46,11 @@ def fingerprint(spec: Columns, cache_dir: Path | None = None, *, afresh: bool = 
 
 
 def _digest(file: Path, cache_dir: Path, afresh: bool = False) -> str:
-    """SHA-256 of a file's bytes, remembered by path and state so that a large file is read once.
+    """SHA-256 of a file's bytes, cached by path and state so that a large file is read once.
 
-    The state has the inode and the time of its last change (``ctime``), which nobody can set: another file that was
-    moved there, or one that was written in place and given its old time again, is read anew. So is one that has been
-    changed so shortly before it was read that a later change might have the same times.
+    The state includes the inode and the time of its last change (``ctime``), which cannot be set: a file that replaced
+    another, or that was written in place and given its old time again, is read again. So is a file that was changed so
+    shortly before it was read that a later change might have the same times.
     """
     file = file.resolve()
     memory = cache_dir / "digests" / f"{hashlib.sha256(str(file).encode()).hexdigest()[:32]}.json"
@@ -60,7 +60,7 @@ def _digest(file: Path, cache_dir: Path, afresh: bool = False) -> str:
             if known["state"] == _state(file):
                 return str(known["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # not remembered, or not readable: compute it
+            pass  # not cached, or not readable: compute it
     state, began = _state(file), time.time()
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -78,7 +78,7 @@ def _state(file: Path) -> dict[str, int]:
 
 
 def _remember(memory: Path, known: dict[str, Any]) -> None:
-    """Only to be quicker the next time: a cache that cannot be written to costs the time."""
+    """Cache the digests for the next call. If the cache cannot be written to, the next call only takes longer."""
     with contextlib.suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_text(memory, json.dumps(known))

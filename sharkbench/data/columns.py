@@ -1,4 +1,4 @@
-"""What every data set of a suite states: labels, split, columns and their roles. Nothing heavy is imported."""
+"""The keys that all data sets share: labels, split, columns and their roles. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def expand(path: str) -> str:
-    """``~``, ``$NAME``, ``${NAME}`` and ``${NAME:-default}`` replaced; an unset name without a default is an error."""
+    """Expand ``~``, ``$NAME``, ``${NAME}`` and ``${NAME:-default}``; an unset name without a default is an error."""
 
     def value(match: re.Match[str]) -> str:
         name, default = match["braced"] or match["bare"], match["default"]
@@ -42,10 +42,10 @@ def expand(path: str) -> str:
 
 
 def matching_files(path: str) -> list[Path]:
-    """The file, or the files of a pattern such as ``day_*.csv`` in name order.
+    """The file, or the files that match a pattern such as ``day_*.csv``, in name order.
 
     Raises:
-        InputError: nothing is there.
+        InputError: no file matches.
     """
     place = Path(expand(path))
     if place.is_file():
@@ -59,43 +59,43 @@ def matching_files(path: str) -> list[Path]:
 
 
 class Columns(Options):
-    """A source of data: the keys that every one shares, and what opens it.
+    """A data source: the keys that all sources share, and the method that opens it.
 
-    One file per source, named like it. Keep it light (no pyarrow at import, the reader is imported within
-    :meth:`open`), because suites are checked by importing the sources that they name. A column that is not named
-    anywhere is an input: text and whole numbers are categorical, other numbers are put into quantile buckets. Names may
-    hold ``*`` (``ignore: [debug_*]``).
+    Each source is one file of the same name. Keep it light (no pyarrow at import, the reader is imported within
+    :meth:`open`), because checking a suite imports the sources that it names. A column without a role is an input: text
+    and integers are categorical, other numbers are put into quantile buckets. Column names may contain ``*``
+    (``ignore: [debug_*]``).
     """
 
     never_inputs: ClassVar[frozenset[str]] = frozenset()
-    """Columns of the source that would leak the label or say nothing; inputs only if a role names them."""
+    """Columns that would leak the label or carry no information; they are inputs only if a role names them."""
 
     name: str = Field("", validate_default=False)
-    """Name in tables; made from the source unless given."""
+    """Name of the data set in tables; by default derived from the source."""
     labels: Labels
     """What is predicted: column names, or mappings that state how raw values become 0 and 1."""
     split: SplitSpec = RandomSplit()
     """How rows are divided into train, valid and test."""
     min_count: int = Field(1, ge=1)
-    """Values seen less often in the training rows share id 0 with unseen and missing ones."""
+    """Values that occur less often in the training rows share id 0 with unseen and missing values."""
     categorical: Names = ()
-    """Columns whose values are categories, whatever they look like."""
+    """Columns whose values are categories, even if they look numeric."""
     numeric: NumericColumns = {}
-    """Columns of numbers, and how each is used (a list of names means quantile buckets)."""
+    """Numeric columns and how each is encoded (a list of names means quantile buckets)."""
     multivalued: MultiValuedColumns = {}
-    """Columns that hold several values per row."""
+    """Columns with several values per row."""
     ignore: Names = ()
     """Columns that are not inputs."""
     time: str = ""
-    """Column of the time of a row: order for a temporal split, not an input."""
+    """Column with the time of a row. It orders the rows for a temporal split and is not an input."""
     group: str = ""
-    """Column that groups rows (the user, say), for metrics within groups; it stays an input unless it is ignored."""
+    """Column that groups rows (by user, for example) for metrics within groups; also an input unless ignored."""
     weight: str = ""
-    """Column of sample weights, 0 or more, for loss and metrics; never an input."""
+    """Column of non-negative sample weights for loss and metrics; never an input."""
 
     @classmethod
     def default_name(cls, data: dict[str, Any]) -> str:
-        """Name for tables, from the raw settings."""
+        """Default name in tables, derived from the raw settings."""
         path = data.get("path") or (data.get("split") or {}).get("train") or data["source"]
         return re.sub(r"[^\w.-]+", "_", Path(str(path)).name.split(".")[0]) or str(data["source"])
 
@@ -107,7 +107,7 @@ class Columns(Options):
             try:
                 data = {**data, "name": cls.default_name({"source": source, **data})}
             except (AttributeError, KeyError, TypeError):
-                return data  # malformed: the fields themselves say what is wrong
+                return data  # malformed: validation of the fields reports it
         return data
 
     @model_validator(mode="after")
@@ -123,7 +123,7 @@ class Columns(Options):
                 raise ValueError(f"column '{self.weight}' is in both {role} and weight; it can have one role")
             seen[self.weight] = "weight"
         for role in ("categorical", "numeric", "multivalued", "ignore"):
-            # only what the user wrote: a source's own defaults give way to it
+            # only the keys that the user wrote: they override the source's defaults
             for column in getattr(self, role) if self.states(role) else ():
                 if seen.setdefault(column, role) != role:
                     raise ValueError(f"column '{column}' is in both {seen[column]} and {role}; it can have one role")
@@ -133,15 +133,15 @@ class Columns(Options):
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """The files that the data is read from, all of them existing.
+        """The files that the data is read from; all of them exist.
 
         Raises:
-            InputError: one is missing.
+            InputError: a file is missing.
         """
 
     @abstractmethod
     def open(self) -> Source:
-        """What reads the rows.
+        """The reader of the rows.
 
         Raises:
             InputError: a file is missing.
@@ -149,27 +149,27 @@ class Columns(Options):
         """
 
     def commit(self, cache_dir: Path) -> str:
-        """Names the rows where they lie in no files, such as a revision of a remote store; ``""`` where files and
-        settings decide them. ``cache_dir`` may remember what was asked for."""
+        """Identifier of rows that are not in local files, such as a revision of a remote store; ``""`` if files and
+        settings determine the rows. Answers may be cached in ``cache_dir``."""
         return ""
 
     @classmethod
     def bare_names(cls) -> dict[str, dict[str, Any]]:
-        """What a suite may name without settings, and the settings that each name stands for."""
+        """Names that a suite may use without settings, and the settings that each stands for."""
         return {}
 
     @classmethod
     def example(cls, folder: Path) -> Self | None:
-        """A small data set (some sixty rows), whose files are written into ``folder``: what ``sharkbench check source``
-        looks at. ``None`` where there is none."""
+        """A small data set (about 60 rows) for ``sharkbench check source``; its files are written into ``folder``.
+        ``None`` if the source has none."""
         return None
 
     def states(self, key: str) -> bool:
-        """Whether ``key`` says something else than the source's default."""
+        """Whether ``key`` differs from the source's default."""
         return bool(getattr(self, key) != type(self).model_fields[key].default)
 
     def order_column(self) -> str:
-        """Column that a temporal split goes by, ``""`` for other splits."""
+        """Column that a temporal split orders rows by; ``""`` for other splits."""
         return (self.split.column or self.time) if isinstance(self.split, TemporalSplit) else ""
 
 
@@ -177,8 +177,8 @@ class Files(Columns):
     """Files on disk, one path for all rows or one per split."""
 
     path: str = ""
-    """File, or a pattern such as ``day_*.csv``; ``~`` and ``${NAME:-default}`` are replaced. Empty where
-    ``split`` names files."""
+    """File, or a pattern such as ``day_*.csv``; ``~`` and ``${NAME:-default}`` are expanded. Empty if ``split`` names
+    files."""
 
     @model_validator(mode="after")
     def _path_or_split_files(self) -> Self:

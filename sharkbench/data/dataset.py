@@ -1,4 +1,4 @@
-"""A prepared data set: what training, methods and measurement read."""
+"""A prepared data set, as read by training, methods and measurement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sharkbench.errors import InputError, did_you_mean
 @dataclass(frozen=True)
 class PreparedDataset:
     """An encoded data set on disk. ``fingerprint`` covers source bytes and settings;
-    ``summary`` has what a person wants to know (rows per split, label rates, split kind, bayes_ranking if known)."""
+    ``summary`` has facts for display (rows per split, label rates, split kind, bayes_ranking if known)."""
 
     name: str
     path: Path

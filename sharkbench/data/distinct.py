@@ -1,4 +1,4 @@
-"""Raw columns of any type as codes into distinct text values."""
+"""Encodes raw columns of any type as codes into distinct text values."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def code_column(
 ) -> pa.DictionaryArray:
     """Any column as int32 codes into text values; missing values (null, empty, NaN, any of ``missing``) are null.
 
-    A value of a type that knows what it is (number, truth value, time) comes in its plain form, blanks around text do
-    not count. A multi-valued cell holds its values as :mod:`sharkbench.data.lists` joins them.
+    A value of a typed column (number, boolean, time) is written in its plain form; blanks around text are stripped. A
+    multi-valued cell holds its values as joined by :mod:`sharkbench.data.lists`.
     """
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
@@ -52,7 +52,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _used(coded: pa.DictionaryArray) -> pa.DictionaryArray:
-    """Without values that no row has: a file's dictionary is that of more rows than these."""
+    """Drop the values that no row has: a file's dictionary covers more rows than these."""
     rows = coded.indices.cast(pa.int32()).fill_null(-1).to_numpy(zero_copy_only=False)
     used = np.zeros(len(coded.dictionary) + 1, dtype=bool)
     used[rows] = True
@@ -88,7 +88,7 @@ def _float_text(values: pa.Array) -> pa.Array:
     integers = pa.array(np.where(whole, numbers, 0).astype(np.int64)).cast(pa.string())
     if whole.all():
         return integers
-    # by the decimals of their own type: the text of a float of 32 bits is short
+    # with the decimals of their own type: the text of a 32-bit float is short
     shortest = (values.cast(pa.float32()) if pa.types.is_float16(values.type) else values).cast(pa.string())
     text = _as_arrow(plain_numbers(pl.Series(pc.if_else(pa.array(whole), integers, shortest), dtype=pl.String)))
     return pc.if_else(pa.array(np.isnan(numbers)), _ABSENT, text)

@@ -24,7 +24,7 @@ from sharkbench.data.weights import effective_rows, mean_one
 def count(
     spec: Columns, scan: Scan, parts: np.ndarray, progress: Callable[[float], None]
 ) -> tuple[list[Encoder], Vocabulary | None]:
-    """Encoders of the input columns, fitted on the training rows, and the ids of the groups of all rows."""
+    """Fit the encoders of the input columns on the training rows; returns them and the group ids of all rows."""
     counters = {name: Counter() for name in scan.roles.inputs}
     groups = Counter()
 
@@ -51,7 +51,7 @@ def count(
 
 
 def _occurrences(codes: np.ndarray, values: pl.Series) -> tuple[pl.Series, np.ndarray, int]:
-    """Distinct values, how often each occurs, and how many are missing (-1)."""
+    """Distinct values, the number of occurrences of each, and the number of missing values (-1)."""
     counts = np.bincount(codes + np.int32(1), minlength=len(values) + 1)
     return values, counts[1:], int(counts[0])
 
@@ -65,7 +65,7 @@ def encode(
     folder: Path,
     progress: Callable[[float], None],
 ) -> dict[str, Any]:
-    """Write the three splits and ``vocabulary.arrow`` into ``folder``; returns what ``dataset.json`` says."""
+    """Write the three splits and ``vocabulary.arrow`` into ``folder``; returns the content of ``dataset.json``."""
     fields = [e for e in encoders if isinstance(e, FieldEncoder)]
     dense = [e for e in encoders if not isinstance(e, FieldEncoder)]
     schema = Schema(tuple(e.field for e in fields), tuple(labels), tuple(e.name for e in dense))

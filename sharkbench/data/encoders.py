@@ -1,4 +1,4 @@
-"""How one input column becomes ids or a float, fitted on the training rows alone."""
+"""Encoders: turn one input column into ids or a float; fitted on the training rows alone."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sharkbench.data.spelling import as_floats
 from sharkbench.data.vocabulary import Vocabulary
 
 FARTHEST = 1e4
-"""Scales from the mean that a dense input goes. Among n training rows no value lies farther than sqrt(n)."""
+"""Dense inputs are clipped at this many scales from the mean. Among n training rows no value exceeds sqrt(n)."""
 ROUNDING = 1e-14
-"""A standard deviation of so little of the largest value is that of one value."""
+"""A standard deviation below this share of the largest value is rounding: all values are equal."""
 DROWNED = 1e-6
-"""Of the scale of all rows: values that differ by less are nearly one number in float32."""
+"""Share of the scale of all rows: values that differ by less are nearly equal in float32."""
 TRIMMED = (0.05, 0.01, 0.001, 0.0)
-"""Shares of the rows that are left out at either end, one row at least, to see what the others look like."""
+"""Shares of the rows to leave out at either end, at least one row, when examining the others."""
 
 
 class Encoder(ABC):
-    """Maps the distinct text values of a column. ``counts`` (``value``, ``count``) are those of the training rows."""
+    """Encodes the distinct text values of a column. ``counts`` (``value``, ``count``) are of the training rows."""
 
     how: ClassVar[str]
 
@@ -35,11 +35,11 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, values: pl.Series) -> np.ndarray:
-        """``[U + 1, slots]`` int32 local ids (or ``[U + 1, 1]`` float32) of ``values`` ``[U]``; the last row is that
-        of a missing value."""
+        """``[U + 1, slots]`` int32 local ids (or ``[U + 1, 1]`` float32) of ``values`` ``[U]``; the last row is for a
+        missing value."""
 
     def describe(self) -> dict[str, Any]:
-        """What a server needs besides the vocabulary, as JSON values."""
+        """The parameters that a server needs besides the vocabulary, as JSON values."""
         return {"how": self.how}
 
 
@@ -70,7 +70,7 @@ class Categorical(FieldEncoder):
 
 
 class Multi(FieldEncoder):
-    """Several values per row; rows without any hold id 0 once, slots left over hold :data:`PADDING`."""
+    """Several values per row; a row without values has id 0 once, unused slots hold :data:`PADDING`."""
 
     how = "multivalued"
 
@@ -104,7 +104,7 @@ class Multi(FieldEncoder):
 
 
 class Bucketed(FieldEncoder):
-    """Numbers put into buckets; the vocabulary holds the buckets' names."""
+    """Numbers in buckets; the vocabulary holds the names of the buckets."""
 
     def __init__(self, name: str, counts: pl.DataFrame, min_count: int) -> None:
         super().__init__(name)
@@ -120,7 +120,7 @@ class Bucketed(FieldEncoder):
 
 
 class Log2(Bucketed):
-    """``floor(ln(v)^2)`` for v > 2, mirrored below -2; whole parts in between are buckets of their own."""
+    """Bucket ``floor(ln(v)^2)`` for v > 2, mirrored below -2; each integer part in between is its own bucket."""
 
     how = "log2"
 
@@ -135,7 +135,7 @@ class Log2(Bucketed):
 
 
 class Quantiles(Bucketed):
-    """Buckets with equally many training rows each; ``edges`` are their inclusive upper ends, the last has none."""
+    """Buckets with equal numbers of training rows; ``edges`` are their inclusive upper bounds, the last has none."""
 
     how = "quantiles"
 
@@ -164,10 +164,10 @@ class Quantiles(Bucketed):
 
 
 class Dense(Encoder):
-    """A float input: (v - mean) / scale, cut at :data:`FARTHEST`; missing is 0, the mean.
+    """A float input: (v - mean) / scale, clipped at :data:`FARTHEST`; missing is 0, the mean.
 
-    The scale is the standard deviation of the training rows, 1 where they are all equal. Where a few of them lie so far
-    out that the others would all be one number, mean and scale are those of the others; ``remark`` says so.
+    The scale is the standard deviation of the training rows, or 1 if they are all equal. If a few outliers are so large
+    that all other values would be nearly equal, mean and scale are those of the others, and ``remark`` reports it.
     """
 
     how = "dense"
@@ -203,13 +203,13 @@ class Dense(Encoder):
 
 
 def moments(numbers: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Weighted mean and standard deviation, which is 0 where it is no more than rounding; finite for finite numbers."""
+    """Weighted mean and standard deviation (0 if it is only rounding); finite for finite numbers."""
     numbers, weights = numbers[weights > 0], weights[weights > 0]
     if not len(numbers):
         return 0.0, 0.0
     first, total = float(numbers[0]), float(weights.sum())
     largest = float(np.abs(numbers).max())
-    # halves, and in units of the largest: neither differences nor squares overflow
+    # in halves and in units of the largest, so that neither differences nor squares overflow
     offsets = (numbers / 2 - first / 2) / (largest or 1.0)
     mean = float((offsets * weights).sum() / total)
     scale = 2 * float(np.sqrt((weights * (offsets - mean) ** 2).sum() / total))
@@ -217,7 +217,7 @@ def moments(numbers: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
 
 
 def _without_ends(weights: np.ndarray, share: float) -> np.ndarray:
-    """``weights`` of sorted numbers without ``share`` of the rows, one at least, at either end."""
+    """``weights`` of sorted numbers without a ``share`` of the rows, at least one, at either end."""
     reached = np.cumsum(weights)
     total = reached[-1] if len(reached) else 0.0
     cut = max(1.0, np.floor(share * total))
@@ -231,7 +231,7 @@ def to_numbers(text: pl.Series) -> np.ndarray:
 
 
 def fit(name: str, use: Numeric | MultiValued | str, counts: pl.DataFrame, min_count: int) -> Encoder:
-    """The encoder of a column that is used as ``use``, from the counts of its training values."""
+    """Fit the encoder of a column with the role ``use`` on the counts of its training values."""
     if isinstance(use, MultiValued):
         return Multi(name, counts, min_count, use)
     if isinstance(use, Numeric) and use.how == "dense":

@@ -1,4 +1,4 @@
-"""What the first rows of a data set say, as preparation would read them: for plans."""
+"""Checks the first rows of a data set as preparation would read them, for plans."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def check_first_rows(spec: Columns) -> None:
-    """Read the first chunk of each split (some 16 MiB of text) as preparation will, and write nothing.
+    """Read the first chunk of each split (about 16 MiB of text) as preparation will, and write nothing.
 
-    Data that would have to be fetched or generated first is not looked at.
+    Data that would have to be downloaded or generated first is not checked.
 
     Raises:
-        DataError: what preparation would refuse of these rows: a missing column, a name that is there twice, a ragged
-            row, a label that is not 0 or 1.
+        DataError: preparation would refuse these rows: a missing column, a duplicate name, a ragged row, a label that
+            is not 0 or 1.
         InputError: a file is missing.
     """
     if not spec.files():

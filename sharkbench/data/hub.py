@@ -1,4 +1,4 @@
-"""Which commit of a data set on the Hugging Face hub is meant."""
+"""Resolves a revision of a data set on the Hugging Face hub to a commit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sharkbench.files.durable import write_text
 
 
 def commit_of(identity: str, revision: str, cache_dir: Path) -> str:
-    """The commit that ``revision`` stands for now; the last one seen where the hub cannot be reached.
+    """The current commit of ``revision``; the last one seen if the hub cannot be reached.
 
     Args:
         identity: ``owner/name`` on the hub.
-        cache_dir: where commits that were seen are remembered.
+        cache_dir: cache of the commits seen.
     """
     if len(revision) == 40:
         return revision
@@ -24,10 +24,10 @@ def commit_of(identity: str, revision: str, cache_dir: Path) -> str:
         from huggingface_hub import HfApi
 
         commit = HfApi().dataset_info(identity, revision=revision, timeout=10).sha
-        with contextlib.suppress(OSError):  # a cache that cannot be written to helps nobody offline
+        with contextlib.suppress(OSError):  # an unwritable cache only means that the commit is unknown offline
             memory.parent.mkdir(parents=True, exist_ok=True)
             write_text(memory, json.dumps({"id": identity, "revision": revision, "commit": commit}))
-    except Exception:  # offline, or no such data set: reading it will say which
+    except Exception:  # offline, or no such data set: reading it will report which
         if not memory.is_file():
             return revision
         commit = json.loads(memory.read_text())["commit"]

@@ -1,4 +1,4 @@
-"""What would make a benchmark lie: an input that is the label in disguise, and splits that are the same rows."""
+"""Detects leaks: an input that determines the label, and splits that consist of the same rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sharkbench.data.samples import Split, SplitName
 from sharkbench.data.schema import Schema
 
 SUSPICIOUS = 0.98
-"""Share of the pairs of a positive and a negative row that one input alone orders right, on rows that it was not
-learned from."""
+"""An input is suspicious if it alone orders this share of (positive, negative) pairs correctly, on rows that it was
+not learned from."""
 MAX_ROWS = 1_000_000
-"""Of a split that are looked at, in evenly drawn blocks of neighbours: a mapped file is read only where they lie."""
+"""Rows of a split to examine, in uniformly drawn blocks of neighbours: only their parts of the mapped file are read."""
 BLOCK_ROWS = 1_000
 
 
 def leaks(schema: Schema, splits: Mapping[SplitName, Split]) -> Iterator[str]:
-    """One sentence per suspicion, each with what to do."""
+    """One sentence per suspected leak, each with advice."""
     yield from _same_rows(splits)
     train, valid = (rows_of(splits[name]) for name in ("train", "valid"))
     for t, label in enumerate(schema.labels):
@@ -41,7 +41,7 @@ def _same_rows(splits: Mapping[SplitName, Split]) -> Iterator[str]:
 
 
 def same_rows(a: Split, b: Split) -> bool:
-    """Whether two splits are the same rows in the same order."""
+    """Whether two splits consist of the same rows in the same order."""
     return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(_parts(a), _parts(b), strict=True))
 
 
@@ -52,7 +52,7 @@ def _parts(split: Split) -> tuple[torch.Tensor, ...]:
 def rows_of(
     split: Split, most: int | None = None
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Ids, dense inputs and labels of ``most`` rows (:data:`MAX_ROWS`), of all where there are no more."""
+    """Ids, dense inputs and labels of at most ``most`` rows (:data:`MAX_ROWS`)."""
     most = most or MAX_ROWS
     parts = _parts(split)
     if len(split) > most:
@@ -66,15 +66,15 @@ def rows_of(
 def _single_inputs(
     schema: Schema, train: tuple[NDArray, ...], valid: tuple[NDArray, ...], label: int
 ) -> Iterator[tuple[str, float]]:
-    """Each input's name and how it ranks by what it says of the label: the label's rate by id, or the number itself."""
+    """Each input's name and how well it alone ranks the rows: by the label's rate of its id, or by its number."""
     truth, target = valid[2][:, label], train[2][:, label]
     for slot, field in enumerate(schema.slot_fields):
         first, end = (int(offset) for offset in schema.offsets[field : field + 2])
-        # Padding, which lies before every field, counts as the field's first id.
+        # Padding, an id below those of every field, counts as the field's first id.
         known, asked = (np.clip(part[0][:, slot] - first, 0, end - first - 1) for part in (train, valid))
         rows = np.bincount(known, minlength=end - first)
         rate = target.mean()
-        # One sample of the base rate: ids that training has hardly seen say hardly anything.
+        # Add one sample of the base rate, so that rates of rare ids stay near the base rate.
         rates = (np.bincount(known, target, end - first) + rate) / (rows + 1)
         yield schema.fields[field].name, _ordered_right(rates[asked], truth)
     for k, name in enumerate(schema.dense):
@@ -83,8 +83,8 @@ def _single_inputs(
 
 
 def _ordered_right(scores: NDArray, labels: NDArray) -> float:
-    """Share of the pairs of a positive and a negative row in which the positive scores higher. Ties count half; 0.5
-    where a class is absent."""
+    """Share of (positive, negative) pairs in which the positive scores higher. Ties count half; 0.5 if a class is
+    absent."""
     _, place = np.unique(scores, return_inverse=True)
     positive = np.bincount(place, labels)
     negative = np.bincount(place) - positive

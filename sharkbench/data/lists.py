@@ -1,7 +1,7 @@
-"""Several values in one text: the cells of a multi-valued column between the first pass over the rows and the last.
+"""Several values in one text: the cells of a multi-valued column between the first and the last pass over the rows.
 
-Values are joined by a control character, which is written in another way where a value holds it itself. So a value may
-hold any separator, and what goes in comes out.
+Values are joined by a control character, which is escaped within values. So a value may contain any separator, and
+joining is reversible.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SPECIAL = f"[{_END}{_ESCAPE}]"
 class _Joint(NamedTuple):
     between: str
     signs: tuple[tuple[str, str], ...]
-    """How a value's own signs are written, in this order."""
+    """Escapes for the characters of a value, applied in this order."""
 
 
 _WRITTEN = _Joint(_END, ((_ESCAPE, f"{_ESCAPE}0"), (_END, f"{_ESCAPE}1")))
@@ -29,17 +29,17 @@ _READABLE = _Joint(",", (("\\", "\\\\"), (",", "\\,")))
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether rows of this type hold several values."""
+    """Whether this type holds several values per row."""
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def join_elements(array: pa.Array, plain: Callable[[pa.Array], pa.Array], split: bool) -> pa.Array:
     """``[B]`` text of the lists of ``array``: the elements that ``plain`` makes text of, without the missing ones.
 
-    ``split`` says whether :func:`tokens` will take them apart; else they are joined by commas, for people to read.
+    ``split`` says whether :func:`tokens` will split them again; otherwise they are joined by commas for display.
 
     Raises:
-        pyarrow.ArrowTypeError: the elements have parts themselves.
+        pyarrow.ArrowTypeError: the elements are nested.
     """
     kind = array.type.value_type
     if pa.types.is_nested(kind):
@@ -50,7 +50,7 @@ def join_elements(array: pa.Array, plain: Callable[[pa.Array], pa.Array], split:
 
 
 def join_tokens(cells: pl.Series, separator: str, missing: frozenset[str]) -> pl.Series:
-    """Cells of text, each split at ``separator``, without blanks around the values and without missing ones."""
+    """Split cells of text at ``separator``, strip blanks around the values, drop missing values and join the rest."""
     each = pl.element().str.strip_chars()
     if cells.str.contains(_SPECIAL).any():
         each = each.str.replace_many(*map(list, zip(*_WRITTEN.signs, strict=True)))
@@ -60,7 +60,7 @@ def join_tokens(cells: pl.Series, separator: str, missing: frozenset[str]) -> pl
 
 
 def tokens(cells: pl.Series) -> pl.Series:
-    """``[U]`` lists of the values of each cell; null where it is missing."""
+    """``[U]`` lists of the values of each cell; null if the cell is missing."""
     each = pl.element()
     if cells.str.contains(_ESCAPE, literal=True).any():
         each = each.str.replace_many(*map(list, zip(*((to, sign) for sign, to in _WRITTEN.signs), strict=True)))
@@ -68,7 +68,7 @@ def tokens(cells: pl.Series) -> pl.Series:
 
 
 def mended(cells: pl.Series, plain: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """``cells`` with ``plain`` of each of their values, whose null ones are left out."""
+    """``cells`` with ``plain`` applied to each of their values; null values are dropped."""
     lists = tokens(cells)
     lengths = lists.list.len().fill_null(0).to_numpy()
     flat = lists.filter(pl.Series(lengths > 0)).explode(empty_as_null=True)
@@ -78,7 +78,8 @@ def mended(cells: pl.Series, plain: Callable[[pl.Series], pl.Series]) -> pl.Seri
 
 
 def _cells(text: pa.Array, rows: np.ndarray, count: int, joint: _Joint) -> pa.Array:
-    """``[count]`` text: the values of each row of ``rows`` (in order, as many as ``text``), without missing ones."""
+    """``[count]`` text: the joined values of each row, without missing ones. ``rows`` (ascending, as long as ``text``)
+    is the row of each value."""
     known = text.is_valid()
     ends = np.cumsum(np.bincount(rows[known.to_numpy(zero_copy_only=False)], minlength=count))
     text = text.filter(known)

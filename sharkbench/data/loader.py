@@ -1,4 +1,4 @@
-"""Batches from a memory-mapped split: whole batches by one gather, no per-sample Python."""
+"""Batches from a memory-mapped split: one gather per batch, no Python per sample."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sharkbench.data.mapped import leave
 from sharkbench.data.samples import Batch, Split
 
 BLOCK = 262_144
-"""Rows that are shuffled together: a split of at most so many rows is divided into batches truly at random."""
+"""Rows that are shuffled together: a split of at most this many rows is divided into batches uniformly at random."""
 PAGE = 4096
-"""A larger split is cut into runs of this many neighbouring rows; a block is made of runs drawn at random from the
-whole split, and its rows are divided into batches at random. So two neighbours meet in one batch more often than
-chance would have it, while the memory that is touched at a time stays that of one block."""
+"""A larger split is cut into runs of this many neighbouring rows. A block consists of runs drawn at random from the
+whole split, and its rows are divided into batches at random. So two neighbours share a batch more often than under
+uniform sampling, while only one block of memory is touched at a time."""
 
 
 def batches(
@@ -24,8 +24,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches of ``batch_size`` rows, the last one smaller unless ``drop_last``; in file order without a ``seed``.
 
-    Which rows make up which batch depends on ``(seed, epoch, batch_size)`` alone. Unshuffled batches are views of the
-    file, shuffled ones copies. What has been read of the file stays in memory for about :data:`BLOCK` rows.
+    The rows of each batch depend on ``(seed, epoch, batch_size)`` alone. Unshuffled batches are views of the file,
+    shuffled batches are copies. About :data:`BLOCK` rows of the file stay in memory at a time.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -52,9 +52,9 @@ def _batches(split: Split, batch_size: int, seed: int | None, epoch: int, drop_l
 
 
 def shuffled(rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[torch.Tensor]:
-    """Row numbers (int64) of each batch, every row once, only the last batch smaller.
+    """Row numbers (int64) of each batch; every row occurs once, only the last batch may be smaller.
 
-    Within a batch they ascend: the order inside a batch teaches nothing, and memory is read forwards.
+    They ascend within a batch: the order inside a batch does not affect training, and memory is read forwards.
     """
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     rest = torch.empty(0, dtype=torch.int64)
@@ -72,7 +72,7 @@ def shuffled(rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[torc
 
 
 def _blocks(rows: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """Every row number once, in blocks of about :data:`BLOCK`, ascending within a block."""
+    """Every row number once, in blocks of about :data:`BLOCK` rows, ascending within a block."""
     if rows <= BLOCK:
         yield torch.arange(rows)
         return
@@ -91,14 +91,14 @@ def _stable_order(keys: np.ndarray) -> np.ndarray:
 
 class BatchStream(IterableDataset[Batch]):
     """The batches of a split for a ``DataLoader`` with ``batch_size=None``. Each pass is the next epoch, unless
-    :meth:`set_epoch` says which one comes."""
+    :meth:`set_epoch` sets it."""
 
     def __init__(self, split: Split, batch_size: int, seed: int | None = None, drop_last: bool = False) -> None:
         self.split, self.batch_size, self.seed, self.drop_last = split, batch_size, seed, drop_last
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """The next pass is epoch ``epoch``, as after a restart."""
+        """Set the epoch of the next pass, for example after a restart."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
@@ -111,5 +111,5 @@ class BatchStream(IterableDataset[Batch]):
 
 
 def loader(split: Split, batch_size: int, seed: int | None = None, drop_last: bool = False) -> DataLoader[Batch]:
-    """A ``DataLoader`` that hands on whole batches; ``loader(...).dataset.set_epoch(e)`` chooses the epoch."""
+    """A ``DataLoader`` that yields whole batches; ``loader(...).dataset.set_epoch(e)`` sets the epoch."""
     return DataLoader(BatchStream(split, batch_size, seed, drop_last), batch_size=None)

@@ -1,4 +1,4 @@
-"""Memory-mapped files: what has been read need not stay resident."""
+"""Memory-mapped files: releases pages that have been read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _DONTNEED: int | None = getattr(mmap, "MADV_DONTNEED", None)
 
 
 def leave(*tensors: Tensor) -> None:
-    """Take the pages of ``tensors``, each in one piece on a mapped file, out of this process's memory.
+    """Release the pages of ``tensors``, each contiguous on a mapped file, from this process's memory.
 
-    They come back, unchanged, when they are read again; the system goes on caching the file. Never for other memory,
+    Reading them again brings them back unchanged; the system still caches the file. Never use it on other memory,
     whose contents would be lost.
     """
     if _DONTNEED is None:
         return
     for tensor in tensors:
-        # Whole pages only: what shares a page with something else stays.
+        # Whole pages only: a page that is shared with other data stays.
         first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
         length = tensor.data_ptr() + tensor.nbytes - first
         length -= length % mmap.PAGESIZE

@@ -1,4 +1,4 @@
-"""What makes prepared data say less than it seems to: values that no model can know, rows that are there twice."""
+"""Detects properties that weaken a data set: values unseen in training, ids unique to a row, repeated rows."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from sharkbench.data.samples import Split, SplitName
 from sharkbench.data.schema import Schema
 
 UNSEEN = 0.99
-"""Share of validation values that training has not seen, from which on a column is named."""
+"""A column is reported from this share of validation values that are unseen in training."""
 SEEN = 0.5
-"""Share of training values that are known: a column that is mostly missing or rare is another matter."""
+"""Least share of training values that have an id of their own; columns that are mostly missing or rare are skipped."""
 UNIQUE = 0.9
-"""Distinct values per training value, from which on a column is named."""
+"""A column is reported from this ratio of distinct values to training values."""
 MIN_VALUES = 100
-"""Of a column in a split: fewer say nothing."""
+"""Least number of values of a column in a split; fewer are not conclusive."""
 REPEATED = 0.1
-"""Share of a split's rows that stand in training too, from which on it is told."""
+"""Repetition is reported from this share of a split's rows that also occur in training."""
 CHANCE = 0.1
-"""Of that share, at most, may rows of shuffled columns have: with few columns many rows are alike."""
+"""Shuffled columns may reach at most this fraction of that share: with few columns many rows are equal anyway."""
 ASKED_ROWS = 100_000
-"""Of a split that are looked for in training."""
+"""Number of rows of a split to search for in training."""
 ROWS_AT_ONCE = 65_536
 
 
 def oddities(schema: Schema, splits: Mapping[SplitName, Split]) -> Iterator[str]:
-    """One sentence per oddity, each with what to do."""
+    """One sentence per oddity, each with advice."""
     yield from _unknown_values(schema, splits["valid"])
     yield from _repeated_rows(splits)
 
@@ -63,8 +63,8 @@ def _unknown_values(schema: Schema, valid: Split) -> Iterator[str]:
 
 
 def _repeated_rows(splits: Mapping[SplitName, Split]) -> Iterator[str]:
-    """Rows are told apart by 64 bits of their inputs and labels. What rows of few columns have in common by chance is
-    seen from rows put together anew, each column from a row of its own."""
+    """Rows are compared by a 64-bit hash of their inputs and labels. The share of rows that coincide by chance is
+    estimated from rows with shuffled columns, each column taken from another row."""
     train = splits["train"]
     asked: dict[str, tuple[NDArray[np.uint64], NDArray[np.uint64]]] = {}
     for name in ("valid", "test"):
@@ -99,7 +99,7 @@ def _hashes(
     labels: NDArray[np.float32],
     mixed: np.random.Generator | None = None,
 ) -> NDArray[np.uint64]:
-    """``[n]`` 64 bits of each row, or of rows whose columns are ``mixed``."""
+    """``[n]`` 64-bit hashes of the rows, or of rows whose columns are ``mixed``."""
     total = np.zeros(len(ids), dtype=np.uint64)
     for number, part in enumerate((ids, dense, labels)):
         bits = np.ascontiguousarray(part).view(np.uint32).astype(np.uint64)

@@ -1,4 +1,4 @@
-"""The options that every source of data shares: labels, splits, the roles of columns. Nothing heavy is imported."""
+"""The options that all data sources share: labels, splits and column roles. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 
 class Options(BaseModel):
-    """Base of all data options: frozen, unknown keys refused, docstrings become the JSON Schema's descriptions."""
+    """Base of all data options: frozen, refuses unknown keys; docstrings become descriptions in the JSON Schema."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def _no_yaml_bool(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("YAML reads a bare yes, no, on or off as true or false; put quotes around the value")
+        raise ValueError("without quotes, true and false are YAML booleans; put quotes around the value")
     return value
 
 
@@ -23,18 +23,18 @@ LabelValue = Annotated[str | int | float, BeforeValidator(_no_yaml_bool)]
 
 
 class Label(Options):
-    """What is predicted. Raw values are 0 and 1 unless ``positive``, ``negative`` or ``at_least`` says otherwise."""
+    """A column to predict. Its raw values are 0 and 1 unless ``positive``, ``negative`` or ``at_least`` is given."""
 
     column: str
     """Column that holds the label."""
     name: str = ""
-    """Name in tables; the column's name unless given."""
+    """Name of the label in tables; by default the column's name."""
     positive: tuple[LabelValue, ...] = ()
     """Raw values that mean 1; every other value means 0."""
     negative: tuple[LabelValue, ...] = ()
     """Raw values that mean 0; every other value means 1."""
     at_least: float | None = None
-    """Raw numbers from here on mean 1, smaller ones 0 (ratings of 4 and more, say)."""
+    """Threshold: raw values of at least this mean 1, smaller values mean 0 (ratings of 4 and above, for example)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -53,7 +53,7 @@ class Label(Options):
 
 class _Shares(Options):
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of train, valid and test; they sum to 1."""
+    """Fractions of rows in train, valid and test; they sum to 1."""
 
     @model_validator(mode="after")
     def _check_fractions(self) -> Self:
@@ -63,7 +63,7 @@ class _Shares(Options):
 
 
 class RandomSplit(_Shares):
-    """Rows go to train, valid and test at random."""
+    """Rows are assigned to train, valid and test at random."""
 
     kind: Literal["random"] = "random"
     seed: int = Field(0, ge=0)
@@ -71,29 +71,29 @@ class RandomSplit(_Shares):
 
 
 class TemporalSplit(_Shares):
-    """The earliest rows are train, the latest test. Rows of one time never part: they all go to the later split."""
+    """The earliest rows are train, the latest are test. Rows with equal times stay together, in the later split."""
 
     kind: Literal["temporal"] = "temporal"
     column: str = ""
-    """Column of numbers or ISO dates; the data set's ``time`` column unless given."""
+    """Column of numbers or ISO dates to order rows by; by default the data set's ``time`` column."""
 
 
 class GivenSplit(Options):
-    """The data says which row belongs where: by file, by split name (hub) or by a column."""
+    """The data defines the split: by file, by split name (hub) or by the values of a column."""
 
     kind: Literal["given"] = "given"
     column: str = ""
-    """Column whose values name the split; without it the splits are files, or named splits of a hub data set."""
+    """Column whose values name the split; if empty, the splits are files, or named splits of a hub data set."""
     train: str = "train"
     """File, hub split or column value of the training rows."""
     valid: str | None = "valid"
-    """The same for validation; ``null`` takes ``valid_fraction`` of the training rows at random."""
+    """The same for the validation rows; ``null`` draws ``valid_fraction`` of the training rows at random."""
     test: str = "test"
     """The same for the test rows."""
     valid_fraction: float = Field(0.1, gt=0, lt=1)
-    """Share of the training rows that validates where ``valid`` is ``null``."""
+    """Fraction of the training rows used for validation if ``valid`` is ``null``."""
     seed: int = Field(0, ge=0)
-    """Seed of that choice."""
+    """Seed of that random draw."""
 
 
 def _kind_by_name(value: Any) -> Any:
@@ -115,13 +115,13 @@ SplitSpec = Annotated[
 
 
 class Numeric(Options):
-    """How a column of numbers is used."""
+    """How a numeric column is encoded."""
 
     how: Literal["quantiles", "log2", "dense"] = "quantiles"
-    """``quantiles``: buckets with equally many training rows; ``log2``: floor(ln(v)^2), each whole value up to 2 its
-    own bucket; ``dense``: a float input, standardised by the training rows, missing = 0."""
+    """``quantiles``: buckets with equal numbers of training rows. ``log2``: bucket floor(ln(v)^2); each integer up to 2
+    is its own bucket. ``dense``: a float input, standardised with the statistics of the training rows; missing is 0."""
     bins: int = Field(20, ge=2, le=65_536)
-    """Number of buckets of ``quantiles`` (fewer where values repeat)."""
+    """Number of buckets of ``quantiles`` (fewer if values repeat)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -132,21 +132,21 @@ class Numeric(Options):
 
     @model_validator(mode="after")
     def _bins_only_for_quantiles(self) -> Self:
-        # Compared with the default, because a specification that was written down states all keys.
+        # Compare with the default, because a specification that was serialised states all keys.
         if self.bins != type(self).model_fields["bins"].default and self.how != "quantiles":
             raise ValueError(f"bins belongs to how: quantiles, not to how: {self.how}")
         return self
 
 
 class MultiValued(Options):
-    """A column with several values per row (tags, a history): they share one vocabulary and are pooled."""
+    """A column with several values per row (tags, a history); the values share one vocabulary and are pooled."""
 
     separator: str = Field(",", min_length=1)
-    """What stands between two values; lists in Parquet and hub data need none."""
+    """Separator between values; lists in Parquet and hub data need none."""
     slots: int = Field(8, ge=1, le=1024)
-    """The first so many values of a row are kept, the rest is dropped."""
+    """Number of values kept per row, from the first on; the rest are dropped."""
     pooling: Literal["mean", "sum"] = "mean"
-    """How a row's vectors become one; empty slots are left out."""
+    """How the vectors of a row's values are pooled into one; empty slots are ignored."""
 
     @model_validator(mode="before")
     @classmethod

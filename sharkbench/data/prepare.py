@@ -1,4 +1,4 @@
-"""Raw data in, encoded data set out: once per fingerprint, atomically, whoever else is at it.
+"""Prepares an encoded data set from raw data: once per fingerprint, atomically, safe with concurrent processes.
 
 Three passes: read and code every value into a scratch file, count the training values, encode (see
 :mod:`sharkbench.data.scan` and :mod:`sharkbench.data.encode`).
@@ -33,12 +33,12 @@ __all__ = ["default_cache_dir", "fingerprint", "open_prepared", "prepare", "prep
 _SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 _ABOUT, _VOCABULARY = "dataset.json", "vocabulary.arrow"
 _MAKING = ".making-"
-"""Between the name of a folder and the number of the process that is making it."""
+"""Stands between the name of a folder and the ID of the process that writes it."""
 
 
 def prepared_path(spec: Columns, cache_dir: Path | None = None) -> Path:
-    """Folder of the prepared data set, whether it is there already or not: of the data as the present code reads and
-    encodes it."""
+    """Folder of the prepared data set, whether or not it exists. Its name also depends on the code that reads and
+    encodes."""
     cache_dir = cache_dir or default_cache_dir()
     return _folder_of(spec, fingerprint(spec, cache_dir), cache_dir)
 
@@ -55,16 +55,16 @@ def _is_within(name: object, folder: Path) -> bool:
 def prepare(
     spec: Columns, cache_dir: Path | None = None, progress: bool = True, splits: Sequence[SplitName] = _SPLITS
 ) -> PreparedDataset:
-    """The encoded data set of ``spec``, made unless it is in the cache.
+    """The encoded data set of ``spec``, from the cache or prepared now.
 
-    Two processes that ask at once make it once. Its files are read and compared with what was written, once per
-    process; one that is damaged is told of in a :class:`~sharkbench.files.digests.MadeAgain`, and all are made again.
-    ``progress`` shows bars on a terminal; only ``splits`` are opened.
+    Concurrent processes prepare it once. Its files are checked against their digests once per process; a damaged file
+    is reported as a :class:`~sharkbench.files.digests.MadeAgain` warning, and all files are written again. ``progress``
+    shows bars on a terminal; only ``splits`` are opened.
 
     Raises:
-        DataError: the input is malformed, and the message names file and row; or it changes while it is read.
+        DataError: the input is malformed (the message names file and row), or it changes while it is read.
         InputError: a file is missing.
-        StorageError: the cache is full, or cannot be written to.
+        StorageError: the cache is full or cannot be written to.
     """
     cache_dir = cache_dir or default_cache_dir()
     digest = fingerprint(spec, cache_dir)
@@ -82,7 +82,7 @@ def prepare(
 
 
 def _kept(path: Path, splits: Sequence[SplitName]) -> PreparedDataset | None:
-    """What lies in the cache, if it is there and as it was written."""
+    """The data set in the cache, if it is there and undamaged."""
     try:
         return open_prepared(path, splits) if path.is_dir() else None
     except ArtifactError:
@@ -90,7 +90,7 @@ def _kept(path: Path, splits: Sequence[SplitName]) -> PreparedDataset | None:
 
 
 def _made(spec: Columns, digest: str, path: Path, splits: Sequence[SplitName], progress: bool) -> PreparedDataset:
-    """What another process has made meanwhile, or what this one makes: at the first time, and where it is damaged."""
+    """The data set that another process has written meanwhile, or that this one writes (first use, or damage)."""
     from filelock import FileLock
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def _made(spec: Columns, digest: str, path: Path, splits: Sequence[SplitName], p
             except ArtifactError as error:
                 why = str(error).split("; ")[0]
                 warnings.warn(f"{why}; data set '{spec.name}' is prepared again", MadeAgain, stacklevel=3)
-                path.rename(scratch)  # under a name that is swept, should this process die while it is removed
+                path.rename(scratch)  # a name that is swept if this process dies while removing it
                 shutil.rmtree(scratch)
         scratch.mkdir()
         try:
@@ -121,7 +121,7 @@ def _made(spec: Columns, digest: str, path: Path, splits: Sequence[SplitName], p
 
 
 def _sweep(path: Path) -> None:
-    """Remove what dead processes have left of this data set, whose lock is held, and of others that nobody is at."""
+    """Remove leftovers of dead processes: of this data set, whose lock is held, and of others that nobody works on."""
     from filelock import FileLock, Timeout
 
     for leftover in path.parent.glob(f"*{_MAKING}*"):
@@ -134,10 +134,10 @@ def _sweep(path: Path) -> None:
 
 
 def open_prepared(path: Path, splits: Sequence[SplitName] = _SPLITS) -> PreparedDataset:
-    """A prepared data set, memory-mapped; ``splits`` of it are opened, the others stay out of reach.
+    """Open a prepared data set, memory-mapped; only ``splits`` are opened.
 
     Raises:
-        ArtifactError: ``path`` holds none, or a damaged one; the message names the file.
+        ArtifactError: ``path`` has no data set or a damaged one; the message names the file.
     """
     try:
         check(path, [*(f"{name}.arrow" for name in splits), _VOCABULARY, _ABOUT])

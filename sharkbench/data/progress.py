@@ -1,4 +1,4 @@
-"""Progress bars for what takes more than a moment, on a terminal only."""
+"""Progress bars for work that takes more than a moment; on a terminal only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATIENCE = 1.0
 
 @contextmanager
 def bars(title: str, wanted: bool = True) -> Iterator[Callable[[str], Callable[[float], None]]]:
-    """Gives ``stage(name)``, which gives ``report(done)`` with ``done`` from 0 to 1. Writes to stderr."""
+    """Yields ``stage(name)``, which returns ``report(done)`` with ``done`` from 0 to 1. Writes to stderr."""
     if not wanted or sys.stderr is None or not sys.stderr.isatty():
         yield lambda name: lambda done: None
         return

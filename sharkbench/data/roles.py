@@ -1,4 +1,4 @@
-"""Which column of the raw data is what."""
+"""The roles of the columns of the raw data."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sharkbench.errors import DataError, did_you_mean
 
 T = TypeVar("T")
 INDEX = re.compile(r"__index_level_\d+__")
-"""Columns in which pandas stores the numbers of rows; inputs only if a role names them."""
+"""Columns in which pandas stores its index; inputs only if a role names them."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """``inputs`` maps each input column, in the order of the data, to how it is used; ``None`` means that its values
-    decide (whole numbers and text are categories, other numbers go into quantile buckets)."""
+    """``inputs`` maps each input column, in the order of the data, to its encoding; ``None`` means that its values
+    decide (integers and text are categories, other numbers go into quantile buckets)."""
 
     inputs: Mapping[str, Numeric | MultiValued | str | None]
     order: str
@@ -30,15 +30,15 @@ class Roles:
 
     @property
     def extra(self) -> list[str]:
-        """Columns that are needed besides inputs and labels."""
+        """Columns needed besides inputs and labels."""
         return [c for c in (self.order, self.group, self.split, self.weight) if c]
 
 
 def resolve(spec: Columns, columns: Sequence[str], place: str) -> Roles:
-    """Roles of ``columns``.
+    """Resolve the roles of ``columns``.
 
     Raises:
-        DataError: a column that the spec names is not there, or nothing is left as input.
+        DataError: a column named in the spec is missing, or there is no input.
     """
     if len(set(columns)) < len(columns):
         twice = next(c for c in columns if list(columns).count(c) > 1)
@@ -72,7 +72,7 @@ def resolve(spec: Columns, columns: Sequence[str], place: str) -> Roles:
 
 
 def _expand(values: Mapping[str, T], columns: Iterable[str], role: str, place: str) -> dict[str, T]:
-    """Patterns replaced by the columns they match; a name that matches none is an error unless ``role`` is empty."""
+    """Replace patterns by the columns that they match; a name without a match is an error unless ``role`` is empty."""
     found: dict[str, T] = {}
     for pattern, value in values.items():
         matches = (

@@ -1,4 +1,4 @@
-"""Labels, weight, time and split of each row, checked: the first row that cannot be meant is named."""
+"""Checks labels, weight, time and split of each row; an error names the first invalid row."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PARTS = ("train", "valid", "test")
 
 
 class RowChecks:
-    """The checks of one chunk's columns, which arrive as codes into distinct values.
+    """The checks of one chunk's columns, which are given as codes into distinct values.
 
     Raises:
-        DataError: in every method, naming the first bad row.
+        DataError: from every method; names the first invalid row.
     """
 
     def __init__(self, source: Source, chunk: Chunk) -> None:
         self.source, self.chunk = source, chunk
         self.occurring: set[str] = set()
-        """Listed label values that were there, in plain form."""
+        """Listed label values that occurred, in plain form."""
 
     def label(self, coded: pa.DictionaryArray, label: Label) -> np.ndarray:
         """``[B]`` uint8, 0 or 1."""
@@ -52,7 +52,7 @@ class RowChecks:
     def order(self, coded: pa.DictionaryArray, name: str, dates: bool | None = None) -> tuple[np.ndarray, bool | None]:
         """``[B]`` float64 that sorts like the column's numbers or ISO dates, and whether they are dates.
 
-        ``dates`` says what the rows before these are, ``None`` where there are none.
+        ``dates`` says whether the earlier rows are dates; ``None`` if there are no earlier rows.
         """
         text = pl.Series(coded.dictionary, dtype=pl.String)
         numbers = as_floats(text).fill_null(np.nan).to_numpy()
@@ -91,14 +91,14 @@ class RowChecks:
         return values[codes(coded)]
 
     def numbers(self, coded: pa.DictionaryArray, name: str) -> None:
-        """Every value that is there is a number."""
+        """Check that every value that is not missing is a number."""
         text = pl.Series(coded.dictionary, dtype=pl.String)
         bad = (as_floats(text).is_null() & text.is_not_null()).to_numpy()
         problem = "not a number; list the column under categorical, or the value under missing"
         self._refuse(coded, np.append(bad, False), f"column '{name}'", problem)
 
     def _refuse(self, coded: pa.DictionaryArray, bad: np.ndarray, what: str, problem: str) -> None:
-        """Raise for the first row whose value is ``bad`` ``[U + 1]``; the last entry stands for missing."""
+        """Raise for the first row whose value is ``bad`` ``[U + 1]``; the last entry is for missing values."""
         if not bad.any():
             return
         rows = np.flatnonzero(bad[codes(coded)])
@@ -111,7 +111,7 @@ class RowChecks:
 
 
 def _seconds(text: str | None) -> float:
-    """Seconds since 1970 of an ISO date or time, which counts as UTC without a zone; NaN for anything else."""
+    """Seconds since 1970 of an ISO date or time (UTC if it has no zone); NaN for anything else."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:

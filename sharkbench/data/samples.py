@@ -1,4 +1,4 @@
-"""Samples: a split of them as memory-mapped tensors, and the batches that models get."""
+"""Samples: a split as memory-mapped tensors, and batches for models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SplitName = Literal["train", "valid", "test"]
 
 class Batch(NamedTuple):
     """``ids`` ``[B, S]`` int32 global ids (:data:`~sharkbench.data.schema.PADDING` in empty slots), ``dense``
-    ``[B, K]`` float32, ``labels`` ``[B, T]`` float32, ``weight`` ``[B]`` float32 where samples have weights."""
+    ``[B, K]`` float32, ``labels`` ``[B, T]`` float32, ``weight`` ``[B]`` float32 if samples have weights."""
 
     ids: torch.Tensor
     dense: torch.Tensor
@@ -22,11 +22,11 @@ class Batch(NamedTuple):
 
     @property
     def mass(self) -> float:
-        """What the samples count together: their number, or the sum of their weights."""
+        """Total weight of the samples: their number, or the sum of their weights."""
         return len(self.labels) if self.weight is None else float(self.weight.sum(dtype=torch.float64))
 
     def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        """The batch with every tensor changed."""
+        """The batch with ``change`` applied to every tensor."""
         return Batch(*(None if tensor is None else change(tensor) for tensor in self))  # type: ignore[arg-type]
 
 
@@ -34,9 +34,9 @@ class Batch(NamedTuple):
 class Split:
     """One split as memory-mapped tensors; nothing is copied until it is sliced.
 
-    ``group`` ``[n]`` int32 (the user, say, for metrics within groups) is ``None`` where no group column is named,
-    ``weight`` ``[n]`` float32 (0 or more, its mean 1) where none of weights is. ``mapped`` says that all of them lie on
-    a file, from which they can be read again.
+    ``group`` ``[n]`` int32 (the user, for example, for metrics within groups) is ``None`` without a group column,
+    ``weight`` ``[n]`` float32 (non-negative, with mean 1) without a column of weights. ``mapped`` says that all tensors
+    lie on a mapped file, from which they can be read again.
     """
 
     ids: torch.Tensor
@@ -51,11 +51,11 @@ class Split:
 
     @property
     def mass(self) -> float:
-        """What the samples count together: their number, or the sum of their weights."""
+        """Total weight of the samples: their number, or the sum of their weights."""
         return self.samples(slice(None)).mass
 
     def samples(self, rows: slice | torch.Tensor) -> Batch:
-        """What these rows give to a model and its loss: views for a slice, copies for row numbers (int64)."""
+        """The batch of these rows: views for a slice, copies for row numbers (int64)."""
 
         def chosen(column: torch.Tensor) -> torch.Tensor:
             return column[rows] if isinstance(rows, slice) else torch.index_select(column, 0, rows)

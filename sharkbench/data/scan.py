@@ -1,6 +1,6 @@
-"""First pass over the raw rows: every column becomes codes and the chunk's distinct values, kept in a scratch file.
+"""First pass over the raw rows: stores every column as codes into the chunk's distinct values, in a scratch file.
 
-Parsing and hashing every value happens once. The later passes (count, encode) only touch the distinct values of each
+Every value is parsed and hashed once. The later passes (count, encode) only touch the distinct values of each
 chunk and its int32 codes, so memory is bounded by a chunk and the vocabulary.
 """
 
@@ -26,12 +26,12 @@ from sharkbench.data.spelling import Spelling, plain
 from sharkbench.errors import DataError
 
 THREADS = 2
-"""Columns coded at once; Arrow's own threads parse the next block meanwhile."""
+"""Columns coded concurrently; Arrow's own threads parse the next block meanwhile."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the first pass found. Rows are in reading order, ``n`` of them."""
+    """Result of the first pass over ``n`` rows, in reading order."""
 
     scratch: Path
     roles: Roles
@@ -40,15 +40,15 @@ class Scan:
     order: np.ndarray | None
     """``[n]`` float64, the column of a temporal split."""
     parts: np.ndarray | None
-    """``[n]`` uint8, 0, 1, 2 for train, valid, test where the data comes split."""
+    """``[n]`` uint8: 0, 1, 2 for train, valid, test if the data is already split."""
     decimals: frozenset[str]
-    """Columns that hold numbers only, not all of them whole."""
+    """Columns with numbers only, not all of them integers."""
     spellings: Mapping[str, Spelling] = field(default_factory=dict)
-    """Of the columns whose values are not all in their plain form yet."""
+    """Spellings of the columns whose values are not all in plain form yet."""
     remarks: tuple[str, ...] = ()
-    """What a user should know of the rows, one sentence each."""
+    """Remarks on the rows for the user, one sentence each."""
     weights: np.ndarray | None = None
-    """``[n]`` float64, 0 or more, where a column of sample weights is named."""
+    """``[n]`` float64, non-negative, if a column of sample weights is named."""
 
     @property
     def rows(self) -> int:
@@ -56,8 +56,8 @@ class Scan:
         return len(self.labels)
 
     def chunks(self) -> Iterator[tuple[slice, dict[str, tuple[np.ndarray, pl.Series]]]]:
-        """Per chunk: its rows, and per column ``(codes [B] with -1 for missing, values)``, where a value may be there
-        more than once."""
+        """Per chunk: its rows, and per column ``(codes [B] with -1 for missing, values)``; values may contain
+        duplicates."""
         start = 0
         with pa.OSFile(str(self.scratch)) as file, pa.ipc.open_stream(file) as reader:
             for batch in reader:
@@ -77,7 +77,7 @@ class Scan:
 
 @dataclass
 class _Rows:
-    """What is kept in memory of every row, chunk by chunk."""
+    """The values of every row that are kept in memory, chunk by chunk."""
 
     labels: list[np.ndarray] = field(default_factory=list)
     order: list[np.ndarray] = field(default_factory=list)
@@ -85,11 +85,11 @@ class _Rows:
     weights: list[np.ndarray] = field(default_factory=list)
     spellings: dict[str, Spelling] = field(default_factory=dict)
     dates: bool | None = None
-    """Whether ``order`` is of dates."""
+    """Whether ``order`` holds dates."""
     occurring: dict[str, set[str]] = field(default_factory=dict)
-    """Listed values of each label that were there."""
+    """Listed values of each label that occurred."""
     lists: set[str] = field(default_factory=set)
-    """Inputs that hold lists and are not named as multi-valued."""
+    """Inputs with lists that are not declared multi-valued."""
 
     def add(
         self, spec: Columns, roles: Roles, coded: dict[str, pa.DictionaryArray], chunk: Chunk, source: Source
@@ -120,10 +120,10 @@ class _Rows:
 
 
 def scan(spec: Columns, source: Source, scratch: Path, progress: Callable[[float], None]) -> Scan:
-    """Read everything once; the coded columns go to the file ``scratch``.
+    """Read all rows once; the coded columns are written to the file ``scratch``.
 
     Raises:
-        DataError: malformed rows, a missing column, a label that is not 0 or 1, no rows at all.
+        DataError: malformed rows, a missing column, a label that is not 0 or 1, or no rows.
     """
     kept: list[str] = []
     wanted: list[str] = []
@@ -164,7 +164,7 @@ def scan(spec: Columns, source: Source, scratch: Path, progress: Callable[[float
         {
             name: spelling
             for name, spelling in found.spellings.items()
-            # numbers that go into buckets are compared as numbers
+            # numbers for buckets are compared as numbers
             if spelling.mends and (name not in decimals or roles.inputs.get(name) is not None or name == roles.group)
         },
         (*_remarks(spec, found), *source.remarks()),

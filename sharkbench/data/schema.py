@@ -1,4 +1,4 @@
-"""The ordered fields of a data set, and the one id space that they share."""
+"""The ordered fields of a data set, and their shared id space."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 PADDING = -1
-"""The id of an empty slot of a multi-valued field. It has no row; pooling leaves it out."""
+"""The id of an empty slot of a multi-valued field. It has no row; pooling ignores it."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Field:
     """One categorical (or bucketised numeric) column and its vocabulary.
 
     ``cardinality`` counts the field's rows, the row of unseen and missing values (local id 0) included.
-    ``slots`` is 1 for a plain field; a multi-valued one has up to ``slots`` values per sample, pooled by ``pooling``.
+    ``slots`` is 1 for a plain field; a multi-valued field has up to ``slots`` values per sample, pooled by ``pooling``.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Schema:
 
     A sample is ``S = num_slots`` global ids (``S == F`` when no field is multi-valued), ``dense`` numeric inputs
     and one value per label. ``frequencies`` (``[num_rows]`` int64, how often each row occurs in the training split)
-    is ``None`` where only the shape is known, as in a loaded artifact.
+    is ``None`` if only the shape is known, as in a loaded artifact.
     """
 
     fields: tuple[Field, ...]
@@ -72,7 +72,7 @@ class Schema:
         return np.concatenate([np.flatnonzero(self.slot_fields == f) for f in fields]).astype(np.int64)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the frequencies, as plain JSON values."""
+        """The schema without frequencies, as plain JSON values."""
         return {
             "fields": [
                 {"name": f.name, "cardinality": f.cardinality, "slots": f.slots, "pooling": f.pooling}
@@ -93,7 +93,7 @@ class Schema:
 
 
 def with_fields(schema: Schema, fields: Sequence[int]) -> Schema:
-    """``schema`` with some of its fields only, their frequencies included."""
+    """``schema`` restricted to some of its fields, with their frequencies."""
     counts = schema.frequencies
     if counts is not None:
         counts = np.concatenate([counts[schema.offsets[f] : schema.offsets[f + 1]] for f in fields])

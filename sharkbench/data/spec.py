@@ -1,7 +1,7 @@
-"""What a suite says about a data set: one frozen model per source, tagged by ``source``. Nothing heavy is imported.
+"""The schema of a data set in a suite: one frozen model per source, tagged by ``source``. Imports nothing heavy.
 
-Sources are those of the project, in the folders of ``$SHARKBENCH_SOURCES``, and in other packages; the one that is
-asked for is imported.
+Sources come from the project, from the folders of ``$SHARKBENCH_SOURCES`` and from other packages; only the requested
+source is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SOURCES = Plugins(plugins.SOURCES, lambda: Columns, lambda kind: _name(kind))
 
 
 def parse(entry: Any) -> Columns:
-    """A data set from what a suite says: a mapping with ``source``, or the bare name of one that needs no settings."""
+    """Parse a data set of a suite: a mapping with ``source``, or the bare name of one that needs no settings."""
     if isinstance(entry, Columns):
         return entry
     if isinstance(entry, str):
@@ -45,6 +45,6 @@ def _by_name(name: str) -> dict[str, Any]:
 
 
 def _name(kind: type[Columns]) -> str | None:
-    """``None`` of a base that several share."""
+    """Name of a source class; ``None`` for a shared base class."""
     field = kind.model_fields.get("source")
     return field.default if field is not None and isinstance(field.default, str) else None

@@ -1,7 +1,7 @@
-"""One value, however it is written: numbers, truth values and times.
+"""Plain forms of values: equal numbers, booleans and times get equal text.
 
-Whether a column holds numbers, times or text is decided by all of its values, so that no file and no chunk reads them
-in a way of its own. A column of text is left as it is: ``12e34567`` among hexadecimal digits is no number.
+All values of a column together decide whether it holds numbers, times or text, so that every file and chunk is read
+alike. A column of text is left unchanged: ``12e34567`` among hexadecimal digits is not a number.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import polars as pl
 Kind = Literal["whole", "decimal", "time", "text"]
 
 _INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
-"""Written as it stays."""
+"""Integers in plain form."""
 _DECIMAL = r"^-?(?:0|[1-9][0-9]{0,7})\.[0-9]{0,6}[1-9]$"
-"""The same, as far as a float says each such number in one way only."""
+"""Decimals in plain form, in the range where a float has one spelling per number."""
 _FLOAT = r"^\+?(-?(?:0|[1-9][0-9]*))(?:\.0*)?$"
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -34,20 +34,20 @@ _PLAIN_TIME = (
     r"(?: [0-9]{2}:[0-9]{2}:(?:[0-9]{2}\.[0-9]*[1-9]|[0-9][1-9]|[1-9]0)Z?)?$"
 )
 _DIGITS = 17
-"""That a float has; more are digits of an id."""
+"""Significant digits of a float; a number with more digits is an id."""
 _SMALLEST_IN_FULL = -20
-"""Smaller powers of ten keep their exponent."""
+"""Numbers with a smaller power of ten keep their exponent."""
 
 
 class Spelling:
-    """What all values of a column have in common. Tell it of every chunk's values, then ask."""
+    """The kind of all values of a column: call :meth:`look` with every chunk's values, then read the properties."""
 
     def __init__(self) -> None:
         self._numbers = self._times = self._whole = True
         self._plain = True
 
     def look(self, values: pl.Series) -> None:
-        """``values`` are text, null where missing."""
+        """Take note of ``values``: text, null where missing."""
         if not (self._numbers or self._times):
             return
         other = values.filter(values.is_not_null() & ~values.str.contains(_INTEGER))
@@ -63,18 +63,18 @@ class Spelling:
 
     @property
     def kind(self) -> Kind:
-        """A column without any value is one of whole numbers."""
+        """The kind of the column; a column without values counts as integers."""
         if self._numbers:
             return "whole" if self._whole else "decimal"
         return "time" if self._times else "text"
 
     @property
     def mends(self) -> bool:
-        """Whether some value is not written in its plain form."""
+        """Whether some value is not in plain form."""
         return not self._plain and (self._numbers or self._times)
 
     def plain(self, values: pl.Series) -> pl.Series:
-        """``values`` in the one form that they are compared in; null where a number is not one (NaN)."""
+        """``values`` in plain form; null for NaN."""
         if self._numbers:
             return plain_numbers(values)
         return plain_times(values) if self._times else values
@@ -85,7 +85,7 @@ def _all(values: pl.Series, pattern: str) -> bool:
 
 
 def as_floats(values: pl.Series) -> pl.Series:
-    """Float64; null where missing or no number."""
+    """Float64; null where missing or not a number."""
     numbers = values.cast(pl.Float64, strict=False)
     if numbers.null_count() == values.null_count():
         return numbers
@@ -94,9 +94,9 @@ def as_floats(values: pl.Series) -> pl.Series:
 
 
 def plain_numbers(values: pl.Series) -> pl.Series:
-    """Numbers as text: whole ones as integers, others by their shortest decimals; NaN is null.
+    """Numbers as text: integers without decimals, others with their shortest decimals; NaN is null.
 
-    What could mean something else than its value stays: leading zeros (``007``), zeros at the end (``4.10``), more
+    A text that may mean more than its value is left unchanged: leading zeros (``007``), trailing zeros (``4.10``), more
     digits than a float has.
     """
     values = values.str.replace(_FLOAT, "$1")
@@ -107,7 +107,7 @@ def plain_numbers(values: pl.Series) -> pl.Series:
 def plain_times(values: pl.Series) -> pl.Series:
     """ISO dates and times as text: ``2022-04-25``, ``2022-04-25 09:30:00``, ``... 09:30:00.5``, ``... 09:30:00Z``.
 
-    Midnight without a zone is the day; a zone's time is told in UTC.
+    Midnight without a zone is written as the day; times with a zone are converted to UTC.
     """
     values = values.str.replace(r"^(.{10})[T ]00:00(?::00(?:\.0+)?)?$", "$1")
     values = values.str.replace(r"^(.{10})T", "$1 ").str.replace(r"[+-]00(?::?00)?$", "Z")
@@ -117,7 +117,7 @@ def plain_times(values: pl.Series) -> pl.Series:
 
 
 def _each(values: pl.Series, done: str, mend: object) -> pl.Series:
-    """``values`` with ``mend`` for those that do not match ``done``."""
+    """``values`` with ``mend`` applied to those that do not match ``done``."""
     left = (values.is_not_null() & ~values.str.contains(done)).arg_true()
     if not len(left):
         return values
@@ -126,14 +126,14 @@ def _each(values: pl.Series, done: str, mend: object) -> pl.Series:
 
 
 def plain(text: str) -> str | None:
-    """One value in the form that it is compared in where no column says what it is (labels, names of splits)."""
+    """One value in plain form, if no column determines its kind (labels, names of splits)."""
     if re.search(_NUMERIC, text):
         return plain_numbers(pl.Series([text]))[0]
     return plain_times(pl.Series([text]))[0] if re.search(_TIME, text) else text
 
 
 def as_float(text: str | None) -> float | None:
-    """The number that ``text`` is; ``None`` for what is none, NaN included."""
+    """The number in ``text``; ``None`` if it is not a number, or NaN."""
     number = as_floats(pl.Series([text], dtype=pl.String))[0]
     return None if number is None or number != number else float(number)
 
@@ -147,7 +147,7 @@ def _plain_number(text: str) -> str | None:
         return f"{infinite[1].replace('+', '')}inf"
     sign, digits = ("-" if text[0] == "-" else ""), text.lstrip("+-")
     if digits[0] == "0" and digits[1:2].isdigit():
-        return text  # leading zeros: another id than the number
+        return text  # leading zeros: a different id than the number
     if "e" not in digits.lower():
         digits = f"0{digits}" if digits[0] == "." else digits
         if digits.endswith("0") or len(digits.replace(".", "").lstrip("0")) > _DIGITS:
@@ -164,7 +164,7 @@ def _plain_number(text: str) -> str | None:
     value = float(number)
     is_float = len(number.as_tuple().digits) <= _DIGITS and value != 0 and math.isfinite(value)
     if number == number.to_integral_value():
-        # what was a float is the integer that it is exactly, as other files may have it
+        # a float with an integer value is written as the integer, as other files may have it
         return f"{int(value) if is_float else int(number)}"
     number = Decimal(repr(value)) if is_float else number
     number = number.normalize()

@@ -1,4 +1,4 @@
-"""Which row is train, valid or test."""
+"""Assigns rows to train, valid and test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def assign(spec: Columns, scan: Scan) -> np.ndarray:
     """``[n]`` uint8: 0, 1, 2 for train, valid, test.
 
     Raises:
-        DataError: a split is empty or weighs nothing, or a label has one class only in one of them.
+        DataError: a split is empty or has total weight 0, or a label has only one class in a split.
     """
     split = spec.split
     if isinstance(split, RandomSplit):
@@ -43,7 +43,7 @@ def _at_random(rows: int, fractions: tuple[float, float, float], seed: int) -> n
 
 
 def _by_order(order: np.ndarray, fractions: tuple[float, float, float]) -> np.ndarray:
-    """Cut where the shares fall; rows at the time of a cut go to the later split, so train lies strictly before."""
+    """Cut at the fractions; rows at the time of a cut go to the later split, so train lies strictly before."""
     ranked = np.sort(order)
     cuts = [
         ranked[min(round(len(order) * share), len(order) - 1)] for share in (fractions[0], fractions[0] + fractions[1])

@@ -1,4 +1,4 @@
-"""Distinct values, how often they occur, and the ids they get."""
+"""Distinct values, their counts and their ids."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import polars as pl
 
 
 class Counter:
-    """Counts distinct text values over many chunks; memory is that of the distinct values."""
+    """Counts distinct text values over many chunks; memory is proportional to the number of distinct values."""
 
     def __init__(self) -> None:
         self._total = pl.DataFrame(schema={"value": pl.String, "count": pl.Int64})
@@ -16,7 +16,7 @@ class Counter:
         self._missing = 0
 
     def add(self, values: pl.Series, counts: np.ndarray, missing: int = 0) -> None:
-        """``counts`` ``[U]`` occurrences of ``values`` ``[U]``; null values count as missing, and ``missing`` do."""
+        """Add ``counts`` ``[U]`` of ``values`` ``[U]``; null values count as missing, and ``missing`` adds to these."""
         self._missing += missing
         counts = counts.astype(np.int64)
         if not (there := counts > 0).all():
@@ -43,10 +43,10 @@ class Counter:
 
 
 class Vocabulary:
-    """The ids of a field: 0 for unseen, missing and rare values, then the values by falling count, ties in text order.
+    """The ids of a field: 0 for unseen, missing and rare values, then values by decreasing count, ties in text order.
 
-    ``counts`` has columns ``value`` and ``count``; ``frequencies`` ``[cardinality]`` int64 says how
-    often each id occurs.
+    ``counts`` has columns ``value`` and ``count``; ``frequencies`` ``[cardinality]`` int64 is the number of occurrences
+    of each id.
     """
 
     def __init__(self, counts: pl.DataFrame, min_count: int) -> None:
@@ -55,7 +55,7 @@ class Vocabulary:
         self.values: pl.Series = kept["value"]
         other = int(counts["count"].sum()) - int(kept["count"].sum())
         self.frequencies = np.concatenate([[other], kept["count"].to_numpy()]).astype(np.int64)
-        # Looked up through sorted 64-bit hashes: compact, and vectorised where a dict is not. Two of ten million
+        # Values are looked up by sorted 64-bit hashes: compact, and vectorised unlike a dict. Two of ten million
         # values share a hash with probability 3e-6.
         hashes = self.values.hash().to_numpy()
         self._order = np.argsort(hashes)
@@ -71,7 +71,7 @@ class Vocabulary:
         if not len(self._hashes):
             return np.zeros(len(values), dtype=np.int32)
         hashes = values.hash().to_numpy()
-        # queries in sorted order walk through the table once instead of jumping about in it
+        # queries in sorted order read the table sequentially
         order = np.argsort(hashes)
         at = np.empty(len(hashes), dtype=np.int64)
         at[order] = np.searchsorted(self._hashes, hashes[order])

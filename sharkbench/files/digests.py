@@ -1,6 +1,6 @@
-"""Tells whether what is read is what was written: digests of files, checked before the files are believed.
+"""Digests of files, checked before the files are read, to detect damage.
 
-A page that a disk lost, a copy that was cut off, or a byte that somebody changed looks like any other number.
+A page that a disk lost, a truncated copy or a changed byte is otherwise indistinguishable from valid data.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from sharkbench.errors import ArtifactError
 from sharkbench.files.durable import write_text
 
 SEAL = "digests.json"
-"""File of a folder that says what its other files are to be."""
+"""File of a folder with the digests of its other files."""
 
 SETTLED = 2.0
-"""Seconds without a change after which a later change is sure to have another time, on any file system."""
+"""Seconds without a change after which any later change has a different timestamp, on any file system."""
 
 _known: dict[tuple[str, int, int, int, int, int], str] = {}
-"""Digests by path and state of a file: each is read once per process, and again when it has changed. What was written
-a moment ago is not among them: a change right after would leave its state as it is."""
+"""Digests by path and state of a file: each file is read once per process, and again when it has changed. Files written
+a moment ago are not cached: a further change might leave their state as it is."""
 
 
 class Damaged(ArtifactError):
@@ -32,19 +32,19 @@ class Damaged(ArtifactError):
 
 
 class MadeAgain(UserWarning):
-    """Something was damaged and has been made again, or is about to be; the message names the file."""
+    """A damaged file has been or will be created again; the message names it."""
 
 
 def seal(folder: Path, names: Iterable[str]) -> None:
-    """Put down what the files ``names`` of ``folder`` are, after the last of them has been written."""
+    """Write the digests of the files ``names`` of ``folder``, after the last of them has been written."""
     write_text(folder / SEAL, json.dumps({name: digest(folder / name) for name in sorted(names)}, indent=1))
 
 
 def check(folder: Path, names: Iterable[str]) -> None:
-    """Read the files ``names`` of a sealed folder and compare; each once per process.
+    """Check the files ``names`` of a sealed folder against their digests, each once per process.
 
     Raises:
-        Damaged: one is missing or has other bytes than when the folder was sealed, or the folder is not sealed.
+        Damaged: a file is missing or differs from when the folder was sealed, or the folder is not sealed.
     """
     file = folder / SEAL
     try:
@@ -61,10 +61,10 @@ def check(folder: Path, names: Iterable[str]) -> None:
 
 
 def compare(file: Path, wanted: str) -> None:
-    """Read ``file`` and compare with what its writer has put down.
+    """Check ``file`` against its digest ``wanted``.
 
     Raises:
-        Damaged: it is missing, cannot be read, or has other bytes.
+        Damaged: the file is missing, cannot be read, or has another digest.
     """
     try:
         found = digest(file)
@@ -79,7 +79,7 @@ def compare(file: Path, wanted: str) -> None:
 
 
 def digest(file: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits; of one that has not changed since it was last asked for, as it was."""
+    """SHA-256 of a file's bytes, 64 hex digits; cached for files that have not changed since the last call."""
     with file.open("rb") as stream:
         state = os.fstat(stream.fileno())
         key = (str(file), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)

@@ -1,8 +1,8 @@
-"""Files that are there as a whole, on disk, or not at all, whoever is killed and whatever loses its power meanwhile.
+"""Atomic, durable writes: a file is on disk completely or not at all, even if processes are killed or power is lost.
 
-Every writer goes this way: it writes beside the file under a name of its own, flushes that to disk, renames it, and
-flushes the folder. What is being written is locked, so that what nobody has locked is of a dead writer, on this machine
-or another, and is removed by the next one who writes into the same folder.
+A writer writes beside the file under a temporary name, flushes that to disk, renames it, and flushes the folder. A
+temporary file is locked while it is written, so an unlocked one belongs to a dead writer, on this machine or another,
+and is removed by the next writer into the same folder.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _NO_ROOM_WORDS = ("no space left on device", "disk quota exceeded", "read-only f
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write into: it becomes ``path`` when the block ends, and is gone where the block raises.
+    """A temporary file to write to: it becomes ``path`` when the block ends, and is removed if the block raises.
 
-    The folder of ``path`` must be there. Whoever reads ``path`` sees the old file or the new one, never a part.
+    The folder of ``path`` must exist. Readers of ``path`` see the old file or the new one, never a part.
 
     Raises:
-        OSError: there is no room, or the folder cannot be written to.
+        OSError: the disk is full, or the folder cannot be written to.
     """
     sweep(path.parent)
     partial, held = _locked_file(path)
@@ -46,20 +46,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file that is there as a whole, on disk, or not at all.
+    """Write a text file atomically and durably.
 
     Raises:
-        OSError: as of :func:`replacing`.
+        OSError: as for :func:`replacing`.
     """
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def rename_folder(folder: Path, target: Path, replaced: Path | None = None) -> None:
-    """Give a folder of files its name once all that it holds is on disk.
+    """Rename a folder of files once all its content is on disk.
 
     Args:
-        replaced: where a folder goes that has the name already.
+        replaced: new path of a folder that has the name already.
     """
     for inside in folder.rglob("*"):
         if not inside.is_symlink():
@@ -72,7 +72,7 @@ def rename_folder(folder: Path, target: Path, replaced: Path | None = None) -> N
 
 
 def sync(path: Path) -> None:
-    """Return when a file, or what a folder lists, is on disk."""
+    """Flush a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -81,7 +81,7 @@ def sync(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers have left in ``folder``; what a living one is writing stays."""
+    """Remove leftovers of killed writers in ``folder``; files that are being written stay."""
     for leftover in folder.glob(f".*{PARTIAL}"):
         with contextlib.suppress(OSError), _claimed(leftover):
             leftover.unlink()
@@ -89,10 +89,10 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
-    """An empty folder that is gone after the block; those of killed processes go too.
+    """A temporary folder that is removed after the block; those of killed processes are removed too.
 
     Args:
-        parent: where it lies; the system's folder for such things unless given.
+        parent: parent folder; by default the system's folder for temporary files.
     """
     place = parent or Path(tempfile.gettempdir())
     for leftover in place.glob(f"{_SCRATCH}*"):
@@ -114,9 +114,9 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def no_room(error: BaseException) -> bool:
-    """Whether a disk is full or read-only: nobody's mistake, and nothing that is tried again would do better.
+    """Whether the error means that a disk is full or read-only, so that retrying is useless.
 
-    Libraries in other languages raise it as something else than an OSError, and say it in words.
+    Libraries in other languages raise other types than OSError, so their messages are searched too.
     """
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return True
@@ -135,16 +135,16 @@ def _locked_file(path: Path) -> tuple[Path, int]:
 
 
 def _lock(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # a file system without locks, on which nobody can claim anything either
+    with contextlib.suppress(OSError):  # a file system without locks: claiming fails on it too
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 @contextmanager
 def _claimed(path: Path) -> Iterator[None]:
-    """What nobody has locked.
+    """Hold the lock of an unlocked file or folder.
 
     Raises:
-        OSError: someone has, or this file system knows no locks.
+        OSError: it is locked, or the file system has no locks.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import Format
+from sharkbench.formats.base import Example, Format, num_rows
+from sharkbench.formats.dense import Dense
 from sharkbench.formats.in_tiers import InTiers
 from sharkbench.formats.registry import format_of_kind
 from sharkbench.formats.restoring import only, read_settings, require
@@ -89,6 +90,23 @@ class RowGroups(InTiers):
             vectors = part.lookup(rows)
             found[:, columns] = torch.where(mine[..., None], vectors, found[:, columns])
         return found
+
+    @classmethod
+    def examples(cls, schema: Schema, fields: Sequence[int], width: int) -> Iterator[Example]:
+        rows = num_rows(schema, fields)
+        table, groups = torch.randn(rows, width), torch.arange(rows) % 3 // 2
+        sizes = [schema.fields[f].cardinality for f in fields]
+        by_field = [torch.bincount(own, minlength=2).tolist() for own in groups.split(sizes)]
+        parts: list[Format] = []
+        for g, dtype in enumerate(("fp32", "fp16")):
+            own = schema_of_group(schema, fields, [counts[g] for counts in by_field])
+            parts.append(Dense.pack(own, range(own.num_fields), table[groups == g], dtype))  # type: ignore[arg-type]
+        nbytes = cls.bytes_of(rows, *(part.nbytes for part in parts))
+        yield Example(
+            cls.pack(schema, fields, groups, parts),
+            nbytes,
+            torch.where(groups[:, None] > 0, table.half().float(), table),
+        )
 
     def nbytes_by_field(self) -> dict[str, int]:
         total: dict[str, int] = {}

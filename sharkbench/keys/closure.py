@@ -1,10 +1,10 @@
-"""Which code a result depends on: everything of the project's own, and of a user's own, that a module imports.
+"""The code that a result depends on: all modules of the project and of the user that a module imports.
 
-A closure maps module names to digests of their source. A digest is of what the source *does*: comments, docstrings,
-layout and ``__version__`` are left out, and the same file has the same digest on every supported Python and in a
-wheel. Imports in functions count, those for types only do not; those of a package's ``__getattr__`` count for whoever
-imports a name that it forwards. Kernels that must give the bits of the plain path (:data:`SAME_BITS`) are left out;
-what installed packages do is told by their versions. Light: nothing is imported to look at it.
+A closure maps module names to digests of their source. A digest covers what the source *does*: comments, docstrings,
+layout and ``__version__`` are excluded, and a file has the same digest on every supported Python and in a wheel.
+Imports in functions count, imports for types only do not; imports in a package's ``__getattr__`` count for importers of
+the names that it forwards. Kernels that must be bit-identical to the plain path (:data:`SAME_BITS`) are excluded;
+installed packages are recorded by their versions. Light: no examined module is imported.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from sharkbench.errors import InputError
 from sharkbench.plugins import FORMATS, USER_PACKAGES, module_of_format
 
 SAME_BITS = ("sharkbench.formats._kernels", "sharkbench.formats.gpu", "sharkbench.plugins")
-"""Kernels that give the bits of the plain path, which tests hold; their speed is not part of a result. And what finds
-plug-ins, which are themselves part of it."""
+"""Kernels that are bit-identical to the plain path, which is tested; their speed is not part of a result. Also the code
+that finds plug-ins; the plug-ins themselves are included."""
 _LENGTH = 16
 
 _Found = tuple[str, tuple[str, ...], tuple[str, ...]]
-"""Digest of a module; the names that it imports, of modules and of what is in them; those that its ``__getattr__``
-imports for whoever asks."""
+"""Digest of a module; the names that it imports, of modules and of their contents; the names that its ``__getattr__``
+imports on demand."""
 
 
 class Snapshot:
-    """The code as it is when it is first looked at: no file is read twice.
+    """The code at the time when it is first read: no file is read twice.
 
     Args:
-        memory: folder that keeps what was found in each source, named by its bytes; looking anew takes a second.
+        memory: cache folder for the analysis of each source, by its bytes; a full analysis takes a second.
     """
 
     def __init__(self, memory: Path | None = None) -> None:
@@ -49,12 +49,11 @@ class Snapshot:
         self._closures: dict[tuple[frozenset[str], tuple[str, ...]], dict[str, str]] = {}
 
     def closure(self, roots: Iterable[str], without: tuple[str, ...] = SAME_BITS) -> dict[str, str]:
-        """Module name to digest, for ``roots`` and all that they import, sorted. What is not own code is left out:
-        Python's own modules, and installed packages but those that ``roots`` lie in; and modules whose names begin like
-        one of ``without``.
+        """Digests by module name, for ``roots`` and all that they import, sorted. Excluded are Python's own modules,
+        installed packages except those that contain ``roots``, and modules whose names begin with one of ``without``.
 
         Raises:
-            InputError: there is no source of a root, as of a module of a notebook.
+            InputError: a root has no source file, such as a module of a notebook.
         """
         asked = frozenset(roots), without
         if asked not in self._closures:
@@ -65,7 +64,7 @@ class Snapshot:
                 )
             found: dict[str, str] = {}
             for name, digest in sorted((_label(name), digest) for name, digest in self._walk(*asked)):
-                # Two folders of a user's may have files of one name.
+                # Two plug-in folders of a user may have files of the same name.
                 found[name] = _hash(f"{found[name]} {digest}".encode()) if name in found else digest
             self._closures[asked] = found
         return self._closures[asked]
@@ -89,7 +88,7 @@ class Snapshot:
                 yield name, found[0]
                 waiting += found[1]
             elif package and (holder := self._found(package)) is not None:
-                waiting += holder[2]  # it is no module, so the package has it, or forwards it
+                waiting += holder[2]  # it is not a module, so it is a name that the package defines or forwards
             if package:  # importing a module imports its packages
                 waiting.append(package)
 
@@ -113,7 +112,7 @@ class Snapshot:
             return str(digest), tuple(map(str, imported)), tuple(map(str, forwarded))
         except (OSError, ValueError, TypeError):
             found = _parsed(content, package)
-        with suppress(OSError):  # a memory that cannot be written to costs time only
+        with suppress(OSError):  # an unwritable cache only costs time
             remembered.parent.mkdir(parents=True, exist_ok=True)
             scratch = remembered.with_name(f".{remembered.name}.{os.getpid()}")
             scratch.write_text(json.dumps(found))
@@ -122,7 +121,7 @@ class Snapshot:
 
 
 def closure(roots: Iterable[str]) -> dict[str, str]:
-    """:meth:`Snapshot.closure`, of the code as it is now."""
+    """:meth:`Snapshot.closure` of the present code."""
     return Snapshot().closure(roots)
 
 
@@ -133,12 +132,12 @@ def digest_of(modules: Mapping[str, str]) -> str:
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Modules that differ, are new or are gone, sorted."""
+    """Modules that differ, are new or were removed, sorted."""
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
 def source_of(name: str) -> Path | None:
-    """The file of a module, found without importing it; ``None`` where there is none."""
+    """The file of a module, found without importing it; ``None`` if there is none."""
     top, *rest = name.split(".")
     origin, folders = _top(top)
     for depth, part in enumerate(rest):
@@ -151,10 +150,10 @@ def source_of(name: str) -> Path | None:
 
 
 def normalised(source: str | bytes) -> str:
-    """What ``source`` does, as a text that is the same on every supported Python.
+    """A normal form of ``source``: a text of what it does that is the same on every supported Python.
 
     Raises:
-        SyntaxError: it is no Python.
+        SyntaxError: ``source`` is not valid Python.
     """
     parts: list[str] = []
     _write(ast.parse(source), parts)
@@ -165,7 +164,7 @@ def normalised(source: str | bytes) -> str:
 
 
 def _label(name: str) -> str:
-    """Without the part of a name that says in which folder a user's plug-in lies."""
+    """A module's name without the part that identifies the folder of a user's plug-in."""
     top, dot, rest = name.partition(".")
     return f"user{dot}{rest}" if top.startswith(USER_PACKAGES) else name
 
@@ -195,7 +194,7 @@ def _methods() -> list[Path]:
 
 @cache
 def _shared_places() -> tuple[Path, ...]:
-    """Where Python and installed packages lie."""
+    """Folders of Python and of installed packages."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     places = [sysconfig.get_path(name) for name in names]
     return tuple({Path(p).resolve() for p in [*places, *site.getsitepackages(), site.getusersitepackages()] if p})
@@ -203,7 +202,7 @@ def _shared_places() -> tuple[Path, ...]:
 
 @cache
 def _is_own(top: str, tops: frozenset[str]) -> bool:
-    """Whether modules below ``top`` are the project's, or a user's."""
+    """Whether modules below ``top`` belong to the project or to a user."""
     if top == "sharkbench" or top in tops:
         return True
     origin, folders = _top(top)
@@ -212,14 +211,14 @@ def _is_own(top: str, tops: frozenset[str]) -> bool:
 
 
 def _is_installed(path: Path) -> bool:
-    """Whether it belongs to Python or lies among packages, of this environment or of one that is borrowed from."""
+    """Whether the path belongs to Python or to installed packages, of this environment or of one that it extends."""
     borrowed = {"site-packages", "dist-packages"} & set(path.parts)
     return bool(borrowed) or any(path.is_relative_to(place) for place in _shared_places())
 
 
 @cache
 def _this_file() -> bytes:
-    """What was found by another version of this module is not what this one would find."""
+    """Source of this module, part of the cache key: another version may analyse differently."""
     return Path(__file__).read_bytes()
 
 
@@ -227,7 +226,7 @@ def _this_file() -> bytes:
 def _parsed(content: bytes, package: str) -> _Found:
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # whoever imports it is told better
+    except (SyntaxError, ValueError):  # importing it gives a better message
         return _hash(content), (), ()
     parts: list[str] = []
     _write(tree, parts)
@@ -270,7 +269,7 @@ _BODIES = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _write(node: object, parts: list[str]) -> None:
-    """Append what ``node`` says. What a Python version adds or leaves out where it is empty is not said."""
+    """Append the content of ``node``. Empty fields, which some Python versions lack, are omitted."""
     if isinstance(node, ast.AST):
         parts.append(type(node).__name__)
         parts.append("(")
@@ -299,7 +298,7 @@ def _write(node: object, parts: list[str]) -> None:
 
 
 def _is_silent(line: ast.stmt) -> bool:
-    """A docstring, of the thing itself or of the setting above it; the package's version."""
+    """Whether a statement cannot affect results: a docstring (also that of a setting) or the package's version."""
     match line:
         case ast.Expr(value=ast.Constant(value=str())):
             return True
@@ -309,7 +308,7 @@ def _is_silent(line: ast.stmt) -> bool:
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
-    """The pieces of an f-string, texts that follow each other as one."""
+    """The pieces of an f-string, with consecutive texts joined."""
     joined: list[ast.expr] = []
     for value in values:
         last = joined[-1] if joined else None

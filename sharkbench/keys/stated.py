@@ -1,7 +1,7 @@
-"""What settings state: the part of them that is not their default. It names runs and prepared data.
+"""The stated settings: those that differ from their defaults. They determine the keys of runs and of prepared data.
 
-A new setting that changes nothing at its default renames nothing, so what was stored before there was such a setting is
-still found. What a default *is* stands in the code, which a name covers by other means.
+A new setting whose default changes nothing leaves all keys unchanged, so results stored before it are still found. The
+values of defaults are part of the code, which keys cover by other means.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 
 
 def stated(settings: BaseModel) -> dict[str, Any]:
-    """Plain JSON values of what differs from the defaults, and of what says which kind of settings these are (a
-    ``Literal`` of one value, such as a name)."""
+    """Plain JSON values of the settings that differ from their defaults, and of the fields that tag the kind of
+    settings (a ``Literal`` of one value, such as a name)."""
     said: dict[str, Any] = _pruned(settings, settings.model_dump(mode="json"))
     return said
 

@@ -1,6 +1,6 @@
 """Tables, statistics and the report, computed from the store at any time: CSV, HTML, and a table for the terminal.
 
-It knows the store and nothing of how runs are made.
+It depends on the store only, not on how runs are executed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["write"]
 
 
 def write(out: Path, standings: Sequence[Standing] | None = None) -> tuple[Path, Path]:
-    """Write ``<out>/leaderboard.csv`` and ``<out>/runs.csv`` from what is in the store now; each appears in one rename.
+    """Write ``<out>/leaderboard.csv`` and ``<out>/runs.csv`` from the present store, each atomically.
 
     Args:
-        standings: of that store, where they are known already.
+        standings: standings of that store, if computed already.
 
     Returns:
         The two paths, in this order.

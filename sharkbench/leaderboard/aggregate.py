@@ -1,4 +1,4 @@
-"""One line per method over all data sets, backbones, labels and budgets of a task; what failed counts as worst."""
+"""One line per method over all data sets, backbones, labels and budgets of a task; failures count as the worst."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from sharkbench.leaderboard.cells import Cell
 from sharkbench.leaderboard.standings import Section, Standing
 
 LOSSLESS = 0.001
-"""A relative loss of the primary metric up to this counts as none."""
+"""Largest relative loss of the primary metric that counts as lossless."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A method over all its cells. Figures that nothing supports are ``None``."""
+    """Aggregates of a method over all its cells. Figures without data are ``None``."""
 
     method: str
     cells: int
     failed: int
-    """Cells without a single result."""
+    """Number of cells without any result."""
     mean_rank: float | None
-    """Over the groups that have ranks; methods that share ranks 1 and 2 count 1.5 each, failures are last."""
+    """Mean rank over the groups that have ranks; methods that share ranks 1 and 2 count 1.5 each, failures are last."""
     ranked: int
-    """Groups that the mean rank is of."""
+    """Number of groups in the mean rank."""
     area: float | None
-    """Mean over sections of :func:`area`; ``None`` for a metric that has no value of chance."""
+    """Mean over sections of :func:`area`; ``None`` for a metric without a chance value."""
     smallest: float | None
-    """Geometric mean over sections of :func:`smallest`, the whole table where no cell qualifies."""
+    """Geometric mean over sections of :func:`smallest`; the full table counts if no cell qualifies."""
     lossless: int
-    """Sections with a cell that qualifies."""
+    """Number of sections with a cell that qualifies."""
     sections: int
-    """Sections that have a full-precision result to compare with."""
+    """Number of sections with a full-precision result to compare with."""
     lookup_ratio: float | None
     """Geometric mean over cells of lookups per second relative to fp32 in the same measurement."""
 
 
 def summaries(standings: Sequence[Standing]) -> list[Summary]:
-    """By mean rank, then area; full precision itself is what they are relative to, and not among them.
+    """Summaries by mean rank, then area, without full precision itself, to which they are relative.
 
     Args:
-        standings: of one task.
+        standings: standings of one task.
     """
     sections: dict[Section, list[Standing]] = defaultdict(list)
     for standing in standings:
@@ -95,22 +95,20 @@ def _summary(
 
 
 def area(points: Iterable[tuple[float, float]], full: float, lowest: float, chance: float | None) -> float | None:
-    """Share of full precision's score above chance that a method keeps, averaged over log bytes.
+    """Share of full precision's score above chance that a method retains, averaged over log bytes.
 
-    ``(score - chance) / (full - chance)`` is averaged over the logarithm of the bytes that one may spend, from
-    ``lowest`` to those of the fp32 table. With so many bytes one takes the method's largest point that fits; below its
-    smallest point there is nothing, which is worth chance. 1 is as good as full precision with the fewest bytes that
-    anybody was given.
+    ``(score - chance) / (full - chance)`` is averaged over the logarithm of the available bytes, from ``lowest`` to
+    those of the fp32 table. At each size the method's largest point that fits counts; below its smallest point the
+    score is that of chance. A value of 1 means full precision's score with the smallest bytes of the comparison.
 
     Args:
-        points: ``(bytes_ratio, score)``, higher scores being better; what failed stands at its budget with that of
-            chance.
+        points: ``(bytes_ratio, score)``, higher scores are better; a failure has its budget and the score of chance.
         full: score of full precision.
         lowest: smallest bytes ratio of the comparison, the same for all methods.
-        chance: score of a model that knows nothing, and of one that there is not.
+        chance: score of an uninformative model, and of a missing one.
 
     Returns:
-        ``None`` where there is no such score, full precision knows nothing, or nothing is smaller than it.
+        ``None`` if there is no score of chance, full precision does not exceed it, or no size is below full precision.
     """
     if chance is None or not 0 < lowest < 1 or full <= chance:
         return None
@@ -132,7 +130,7 @@ def _chance(cell: Cell) -> float | None:
 
 
 def _score(cell: Cell) -> float | None:
-    """What failed knows as much as chance, where that is known."""
+    """Score of a cell; a failure has the score of chance, if known."""
     return _chance(cell) if cell.score_mean is None else cell.score_mean
 
 
@@ -147,26 +145,26 @@ def _size(cell: Cell, section: Sequence[Standing]) -> float | None:
 
 
 def asked_ratio(cell: Cell, section: Sequence[Cell]) -> float | None:
-    """Bytes asked for relative to fp32; where a failed run does not know, a rival of the same budget does."""
+    """Budget relative to fp32; if a failed run lacks it, it is that of a rival with the same budget."""
     rivals = [rival for rival in section if rival.name.budget == cell.name.budget != ""]
     return next(iter(_asked([cell, *rivals])), None)
 
 
 def _lowest(members: Sequence[Standing]) -> float:
-    """The smallest bytes that a comparison looks at: the smallest budget, or else the smallest result."""
+    """Smallest bytes ratio of a comparison: the smallest budget, or else the smallest result."""
     compared = [standing.cell for standing in members if not standing.cell.is_reference]
     sizes = _asked(compared) or [size for cell in compared if (size := _size(cell, members)) is not None]
     return min(sizes, default=1.0)
 
 
 def _asked(cells: Iterable[Cell]) -> list[float]:
-    """Budgets relative to fp32, of the runs that know both."""
+    """Budgets relative to fp32, of the runs that have both sizes."""
     results = [run.result for cell in cells for run in cell.runs]
     return [r.budget_bytes / r.fp32_bytes for r in results if r.budget_bytes and r.fp32_bytes]
 
 
 def _ranks(standings: Sequence[Standing]) -> dict[str, list[float]]:
-    """By method, one per group: tied methods share the mean of the places they take, failures those at the end."""
+    """Ranks by method, one per group: tied methods share the mean of their ranks, failures share the last ranks."""
     groups: dict[tuple[Section, str], list[Standing]] = defaultdict(list)
     for standing in standings:
         if standing.rivals:

@@ -1,4 +1,4 @@
-"""Runs of a store, sorted into the cells of the leaderboard; one cell holds the seeds of one setting."""
+"""Sorts the runs of a store into the cells of the leaderboard; a cell holds the seeds of one setting."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from sharkbench.results.uncollected import uncollected
 from sharkbench.suite.freshness import Freshness
 
 Figure = tuple[str, Callable[[Any], Any]]
-"""What is read, and by which function."""
+"""Kind of a figure, and the function that computes it."""
 CellStatus = Literal["ok", "partial", "infeasible", "failed"]
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """All that the store knows of one run."""
+    """All stored records of one run."""
 
     result: Result
     environment: Environment | None
     speed: Speed | None
     state: State = "fresh"
     outdated: bool = False
-    """Whether its lookups were timed by formats or kernels that have changed since."""
+    """Whether formats or kernels have changed since its lookups were timed."""
 
 
 class CellName(NamedTuple):
-    """What a row of the leaderboard is about. ``label`` is empty where no run of the data set has told its labels."""
+    """Identifies a row of the leaderboard. ``label`` is empty if no run of the data set has recorded its labels."""
 
     dataset: str
     split: str
@@ -48,9 +48,9 @@ class CellName(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one cell by seed, and what they amount to; means are over the runs that are ok.
+    """The runs of one cell by seed, and their aggregates; means are over the runs with status ok.
 
-    A metric that a split cannot have is NaN in a run or absent, and left out of the means."""
+    A metric that is undefined on a split is NaN or absent in a run, and excluded from the means."""
 
     name: CellName
     runs: tuple[FinishedRun, ...]
@@ -60,7 +60,7 @@ class Cell:
     references: tuple[FinishedRun, ...] = ()
     """Full-precision runs of the same data set, split and backbone."""
     figures: dict[Figure, float | None] = field(default_factory=dict, repr=False, compare=False)
-    """What was worked out already of figures that no label decides; cells of the same runs share it."""
+    """Cache of figures that do not depend on the label; cells with the same runs share it."""
 
     @cached_property
     def ok(self) -> tuple[FinishedRun, ...]:
@@ -68,7 +68,7 @@ class Cell:
 
     @property
     def n_failed(self) -> int:
-        """Runs that failed or were infeasible."""
+        """Number of runs that failed or were infeasible."""
         return len(self.runs) - len(self.ok)
 
     @property
@@ -79,13 +79,13 @@ class Cell:
 
     @property
     def state(self) -> State:
-        """The worst of its runs, seen from the code as it is."""
+        """The worst state of its runs, relative to the present code."""
         states = {run.state for run in self.runs}
         return next(state for state in reversed(get_args(State)) if state in states)
 
     @property
     def reason(self) -> str | None:
-        """Why runs failed; the same reason is said once."""
+        """Distinct reasons why runs failed."""
         told = dict.fromkeys(why(run.result) for run in self.runs if run.result.status != "ok")
         return "; ".join(told) or None
 
@@ -95,25 +95,25 @@ class Cell:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What the figures of its runs are."""
+        """Metrics of its runs."""
         return self.runs[0].result.metrics
 
     @cached_property
     def metric(self) -> Metric:
-        """The primary one, by which it is ranked."""
+        """The primary metric, for ranking."""
         return self.runs[0].result.metric
 
     def quality(self, run: FinishedRun) -> Mapping[str, float] | None:
-        """Of the cell's label, by metric."""
+        """Quality of a run for the cell's label, by metric."""
         return run.result.quality.get(self.name.label)
 
     def value(self, run: FinishedRun) -> float | None:
-        """The primary metric of a run; ``None`` where there is none."""
+        """The primary metric of a run; ``None`` if it has none."""
         found = (self.quality(run) or {}).get(self.metric.name)
         return None if found is None or math.isnan(found) else found
 
     def mean(self, metric: str) -> float | None:
-        """Of a metric, by name."""
+        """Mean over seeds of the metric with this name."""
         return _mean(quality[metric] for run in self.ok if (quality := self.quality(run)) and metric in quality)
 
     @cached_property
@@ -127,7 +127,7 @@ class Cell:
 
     @property
     def score_mean(self) -> float | None:
-        """The primary metric, mean over seeds, turned so that higher is better."""
+        """The primary metric as a score (higher is better), mean over seeds."""
         return None if self.value_mean is None else self.metric.score(self.value_mean)
 
     @property
@@ -148,7 +148,7 @@ class Cell:
         return _mean(own - other for own, other in pairs if own is not None and other is not None)
 
     def mean_of(self, value: Callable[[Result], float | None]) -> float | None:
-        """Mean of a figure of the result over the runs that are ok and have it."""
+        """Mean of a figure of the result over the runs with status ok that have it."""
         results = (run.result for run in self.ok)
         return self._once(
             ("result", value), lambda: _mean(found for result in results if (found := value(result)) is not None)
@@ -159,7 +159,7 @@ class Cell:
         return self._once(("cost", value), lambda: _mean(value(cost) for cost in costs if cost))
 
     def median_ratio(self, value: Callable[[Speed], float | None]) -> float | None:
-        """Median over seeds of a speed relative to another of the same measurement, which hardware cancels out of."""
+        """Median over seeds of a ratio of two speeds of the same measurement, which cancels the hardware."""
         speeds = (run.speed for run in self.ok)
         return self._once(
             ("speed", value),
@@ -168,11 +168,11 @@ class Cell:
 
     @property
     def lookup_ratio(self) -> float | None:
-        """Of the data's own ids, to the fp32 table: :attr:`~sharkbench.results.records.Speed.lookup_ratio`."""
+        """Lookup speed on the data's own ids, to fp32: :attr:`~sharkbench.results.records.Speed.lookup_ratio`."""
         return self.median_ratio(_lookup_ratio)
 
     def median_rate(self, value: Callable[[Speed], float | None]) -> float | None:
-        """Median over seeds of something per second; ``None`` where the seeds were measured on different hardware."""
+        """Median over seeds of a rate per second; ``None`` if the seeds were measured on different hardware."""
         if len({run.speed.hardware for run in self.ok if run.speed}) > 1:
             return None
         return self.median_ratio(value)
@@ -184,8 +184,8 @@ class Cell:
 
 
 def is_reference(result: Result) -> bool:
-    """Whether the run is of the full-precision table as it was trained: no method that has made it better, or longer to
-    train, and no smaller than fp32."""
+    """Whether the run is the plain full-precision table: not improved or trained longer by a method, and as large as
+    fp32."""
     return (
         result.status == "ok"
         and result.method == REFERENCE
@@ -196,7 +196,7 @@ def is_reference(result: Result) -> bool:
 
 
 def why(result: Result) -> str:
-    """One line: the kind of failure, where there is one, and the reason."""
+    """One line: the kind of failure, if any, and the reason."""
     reason = " ".join((result.reason or "no reason was recorded").split())
     return f"{result.kind}: {reason}" if result.kind else reason
 

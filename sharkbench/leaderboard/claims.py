@@ -1,4 +1,4 @@
-"""What a suite claims, held against what was measured: held, not held, or not to be resolved by the seeds there are."""
+"""Tests a suite's claims on its results: held, not held, or unresolved with the available seeds."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ BySeed = dict[tuple[str, int], float]
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim in one place, against one rival."""
+    """One claim in one setting, against one rival."""
 
     claim: Claim
     dataset: str
     backbone: str
     label: str
-    """Empty for figures that labels share."""
+    """Label; empty for figures that labels share."""
     budget: str
     against: str
-    """Empty where the figure stands for itself."""
+    """Rival; empty if the figure itself is bounded."""
     value: float | None
     """Mean over seeds: the figure, its difference, or its ratio (then the geometric mean)."""
     interval: Interval | None
-    """95%, paired over seeds; ``None`` for fewer than three."""
+    """95% confidence interval, paired over seeds; ``None`` for fewer than three seeds."""
     n: int
     verdict: Verdict
 
 
 def findings_of(store: Store, claims: Sequence[Claim]) -> list[Finding]:
-    """Every claim in every place where its method was run, in the order of ``claims``."""
+    """Every claim in every setting in which its method was run, in the order of ``claims``."""
     cells = cells_of(store)
     return [finding for claim in claims for finding in _findings(store, cells, claim)]
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:
-    """Of one claim: held if it holds everywhere, not held if it fails anywhere."""
+    """Verdict of one claim: held if it holds everywhere, not held if it fails anywhere."""
     verdicts: set[Verdict] = {finding.verdict for finding in findings}
     order: tuple[Verdict, ...] = ("not held", "not measured", "not resolvable", "held")
     return next((verdict for verdict in order if verdict in verdicts), "not measured")
 
 
 def write_claims(path: Path, findings: Sequence[Finding]) -> None:
-    """One row per finding."""
+    """Write the findings as CSV, one row each."""
     write_csv(path, COLUMNS, findings)
 
 
@@ -90,7 +90,7 @@ def _in_scope(claim: Claim, cell: Cell) -> bool:
 
 
 def _rival(cells: Sequence[Cell], cell: Cell, method: str) -> Cell | None:
-    """The rival's cell in the same place: of the same budget, or of none for a method that takes none."""
+    """The rival's cell in the same setting: with the same budget, or without one for a method without a budget."""
     for budget in (cell.name.budget, ""):
         wanted = cell.name._replace(method=method, budget=budget)
         for other in cells:
@@ -106,7 +106,7 @@ def _by_seed(store: Store, cell: Cell | None, figure: str) -> BySeed:
     for run in cell.ok:
         value = _figure(store, cell, run, figure)
         if value is not None and not math.isnan(value):
-            # Speeds of different machines are no pair.
+            # Speeds on different machines are not paired.
             own = run.result.comparison + (run.speed.hardware if figure == "samples_per_second" and run.speed else "")
             values[own, run.result.seed] = value
     return values

@@ -1,4 +1,4 @@
-"""The columns of ``leaderboard.csv``: name, meaning, value. Their order is the order in the file."""
+"""The columns of ``leaderboard.csv``: name, meaning and value, in the order of the file."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from sharkbench.results.records import Speed, Timing, TrainingCost
 
 Value = str | int | float | bool | None
 Tasks = Mapping[str, Sequence[Metric]]
-"""The metrics of each task, by its name."""
+"""The metrics of each task, by task name."""
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
-    """``value`` returns ``None`` where a row has nothing to say; the file then has an empty cell."""
+    """A column of a table. ``value`` returns ``None`` for a row without this value; its cell in the file is empty."""
 
     name: str
     meaning: str
     value: Callable[[Any], Value]
-    """Of the row, or of the part of it that ``of`` names."""
+    """Value of the row, or of the part of the row that ``of`` returns."""
     of: Callable[[Row], object] | None = None
-    """The part that alone decides the value: where rows share it, it is asked once. A row without it has no value."""
+    """The part of the row that determines the value; ``value`` is called once per distinct part. A row without the part
+    has no value."""
 
 
 def table_of(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> dict[str, list[Value]]:
-    """Columns by name: the values of every row, in the order of ``rows``."""
+    """The values of every row, by column name, in the order of ``rows``."""
     parts = {of: _distinct([of(row) for row in rows]) for of in {column.of for column in columns} if of is not None}
     table = {}
     for column in columns:
@@ -46,7 +47,7 @@ def table_of(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> dict[str, l
 
 
 def _distinct(parts: list[object]) -> tuple[list[object], list[int]]:
-    """Every object once, and for each of ``parts`` its place among them."""
+    """The distinct objects, and the index of each of ``parts`` among them."""
     places: dict[int, int] = {}
     whose = [places.setdefault(id(part), len(places)) for part in parts]
     different = list({id(part): part for part in parts}.values())
@@ -62,25 +63,25 @@ def _timing(
 SPEEDS: tuple[tuple[str, str, bool, Callable[[Speed], float | None]], ...] = (
     (
         "lookups_per_second",
-        "single-id lookups per second, the data's own ids and size, one thread",
+        "single-id lookups per second on one thread, with the ids and table sizes of the data set",
         True,
         _timing(lambda s: s.own_size, lambda t: t.per_second),
     ),
     (
         "lookups_ratio_torch",
-        "the same, relative to `torch.nn.functional.embedding` on the fp32 table",
+        "this rate divided by that of `torch.nn.functional.embedding` on the fp32 table",
         False,
         _timing(lambda s: s.own_size, lambda t: t.ratio_torch),
     ),
     (
         "lookups_ratio_fp32",
-        "the same, relative to this project's kernel on the fp32 table",
+        "this rate divided by that of this project's kernel on the fp32 table",
         False,
         _timing(lambda s: s.own_size, lambda t: t.ratio_fp32),
     ),
     (
         "large_rows",
-        "rows of the largest table that was timed",
+        "number of rows of the largest table timed",
         False,
         _timing(lambda s: s.production_size, lambda t: t.rows),
     ),
@@ -92,37 +93,37 @@ SPEEDS: tuple[tuple[str, str, bool, Callable[[Speed], float | None]], ...] = (
     ),
     (
         "large_lookups_ratio_torch",
-        "the same, relative to `torch.nn.functional.embedding` on an fp32 table as large",
+        "this rate divided by that of `torch.nn.functional.embedding` on an fp32 table of the same size",
         False,
         _timing(lambda s: s.production_size, lambda t: t.ratio_torch),
     ),
     (
         "large_lookups_ratio_fp32",
-        "the same, relative to this project's kernel on an fp32 table as large",
+        "this rate divided by that of this project's kernel on an fp32 table of the same size",
         False,
         _timing(lambda s: s.production_size, lambda t: t.ratio_fp32),
     ),
     (
         "model_samples_per_second",
-        "samples per second through packed layer and backbone",
+        "samples per second of the whole model: packed layer and backbone",
         True,
         lambda speed: speed.model_samples_per_second,
     ),
     (
         "model_ratio_fp32",
-        "the same, relative to the same backbone behind the fp32 table",
+        "this rate divided by that of the same backbone with the fp32 table",
         False,
         lambda speed: speed.model_ratio_fp32,
     ),
     (
         "large_model_samples_per_second",
-        "samples per second through packed layer and backbone, the table as large as above",
+        "samples per second of the whole model, with the table of `large_rows` rows",
         True,
         lambda speed: speed.large_model_samples_per_second,
     ),
     (
         "large_model_ratio_fp32",
-        "the same, relative to the same backbone behind an fp32 table as large",
+        "this rate divided by that of the same backbone with an fp32 table of the same size",
         False,
         lambda speed: speed.large_model_ratio_fp32,
     ),
@@ -131,12 +132,12 @@ SPEEDS: tuple[tuple[str, str, bool, Callable[[Speed], float | None]], ...] = (
 COSTS: tuple[tuple[str, str, Callable[[TrainingCost], float]], ...] = (
     (
         "train_seconds",
-        "wall time of every training stage, the shared full-precision model included",
+        "wall time of all training stages in seconds, including the shared full-precision model",
         lambda c: c.seconds,
     ),
-    ("train_samples_per_second", "samples per second over those stages", lambda c: c.samples_per_second),
-    ("train_peak_bytes", "peak memory in training", lambda c: c.peak_memory_bytes),
-    ("train_epochs", "epochs over all stages", lambda c: c.epochs),
+    ("train_samples_per_second", "training samples per second over these stages", lambda c: c.samples_per_second),
+    ("train_peak_bytes", "peak memory of training in bytes", lambda c: c.peak_memory_bytes),
+    ("train_epochs", "epochs, summed over all stages", lambda c: c.epochs),
 )
 
 
@@ -155,38 +156,43 @@ def _whole(value: float | None) -> int | None:
 _TASK: Column[Cell] = Column("task", "task", lambda c: c.name.task)
 NAMES: tuple[Column[Cell], ...] = (
     Column("dataset", "data set", lambda c: c.name.dataset),
-    Column("split", "how it was split: random, temporal or given", lambda c: c.name.split),
+    Column("split", "kind of split: random, temporal or given", lambda c: c.name.split),
     Column("backbone", "backbone", lambda c: c.name.backbone),
     Column("method", "method, as labelled in the suite", lambda c: c.name.method),
-    Column("label", "label that is predicted", lambda c: c.name.label),
-    Column("budget", "bytes asked for: a fraction of fp32 or a size; empty: takes no budget", lambda c: c.name.budget),
+    Column("label", "predicted label", lambda c: c.name.label),
+    Column(
+        "budget",
+        "memory budget: a fraction of the fp32 table or a size; empty for methods without a budget",
+        lambda c: c.name.budget,
+    ),
 )
 
 _BEFORE: tuple[Column[Cell], ...] = (
     *NAMES,
     Column("status", "`ok`, `partial` (some seeds failed), `infeasible` or `failed`", lambda c: c.status),
-    Column("reason", "why, where it is not `ok`", lambda c: c.reason),
+    Column("reason", "reason for a status other than `ok`", lambda c: c.reason),
     Column(
         "code_state",
-        "`fresh`: by the present code; `verified`: by earlier code, shown to come to the same; `stale`: neither",
+        "`fresh`: computed by the present code; `verified`: by earlier code that `sharkbench verify` found to give the "
+        "same results; `stale`: neither",
         lambda c: c.state,
     ),
     Column("bytes", "bytes of the packed layer, mean over seeds", lambda c: _whole(c.mean_of(lambda r: r.bytes))),
-    Column("bytes_ratio", "the same, relative to the fp32 table", lambda c: c.mean_of(lambda r: r.bytes_ratio)),
+    Column("bytes_ratio", "bytes divided by those of the fp32 table", lambda c: c.mean_of(lambda r: r.bytes_ratio)),
     Column(
         "param_ratio",
-        "stored numbers, relative to those of the fp32 table",
+        "number of stored values divided by that of the fp32 table",
         lambda c: c.mean_of(lambda r: r.param_ratio),
     ),
 )
 
 _AFTER: tuple[Column[Cell], ...] = (
-    Column("n_seeds", "seeds that are ok, and that the figures are of", lambda c: len(c.ok)),
-    Column("n_failed", "seeds that failed or were infeasible", lambda c: c.n_failed),
+    Column("n_seeds", "number of seeds with status `ok`; the figures are computed over these", lambda c: len(c.ok)),
+    Column("n_failed", "number of seeds that failed or were infeasible", lambda c: c.n_failed),
     *(Column(name, f"{meaning}; median over seeds", _cell_speed(value, rate)) for name, meaning, rate, value in SPEEDS),
     Column(
         "other_cpu_percent",
-        "CPU that other processes used while it was timed, in percent of one core; largest over seeds",
+        "CPU use of other processes during the timing, in percent of one core; maximum over seeds",
         lambda c: max((run.speed.other_cpu_percent for run in c.ok if run.speed), default=None),
     ),
     *(Column(name, f"{meaning}; mean over seeds", _cell_cost(value)) for name, meaning, value in COSTS),
@@ -194,8 +200,8 @@ _AFTER: tuple[Column[Cell], ...] = (
 
 
 def _of_primary(metric: Metric) -> tuple[list[Column[Cell]], list[Column[Standing]], Column[Standing]]:
-    """Columns of a primary metric: of the cell, of its difference to fp32, and what the test split can show. Rows of
-    another metric have nothing to say."""
+    """Columns of a primary metric: of the cell, of its difference to fp32, and the resolution of the test split. They
+    are empty in rows with another primary metric."""
 
     def of_cell(value: Callable[[Cell], Value]) -> Callable[[Cell], Value]:
         return lambda cell: value(cell) if cell.metric.name == metric.name else None
@@ -208,8 +214,8 @@ def _of_primary(metric: Metric) -> tuple[list[Column[Cell]], list[Column[Standin
 
     name, title = metric.name, metric.title
     cell: list[Column[Cell]] = [
-        Column(f"{name}_mean", f"test {title} through the packed layer, mean over seeds", _mean_of(name)),
-        Column(f"{name}_std", "its standard deviation over seeds; empty for fewer than two", of_cell(_STD)),
+        Column(f"{name}_mean", f"test {title} with the packed layer, mean over seeds", _mean_of(name)),
+        Column(f"{name}_std", "its standard deviation over seeds; empty for fewer than two seeds", of_cell(_STD)),
         Column(
             f"{name}_delta",
             f"{title} minus that of the fp32 table with the same seed, mean over seeds",
@@ -219,13 +225,13 @@ def _of_primary(metric: Metric) -> tuple[list[Column[Cell]], list[Column[Standin
     difference: list[Column[Standing]] = [
         Column(
             f"{name}_delta_low",
-            "lower end of the 95% interval of that difference over seeds; empty for fewer than three",
+            "lower end of the 95% confidence interval of that difference; empty for fewer than three seeds",
             interval(lambda interval: interval.low),
         ),
-        Column(f"{name}_delta_high", "upper end of it", interval(lambda interval: interval.high)),
+        Column(f"{name}_delta_high", "upper end of that interval", interval(lambda interval: interval.high)),
         Column(
             f"{name}_delta_p",
-            "paired t-test of no difference, corrected (Holm) for the methods of the same budget",
+            "p-value of the paired t-test for that difference, corrected (Holm) for the methods of the same budget",
             of_standing(lambda s: s.p_holm),
         ),
     ]
@@ -234,7 +240,7 @@ def _of_primary(metric: Metric) -> tuple[list[Column[Cell]], list[Column[Standin
         difference,
         Column(
             f"{name}_resolution",
-            f"smallest difference to fp32 that the {metric.units} of the test split can show",
+            f"smallest difference to fp32 that is significant with the {metric.units} of the test split",
             of_standing(lambda s: s.resolution),
         ),
     )
@@ -243,12 +249,13 @@ def _of_primary(metric: Metric) -> tuple[list[Column[Cell]], list[Column[Standin
 _STD, _DELTA = attrgetter("value_std"), attrgetter("value_delta")
 _RANK: Column[Standing] = Column(
     "rank",
-    "among the methods of the same budget, shared where seeds cannot tell; empty for fewer than three seeds",
+    "rank among the methods of the same budget, shared if seeds show no significant difference; empty for fewer than "
+    "three seeds",
     lambda s: s.rank,
 )
 _REMARKS: Column[Standing] = Column(
     "remarks",
-    "what makes the row less comparable than it looks",
+    "warnings about the comparability of the row",
     lambda s: "; ".join(remark.text for remark in s.remarks) or None,
 )
 
@@ -265,7 +272,7 @@ def _mean_of(name: str) -> Callable[[Cell], Value]:
 
 
 def metrics_of(cells: Iterable[Cell]) -> dict[str, tuple[Metric, ...]]:
-    """Task -> metrics, in the order in which tasks appear; older runs may lack some of them."""
+    """Metrics by task, in the order in which tasks first appear; older runs may lack some of them."""
     found: dict[str, dict[str, Metric]] = {}
     for cell in cells:
         found.setdefault(cell.name.task, {}).update((metric.name, metric) for metric in cell.metrics)
@@ -273,17 +280,17 @@ def metrics_of(cells: Iterable[Cell]) -> dict[str, tuple[Metric, ...]]:
 
 
 def distinct(tasks: Tasks, kept: Callable[[Metric], bool]) -> list[Metric]:
-    """The metrics of all tasks that are ``kept``, each name once."""
+    """The metrics of all tasks for which ``kept`` is true, each name once."""
     return list({metric.name: metric for metrics in tasks.values() for metric in metrics if kept(metric)}.values())
 
 
 def name_columns(tasks: Tasks) -> tuple[Column[Cell], ...]:
-    """What a row is about; its task is named where there are several."""
+    """The columns that identify a row; the task is one of them if there are several tasks."""
     return (_TASK, *NAMES) if len(tasks) > 1 else NAMES
 
 
 def leaderboard_columns(tasks: Tasks) -> tuple[Column[Standing], ...]:
-    """The columns for what has those metrics."""
+    """The columns of a leaderboard whose tasks have those metrics."""
     primary = [_of_primary(metric) for metric in distinct(tasks, lambda metric: metric.primary)]
     ranking = {metric.name for metrics in tasks.values() for metric in metrics if metric.primary}
     others = distinct(tasks, lambda metric: metric.monitored and metric.name not in ranking)

@@ -1,4 +1,4 @@
-"""Two result sets side by side: what another revision, recipe or machine changes."""
+"""Compares two result sets, of different revisions, recipes or machines."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Pairing:
 
     @property
     def metric(self) -> Metric:
-        """The primary one."""
+        """The primary metric."""
         cell = self.first or self.second
         assert cell is not None
         return cell.metric
 
     @property
     def difference(self) -> Difference | None:
-        """The primary metric of the second minus that of the first, by seed on the same data; ``None`` where nothing
+        """The primary metric of the second minus that of the first, paired by seed on the same data; ``None`` without
         pairs."""
         if self.first is None or self.second is None:
             return None
@@ -43,7 +43,7 @@ class Pairing:
 
     @property
     def remark(self) -> str:
-        """What a reader has to know of the pair."""
+        """Remark on the comparability of the pair."""
         if self.first is None or self.second is None:
             return "only in the second" if self.first is None else "only in the first"
         if {run.result.data_fingerprint for run in self.first.runs} != {
@@ -59,7 +59,7 @@ class Pairing:
 
 
 def compare(first: Iterable[Cell], second: Iterable[Cell]) -> list[Pairing]:
-    """Every cell of either set, in the order of the first, what only the second has at the end."""
+    """All cells of both sets, in the order of the first; cells that only the second has are at the end."""
     one, two = _by_name(first), _by_name(second)
     return [Pairing(name, one.get(name), two.get(name)) for name in [*one, *(name for name in two if name not in one)]]
 
@@ -95,7 +95,7 @@ def _bound(pairing: Pairing, *, high: bool) -> Value:
 
 
 def columns(pairings: Iterable[Pairing]) -> tuple[Column[Pairing], ...]:
-    """The columns for what is compared; those of a metric are empty in rows of another."""
+    """The columns of the comparison; those of a metric are empty in rows of another metric."""
     metrics = {pairing.metric.name: pairing.metric for pairing in pairings}
     return (*_NAMES, *(column for metric in metrics.values() for column in _of_metric(metric)), *_OTHERS)
 
@@ -137,13 +137,13 @@ _OTHERS: tuple[Column[Pairing], ...] = (
 
 
 def write_comparison(path: Path, pairings: Iterable[Pairing]) -> None:
-    """Write the comparison as CSV; it appears in one rename."""
+    """Write the comparison as CSV, atomically."""
     listed = list(pairings)
     write_csv(path, columns(listed), listed)
 
 
 def print_comparison(pairings: Iterable[Pairing], console: Console) -> None:
-    """Print a line per cell; changes of the metric that seeds tell from none are bold."""
+    """Print a line per cell; significant changes of the metric are bold."""
     pairings = list(pairings)
     titles = {pairing.metric.title: None for pairing in pairings}
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")

@@ -1,4 +1,4 @@
-"""CSV files that appear in one rename, and that a spreadsheet opens without running anything in them."""
+"""CSV files, written atomically and safe to open in a spreadsheet: no cell is run as a formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joining the stores of several machines: of runs that more than one has, the best is kept."""
+"""Merges the stores of several machines: of runs that several have, the best is kept."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sharkbench.results.store import ENVIRONMENT, SPEED, Store
 
 @dataclass
 class Merged:
-    """What joining did. ``conflicts`` says for which runs two machines came to different results; ``refused`` are runs
-    that cannot be read, or hold numbers that cannot be."""
+    """Result of a merge. ``conflicts`` describes runs with different results on two machines; ``refused`` are runs that
+    cannot be read or have values out of range."""
 
     added: int = 0
     replaced: int = 0
@@ -27,9 +27,9 @@ class Merged:
 def merge(sources: Sequence[Path], out: Path) -> Merged:
     """Copy the runs of ``sources`` into the store under ``out``, which may hold some already.
 
-    A run that both have is replaced where the other one is ok and this one is not, or where only the other one has its
-    speed measured. Models are copied where the source has them; an archive has none. A run whose result cannot be read,
-    or is out of every range, is warned of and refused; of other files, only those that are so.
+    A run that both have is replaced if only the other one is ok, or if only the other one has a measured speed. Models
+    are copied if the source has them; an archive has none. A run whose result cannot be read or has values out of range
+    causes a warning and is refused; of its other files, only invalid ones are refused.
 
     Args:
         sources: output directories, or archives of such.
@@ -74,7 +74,7 @@ def _worth(store: Store, result: Result) -> tuple[bool, bool]:
 
 
 def _conflict(one: Result, other: Result) -> str | None:
-    """A line where both are ok and differ in a digit that tables show."""
+    """A line on the conflict if both are ok and differ in a digit that tables show."""
     if one.status != "ok" or other.status != "ok":
         return None
     metric = one.metric
@@ -93,7 +93,8 @@ def _conflict(one: Result, other: Result) -> str | None:
 
 
 def _elsewhere(here: Store, there: Store, key: str) -> str:
-    """The same seed trains another model on other hardware; on the same one a difference wants an explanation."""
+    """Remark on the hardware: the same seed gives another model on other hardware; on the same, a difference is
+    unexpected."""
     one, other = here.environment(key), there.environment(key)
     if one is None or other is None or one.hardware == other.hardware:
         return ""

@@ -1,4 +1,4 @@
-"""Measured against published: which of a suite's references the results reproduce."""
+"""Compares results with published values: which of a suite's references are reproduced."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Verdict = Literal["reproduced", "better", "worse", "not measured"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A reference and what was measured for it."""
+    """A reference and its measured value."""
 
     reference: Reference
     measured: float | None
-    """Mean over seeds."""
+    """Measured value, mean over seeds."""
     n: int
-    """Seeds."""
+    """Number of seeds."""
     verdict: Verdict
 
     @property
@@ -33,7 +33,7 @@ class Comparison:
 def compare_with_published(cells: Iterable[Cell], references: Sequence[Reference]) -> list[Comparison]:
     """Every reference with its measurement, in the order of ``references``.
 
-    A reference that names no label is of the only label; where there are several it counts as not measured.
+    A reference without a label refers to the only label; if there are several, it counts as not measured.
     """
     cells = list(cells)
     return [_compare([cell for cell in cells if _is_of(cell, reference)], reference) for reference in references]
@@ -56,7 +56,7 @@ def _compare(found: Sequence[Cell], reference: Reference) -> Comparison:
 
 
 def _verdict(measured: float, reference: Reference, metric: Metric) -> Verdict:
-    # Rounding of decimal fractions must not decide: .802 is within .001 of .801.
+    # Rounding of decimal fractions must not matter: .802 is within .001 of .801.
     if abs(measured - reference.value) <= reference.tolerance * (1 + 1e-9):
         return "reproduced"
     return "better" if metric.score(measured) > metric.score(reference.value) else "worse"

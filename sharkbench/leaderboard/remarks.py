@@ -1,4 +1,4 @@
-"""What makes a row less comparable than its figures look: the one list that every view takes its marks from."""
+"""Remarks that limit the comparability of a row: the one list that all views use."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from sharkbench.leaderboard.standings import Standing
 
 Pair = tuple[str, int]
-"""What two runs must share to be compared: recipe and data, and the seed."""
+"""Properties that two runs must share to be compared: recipe and data, and the seed."""
 MANY = 3
-"""Methods that beat full precision before it is remarked of full precision itself."""
+"""Least number of methods better than full precision for a remark on full precision itself."""
 
 
 class Remark(NamedTuple):
     text: str
     on_terminal: bool = False
-    """Whether it is also said below the table of a terminal, which has no room for all of them."""
+    """Whether it is also printed below the table on a terminal, which has no room for all remarks."""
 
 
 def remarks_of(standings: Sequence[Standing]) -> Iterator[tuple[Remark, ...]]:
-    """The remarks of each row; ``standings`` are all that are compared with each other."""
+    """The remarks of each row; ``standings`` are all rows that are compared with each other."""
     runs = [run for standing in standings for run in standing.cell.runs]
     code = _commonest(revision(run) for run in runs)
     data = _commonest(run.result.data_fingerprint for run in runs)
@@ -84,19 +84,19 @@ def _of_speeds(cell: Cell) -> Iterator[Remark]:
 
 
 def times_of(cell: Cell, ratio: float | None) -> str:
-    """A speed of the cell as tables show it: ``1.7x``, or ``1.7x?`` where it was timed on a busy machine."""
+    """A speed of the cell as tables show it: ``1.7x``, or ``1.7x?`` if it was timed on a busy machine."""
     shown = times(ratio)
     return f"{shown}?" if shown and any(run.speed.busy for run in cell.ok if run.speed) else shown
 
 
 def _beats(standing: Standing) -> bool:
-    """Whether it is better than full precision by more than its interval."""
+    """Whether it is significantly better than full precision."""
     difference = standing.difference
     return difference is not None and difference.resolved and standing.cell.metric.score(difference.mean) > 0
 
 
 def _beaten(standings: Sequence[Standing]) -> tuple[int, int]:
-    """How many methods beat full precision at some budget, and of how many."""
+    """Number of methods that are better than full precision at some budget, and the number of all methods."""
     compared = [standing for standing in standings if standing.difference and standing.difference.interval]
     beating = {standing.cell.name.method for standing in compared if _beats(standing)}
     return len(beating), len({standing.cell.name.method for standing in compared})
@@ -111,7 +111,7 @@ def _of_full_precision(standing: Standing, beaten: tuple[int, int]) -> Iterator[
 
 
 def _apart(cell: Cell) -> int:
-    """How many seeds are compared with a full-precision run on other hardware, or by another torch."""
+    """Number of seeds that are compared with a full-precision run on other hardware, or by another torch."""
     full = {pair_of(run): run.environment.arithmetic for run in cell.references if run.environment}
     own = [(pair_of(run), run.environment.arithmetic) for run in cell.ok if run.environment]
     return sum(full.get(pair, arithmetic) != arithmetic for pair, arithmetic in own)
@@ -122,12 +122,12 @@ def _commonest(values: Iterable[str]) -> str:
 
 
 def pair_of(run: FinishedRun) -> Pair:
-    """What another run must share with this one to be compared with it."""
+    """The properties that another run must share with this one to be compared."""
     return run.result.comparison, run.result.seed
 
 
 def revision(run: FinishedRun) -> str:
-    """Which code made a run: the git revision (``+`` where files differed from it), else the package's version."""
+    """The code of a run: the git revision (with ``+`` if files differed from it), else the package's version."""
     if run.environment is None:
         return "unknown"
     if run.environment.git_revision is None:

@@ -1,12 +1,12 @@
-"""What the units of a test split can say: the smallest difference of a metric that it can show.
+"""The resolution of a test split: the smallest difference of a metric that is significant with its units.
 
-A metric is an average over what is drawn: rows, pairs of a positive and a negative row, users. Another draw would have
-given another. Two models are evaluated on the same units, so the standard error of their difference follows from what
-each unit contributes to either (for pairs of rows: DeLong, DeLong and Clarke-Pearson, Biometrics 1988). A run stores
-these contributions by blocks of units, the same for every run on the same data
+A metric is an average over sampled units: rows, pairs of a positive and a negative row, users. Another sample would
+give another value. Two models are evaluated on the same units, so the standard error of their difference follows from
+the contributions of each unit to both (for pairs of rows: DeLong, DeLong and Clarke-Pearson, Biometrics 1988). A run
+stores these contributions by blocks of units, the same for every run on the same data
 (:class:`~sharkbench.results.metrics.Parts`). Blocks keep the correlation of two models and estimate the same variance
-as single units do, only with less certainty: with 100 blocks the standard error is within 7% of that two times in
-three. Units count as independent draws; where the units are rows and one user owns many, the split resolves less.
+as single units do, with less certainty: with 100 blocks the standard error is within 7% of that two times in three.
+Units count as independent samples; if the units are rows and one user has many, the true resolution is coarser.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Z = float(special.ndtri((1 + CONFIDENCE) / 2))
 
 
 def standard_error(own: Sequence[Parts], other: Sequence[Parts] = ()) -> float | None:
-    """Over draws of test units: of the mean metric of ``own`` minus that of ``other``, or of the mean metric alone.
+    """Standard error, over samples of test units, of the mean metric of ``own`` minus that of ``other`` (if given).
 
     Args:
-        own: one per seed.
-        other: the same for the model that it is compared with.
+        own: parts of the runs, one per seed.
+        other: the same for the model to compare with.
 
     Returns:
-        ``None`` where nothing is stored, or the runs were not evaluated on the same units.
+        ``None`` if no parts are stored, or the runs were not evaluated on the same units.
     """
     samples = [parts.arrays for parts in (*own, *other)]
     if not own or len({tuple(map(len, arrays)) for arrays in samples}) > 1 or min(map(len, samples[0])) < 2:
@@ -48,10 +48,10 @@ def standard_error(own: Sequence[Parts], other: Sequence[Parts] = ()) -> float |
 
 
 def resolution(own: Sequence[Parts], other: Sequence[Parts]) -> float | None:
-    """The smallest difference between the two that this test split can show.
+    """The smallest difference between the two that is significant on this test split.
 
-    A difference below it lies within the 95% interval that the draw of test units alone leaves around 0, however many
-    seeds there are.
+    A smaller difference lies within the 95% interval around 0 that is due to the sampling of test units alone, for any
+    number of seeds.
     """
     error = standard_error(own, other)
     return None if error is None else Z * error

@@ -1,4 +1,4 @@
-"""What a row may claim: its difference to full precision, its rank, and what the test rows can show."""
+"""The standing of a row: its difference to full precision, its rank, and the resolution of the test split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sharkbench.results.metrics import Parts
 
 
 class Section(NamedTuple):
-    """What is compared with each other: everything of a cell but method and budget."""
+    """Identifies the rows that are compared with each other: the name of a cell without method and budget."""
 
     dataset: str
     split: str
@@ -26,23 +26,23 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class Standing:
-    """A cell, and how it stands to full precision and to the other methods of its budget."""
+    """A cell, compared with full precision and with the other methods of its budget."""
 
     cell: Cell
     difference: Difference | None = None
     """The primary metric minus that of full precision with the same seed; ``None`` for full precision itself."""
     p_holm: float | None = None
-    """Of that difference, corrected for the methods of the same section and budget."""
+    """p-value of that difference, corrected for the methods of the same section and budget."""
     rank: int | None = None
-    """Among the methods of the same section and budget, shared where seeds cannot tell them apart."""
+    """Rank among the methods of the same section and budget, shared if seeds show no significant difference."""
     shared: bool = False
-    """Whether others have that rank too."""
+    """Whether other methods share the rank."""
     rivals: int = 0
-    """Methods of the same section and budget, itself included."""
+    """Number of methods of the same section and budget, including this one."""
     resolution: float | None = None
-    """The smallest difference to full precision that the rows of the test split can show."""
+    """The smallest difference to full precision that is significant with the rows of the test split."""
     remarks: tuple[Remark, ...] = ()
-    """What makes it less comparable than its figures look."""
+    """Remarks on its comparability."""
 
     @property
     def section(self) -> Section:
@@ -50,7 +50,7 @@ class Standing:
 
     @property
     def worst(self) -> bool:
-        """Whether failures leave too little of it to be ranked, so that aggregates count it as the worst."""
+        """Whether it has too few results to be ranked because of failures, so that aggregates count it as the worst."""
         return self.cell.n_failed > 0 and len(self.cell.value_by_seed) < MIN_SEEDS
 
 
@@ -59,7 +59,7 @@ def section_of(cell: Cell) -> Section:
 
 
 def standings_of(cells: Iterable[Cell]) -> list[Standing]:
-    """The standing of every cell, in their order."""
+    """The standing of every cell, in the same order."""
     standings = [_to_full(cell) for cell in cells]
     groups: dict[tuple[Section, str], list[int]] = defaultdict(list)
     for index, standing in enumerate(standings):
@@ -87,7 +87,7 @@ def _to_full(cell: Cell) -> Standing:
 
 
 def _compare(standings: list[Standing], members: Sequence[int], *, ranked: bool) -> None:
-    """Fill in corrected p-values and, where all have the same bytes to spend, ranks."""
+    """Fill in corrected p-values and, if all have the same budget, ranks."""
     tested = [(i, p) for i in members if (found := standings[i].difference) and (p := found.p) is not None]
     for (i, _), p in zip(tested, holm([p for _, p in tested]), strict=True):
         standings[i] = replace(standings[i], p_holm=p)
@@ -103,7 +103,7 @@ def _compare(standings: list[Standing], members: Sequence[int], *, ranked: bool)
 
 
 def _values(cell: Cell, runs: Iterable[FinishedRun]) -> dict[Pair, float]:
-    """The primary metric of the cell's label."""
+    """The primary metric of the cell's label, by pair."""
     return {pair_of(run): value for run in runs if (value := cell.value(run)) is not None}
 
 

@@ -1,7 +1,7 @@
-"""What seeds can say: paired differences, their intervals and tests, and ranks that are shared where seeds cannot tell.
+"""Statistics over seeds: paired differences, their intervals and tests, and ranks that are shared without significance.
 
-Seeds are paired: with the same seed every method gets the same batches and the same backbone at the start, so the
-difference of two methods is taken seed by seed, which removes what the seed does to both.
+Seeds are paired: with the same seed every method gets the same batches and the same initial backbone, so the difference
+of two methods is computed seed by seed, which removes the common effect of the seed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ CONFIDENCE = 0.95
 
 Name = TypeVar("Name", bound=Hashable)
 BySeed = Mapping[Any, float]
-"""By what pairs two runs: the seed, and what else they have to share."""
+"""Values by pairing key: the seed, and the other properties that paired runs must share."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A two-sided interval; either end may be infinite where nothing bounds it."""
+    """A two-sided interval; an end without a bound is infinite."""
 
     low: float
     high: float
@@ -53,15 +53,15 @@ class Difference:
 
     @property
     def resolved(self) -> bool:
-        """Whether the interval leaves out 0, so that seeds tell the two sides apart."""
+        """Whether the interval excludes 0, so that the difference is significant."""
         return self.interval is not None and 0.0 not in self.interval
 
 
 def paired_difference(own: BySeed, other: BySeed) -> Difference | None:
-    """``own`` minus ``other``, seed by seed; ``None`` where they have no seed in common.
+    """``own`` minus ``other``, seed by seed; ``None`` if they have no seed in common.
 
-    Differences that are the same for every seed to the last bit leave no spread to estimate: the interval is then a
-    point, and ``p`` is 1 for no difference and 0 for any other.
+    If the difference is the same for every seed to the last bit, there is no spread to estimate: the interval is then a
+    point, and ``p`` is 1 for a difference of 0 and 0 otherwise.
     """
     differences = [value - other[seed] for seed, value in own.items() if seed in other]
     n = len(differences)
@@ -80,8 +80,8 @@ def paired_difference(own: BySeed, other: BySeed) -> Difference | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values that keep the chance of any false positive among them below the level (Holm, Scand. J. Statist.
-    1979): the i-th smallest of m is multiplied by m - i + 1, and none is smaller than one before it."""
+    """Adjusted p-values that control the family-wise error rate (Holm, Scand. J. Statist. 1979): the i-th smallest of m
+    is multiplied by m - i + 1, and none is smaller than its predecessor."""
     adjusted = [0.0] * len(p_values)
     highest = 0.0
     for position, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
@@ -93,10 +93,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def shared_ranks(entrants: Mapping[Name, BySeed]) -> dict[Name, int]:
     """Ranks from 1 (highest mean) of the entrants that have at least :data:`MIN_SEEDS` seeds; the others have none.
 
-    From the top down, an entrant shares the rank of the one above it where the interval of their paired difference
-    contains 0, unless seeds tell it apart from the first that holds that rank: without this, a chain of small steps
-    would put the best and the worst on one rank. After a rank that k entrants share, the next is k further on. Two
-    that have fewer than :data:`MIN_SEEDS` seeds in common cannot be told apart, and share.
+    From the top down, an entrant shares the rank of the one above it if the interval of their paired difference
+    contains 0, unless its difference to the first entrant of that rank is significant: without this condition, a chain
+    of small steps would put the best and the worst on one rank. After a rank that k entrants share, the next is k
+    further on. Two entrants with fewer than :data:`MIN_SEEDS` common seeds share a rank.
     """
     means = {name: statistics.fmean(seeds.values()) for name, seeds in entrants.items() if len(seeds) >= MIN_SEEDS}
     ordered = sorted(means, key=lambda name: -means[name])

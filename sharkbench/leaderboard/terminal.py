@@ -1,4 +1,4 @@
-"""The leaderboard as a person reads it: a compact table per data set, backbone and label, at most 100 columns wide."""
+"""The leaderboard on a terminal: a compact table per data set, backbone and label, at most 100 columns wide."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ WIDTH = 100
 
 
 def print_leaderboard(out: Path, console: Console, standings: Sequence[Standing] | None = None) -> None:
-    """Print what is in the store under ``out`` now. The best of a budget by the primary metric has a star, and is
-    bold on a terminal; several share it where seeds cannot tell them apart.
+    """Print the leaderboard of the store under ``out``. The best row of a budget by the primary metric has a star, and
+    is bold on a terminal; rows without a significant difference share it.
 
-    A terminal of fewer than 100 columns is not shown speeds and costs; ``leaderboard.csv`` has everything.
+    On a terminal of fewer than 100 columns speeds and costs are left out; ``leaderboard.csv`` has everything.
 
     Args:
-        standings: of that store, where they are known already.
+        standings: standings of that store, if computed already.
     """
     if standings is None:
         standings = standings_of(cells_of(Store(out)))
     if not standings:
         console.print(f"No run has finished under {escape(str(out))} yet.", soft_wrap=True)
         return
-    # A file or a pipe has no width: it gets the whole table, not one cut to the 80 columns that are assumed for it.
+    # A file or a pipe has no width: print the whole table, not one cut to the assumed 80 columns.
     width = min(WIDTH, console.width) if console.is_terminal else WIDTH
-    marked = len({standing.cell.state for standing in standings}) > 1  # what all rows are is said once, below
+    marked = len({standing.cell.state for standing in standings}) > 1  # a common state is printed once, below
     several = len({standing.section.task for standing in standings}) > 1
     for (dataset, split, backbone, label, task), group in groupby(standings, key=lambda standing: standing.section):
         title = Text.assemble(
@@ -78,7 +78,7 @@ def _print_table(standings: list[Standing], console: Console, width: int, marked
 
 
 def _folded(rows: Sequence[Sequence[str]], styles: Sequence[str]) -> Table:
-    """Where the names of methods are too long for a line."""
+    """The table with folded cells, for method names that are too long for a line."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=styles[0])
     table.add_column(rows[0][0], no_wrap=True)
     table.add_column(rows[0][1], overflow="fold", min_width=12)
@@ -90,8 +90,8 @@ def _folded(rows: Sequence[Sequence[str]], styles: Sequence[str]) -> Table:
 
 
 def _best(standings: list[Standing]) -> list[Standing]:
-    """The first rank of one budget, or where there are too few seeds for ranks the best mean; nothing wins where
-    nothing competes."""
+    """The rows with the first rank of one budget, or with too few seeds for ranks the best mean; none without
+    competitors."""
     means = {i: score for i, s in enumerate(standings) if (score := s.cell.score_mean) is not None}
     if len(means) < 2 or not standings[0].cell.name.budget:
         return []
@@ -128,7 +128,7 @@ _FIGURES: tuple[tuple[str, Callable[[Cell], str]], ...] = (  # the heading of th
 
 STALE = "by code that has changed since; 'sharkbench verify' shows whether it still comes to the same"
 _NAMED = 4
-"""Rows of one remark that are named; the report names all."""
+"""Largest number of rows that are named for one remark; the report names all."""
 _TILDE: State = "verified on other hardware"
 _MARKS: dict[State, str] = {"stale": " [stale]", _TILDE: " [verified ~]"}
 

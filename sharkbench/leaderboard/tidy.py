@@ -1,4 +1,4 @@
-"""The tables as CSV and as Parquet, which keeps the types of their values."""
+"""The tables as CSV and as Parquet, which preserves the types of their values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sharkbench.leaderboard.standings import Standing
 
 
 def write_tidy(out: Path, standings: Sequence[Standing]) -> list[Path]:
-    """Write ``leaderboard`` and ``runs`` as ``.csv`` and ``.parquet`` into ``out``; each file appears in one rename."""
+    """Write ``leaderboard`` and ``runs`` as ``.csv`` and ``.parquet`` into ``out``, each file atomically."""
     tasks = metrics_of(standing.cell for standing in standings)
     tables = {
         "leaderboard": table_of(leaderboard_columns(tasks), standings),

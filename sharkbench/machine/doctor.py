@@ -1,4 +1,4 @@
-"""Is this installation, and this machine, fit to run a suite?"""
+"""Checks whether this installation and this machine can run a suite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOW_DISK_BYTES = 2 * 10**9
 
 @dataclass(frozen=True)
 class Finding:
-    """``note`` limits what can be done, ``bad`` stops it."""
+    """Result of one check. ``note`` is a limitation, ``bad`` prevents running suites."""
 
     state: Literal["ok", "note", "bad"]
     what: str
@@ -26,10 +26,10 @@ class Finding:
 
 
 def examine(out: Path = Path("results")) -> Iterator[Finding]:
-    """One finding after the other, cheap ones first.
+    """Yield the findings one by one, cheap checks first.
 
     Args:
-        out: where results would go.
+        out: output directory for results.
     """
     from sharkbench.data.prepare import default_cache_dir
 
@@ -112,7 +112,7 @@ def _kernels() -> Finding:
 
 
 def _huge_pages() -> Finding:
-    """The compiled kernels ask for large tables to be moved into pages of 2 MiB."""
+    """Check for huge pages: the compiled kernels request pages of 2 MiB for large tables."""
     from sharkbench.machine.environment import huge_pages
 
     said = huge_pages()
@@ -151,7 +151,7 @@ def _folder(what: str, folder: Path) -> Finding:
 
 
 def _database(folder: Path) -> Finding:
-    """Network file systems may refuse SQLite its locks, and MLflow records then fail."""
+    """Check SQLite: network file systems may refuse its locks, and then MLflow records fail."""
     there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     try:
         with scratch_folder(there) as scratch:

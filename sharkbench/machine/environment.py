@@ -1,4 +1,4 @@
-"""What a run runs on: revision of the code, versions, hardware."""
+"""The environment of a run: code revision, package versions, hardware."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = (
     "torch", "lightning", "torchmetrics", "numpy", "scipy", "datasets", "pyarrow", "polars", "pydantic", "safetensors",
     "mlflow", "optuna",
 )  # fmt: skip
-"""What a result may depend on."""
+"""Packages that a result may depend on."""
 
 
 def environment(*, threads: int, kernels: Mapping[str, str], invocation: str) -> Environment:
@@ -28,8 +28,8 @@ def environment(*, threads: int, kernels: Mapping[str, str], invocation: str) ->
 
     Args:
         threads: CPU threads that the run uses.
-        kernels: which implementation of each kernel is in use.
-        invocation: shared by the runs of one ``sharkbench run``.
+        kernels: the implementation in use of each kernel.
+        invocation: ID shared by the runs of one ``sharkbench run``.
     """
     revision, dirty = git_state()
     return Environment(
@@ -51,9 +51,9 @@ def environment(*, threads: int, kernels: Mapping[str, str], invocation: str) ->
 
 @cache
 def git_state() -> tuple[str | None, bool | None]:
-    """Revision of the checkout that this code and its methods lie in, and whether either differs from it.
+    """Revision of the git checkout of this code and its methods, and whether tracked files differ from it.
 
-    ``(None, None)`` where the code was installed, even if that is inside somebody else's checkout.
+    ``(None, None)`` if the code was installed, even inside another checkout.
     """
     package = Path(sharkbench.__file__).parent
     spec = importlib.util.find_spec("sharkbench.methods")
@@ -65,7 +65,7 @@ def git_state() -> tuple[str | None, bool | None]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of :data:`PACKAGES`, those that are installed."""
+    """Versions of those :data:`PACKAGES` that are installed."""
     found = {}
     for name in PACKAGES:
         try:
@@ -77,7 +77,7 @@ def package_versions() -> dict[str, str]:
 
 @cache
 def cpu_name() -> str:
-    """What the machine calls its processor."""
+    """Name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -87,8 +87,7 @@ def cpu_name() -> str:
 
 
 def huge_pages() -> str:
-    """When this system gives pages of 2 MiB: ``always``, to those who ask (``madvise``), or ``never``; ``""`` where it
-    does not say."""
+    """The system's setting for pages of 2 MiB: ``always``, ``madvise`` (on request) or ``never``; ``""`` if unknown."""
     try:
         said = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text(encoding="utf-8")
     except OSError:

@@ -26,9 +26,9 @@ from sharkbench.model.model import PackedModel
 from sharkbench.results.records import Speed, Timing
 
 TRIES = 3
-"""How often a run is timed at most, as long as other processes keep the machine busy."""
+"""Largest number of timings of a run while other processes keep the machine busy."""
 BATCHES = 16
-"""Batches in rotation: one batch used again and again would sit in the cache."""
+"""Number of batches in rotation: a single batch would stay in the cache."""
 
 Stream = Literal["data", "uniform", "zipf"]
 
@@ -44,17 +44,17 @@ class Spread(NamedTuple):
 def in_turns(
     contenders: dict[str, Callable[[int], object]], seconds: float, *, rounds: int | None = None
 ) -> dict[str, list[list[float]]]:
-    """Seconds of every call of each contender, a list per round; in every round each has its turn (A B C A B C ...).
+    """Seconds of every call of each contender, a list per round; contenders alternate within a round (A B C A B C ...).
 
     Args:
-        contenders: called with the number of the batch to take, 0 to ``BATCHES - 1``.
-        seconds: to spend altogether.
-        rounds: how many, instead of as many as fit into ``seconds`` (at least 3).
+        contenders: called with the number of the batch, 0 to ``BATCHES - 1``.
+        seconds: total time budget.
+        rounds: number of rounds; by default as many as fit into ``seconds`` (at least 3).
     """
     calls: dict[str, int] = {}
     for name, call in contenders.items():
         warm = _timed(call, range(BATCHES))
-        # A turn is long enough for the caches to settle, short enough for a noisy neighbour to hit all alike.
+        # A turn is long enough for the caches to settle, and short enough that a noisy neighbour affects all alike.
         calls[name] = max(1, min(256, int(0.004 / max(min(warm), 1e-7))))
     taken: dict[str, list[list[float]]] = {name: [] for name in contenders}
     end, turn = time.perf_counter() + seconds, 0
@@ -73,7 +73,7 @@ def spread(taken: Sequence[Sequence[float]]) -> Spread:
 
 
 def ratio(rival: Sequence[Sequence[float]], ours: Sequence[Sequence[float]]) -> float:
-    """Median over the rounds of rival's time to ours: above 1, ours is faster."""
+    """Median over the rounds of the rival's time divided by ours: above 1, ours is faster."""
     return median(median(r) / median(o) for r, o in zip(rival, ours, strict=True))
 
 
@@ -91,7 +91,7 @@ def _timed(call: Callable[[int], object], batches: Sequence[int]) -> list[float]
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Torch, and with it every kernel, on ``count`` threads."""
+    """Context in which torch, and with it every kernel, uses ``count`` threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -101,7 +101,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def hardware(device: str = "cpu") -> str:
-    """The device that the tables are read by, ``"cpu"`` or ``"cuda"``, as results name it."""
+    """Name, for results, of the device that does the lookups, ``"cpu"`` or ``"cuda"``."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
@@ -113,14 +113,14 @@ def hardware(device: str = "cpu") -> str:
 
 
 def data_stream(ids: Tensor, batch: int, seed: int = 0) -> list[Tensor]:
-    """Batches of consecutive samples, beginning at random places of ``ids`` ``[n, S]`` (as served: in order)."""
+    """Batches of consecutive samples that start at random positions of ``ids`` ``[n, S]`` (in order, as in serving)."""
     generator = torch.Generator().manual_seed(seed)
     firsts = torch.randint(0, max(1, len(ids) - batch + 1), (BATCHES,), generator=generator).tolist()
     return [ids[(torch.arange(batch) + first) % len(ids)] for first in firsts]
 
 
 def uniform_stream(schema: Schema, batch: int, seed: int = 0) -> list[Tensor]:
-    """Batches of ids drawn evenly from the rows of each field, every slot filled."""
+    """Batches of ids drawn uniformly from the rows of each field, every slot filled."""
     rng = np.random.default_rng(seed)
     fields = schema.slot_fields
     low, high = schema.offsets[:-1][fields], schema.offsets[1:][fields]
@@ -130,7 +130,7 @@ def uniform_stream(schema: Schema, batch: int, seed: int = 0) -> list[Tensor]:
 
 
 def replicated_stream(batches: Sequence[Tensor], schema: Schema, times: int, seed: int = 0) -> list[Tensor]:
-    """The same stream over a table with ``times`` as many rows: each id becomes one of its copies, drawn evenly."""
+    """The same stream over a table with ``times`` as many rows: each id becomes one of its copies, drawn uniformly."""
     rng = np.random.default_rng(seed)
     starts = schema.offsets[:-1][schema.slot_fields]
     cardinalities = np.diff(schema.offsets)[schema.slot_fields]
@@ -148,14 +148,14 @@ def _id_type(schema: Schema) -> type:
 
 
 class Probe:
-    """A packed layer and its two rivals over the same schema: ``F.embedding`` and our own kernel, both on fp32."""
+    """A packed layer and two rivals with the same schema: ``F.embedding`` and this project's kernel, both on fp32."""
 
     def __init__(self, layer: PackedLayer) -> None:
         schema = layer.schema
         self.layer = layer
-        # Written to, so that every page is real memory and not the kernel's one page of zeros.
+        # Written, so that every page is real memory and not the kernel's page of zeros.
         self.table = torch.empty(schema.num_rows, layer.width).fill_(0.01)
-        # In memory of its own: the layer moves its rows into huge pages, F.embedding is to find its as they are today.
+        # In separate memory: the layer moves its rows into huge pages, and F.embedding must keep ordinary ones.
         ours = Dense.pack(schema, range(schema.num_fields), self.table.clone())
         self.fp32 = PackedLayer(schema, layer.width, [ours], layer.unknown)
 
@@ -164,7 +164,7 @@ class Probe:
         return self.layer.schema.num_rows
 
     def torch_embedding(self, ids: Tensor) -> Tensor:
-        """Today's way: one table, ``F.embedding``. An empty slot reads the first row."""
+        """The usual implementation: one table, ``F.embedding``. An empty slot reads the first row."""
         return F.embedding(ids.clamp(min=0) if self.layer.schema.multivalued else ids, self.table)
 
     def time(self, name: str, stream: Stream, batches: Sequence[Tensor], seconds: float) -> Timing:
@@ -176,7 +176,7 @@ class Probe:
             },
             seconds,
         )
-        # A pruned field is answered by nothing at all, and counts: what is compared is the work for the same samples.
+        # Lookups of a pruned field cost nothing but count: the comparison is for the same samples.
         lookups, seen = batches[0].numel(), spread(taken["packed"])
         return Timing(
             name=name,
@@ -194,13 +194,14 @@ class Probe:
 
 @torch.inference_mode()
 def measure_speed(model: PackedModel, split: Split, spec: MeasureSpec) -> Speed:
-    """Time a packed model on the id stream of ``split`` (the test split) and on a uniform one.
+    """Time a packed model on the id stream of ``split`` (the test split) and on a uniform stream.
 
-    On the CPU, whatever the model was trained on: artifacts are loaded there, and results name that processor and its
-    kernels. At the data's own size, and with rows replicated to ``spec.production_rows``; on ``spec.threads`` threads.
+    Timing is on the CPU, whichever device trained the model: artifacts are loaded there, and results name that
+    processor and its kernels. Tables have the data's own size, and rows replicated to ``spec.production_rows``;
+    ``spec.threads`` threads are used.
 
-    While other processes keep the machine busy (:attr:`~sharkbench.results.records.Speed.busy`) all is timed again, up
-    to :data:`TRIES` times in all; the quietest time is returned.
+    While other processes keep the machine busy (:attr:`~sharkbench.results.records.Speed.busy`), the timing is
+    repeated, up to :data:`TRIES` times in all; the timing with the least disturbance is returned.
     """
     times = -(-spec.production_rows // model.layer.schema.num_rows)
     found: list[Speed] = []
@@ -225,7 +226,7 @@ def measure_speed(model: PackedModel, split: Split, spec: MeasureSpec) -> Speed:
 
 
 def _timed_once(model: PackedModel, probe: Probe, split: Split, spec: MeasureSpec, times: int) -> Speed:
-    """At the data's own size."""
+    """Timings at the data's own size."""
     data, uniform = data_stream(split.ids, spec.batch), uniform_stream(model.layer.schema, spec.batch)
     share = spec.seconds / (6 if times > 1 else 3)
     lookups = [probe.time("own size", "data", data, share), probe.time("own size", "uniform", uniform, share)]
@@ -262,7 +263,7 @@ def _with_large(speed: Speed, model: PackedModel, large: Probe, split: Split, sp
 def _whole_model(
     model: PackedModel, probe: Probe, split: Split, batches: Sequence[Tensor], seconds: float
 ) -> tuple[float, float]:
-    """Samples per second of packed layer and backbone, and the ratio to the same backbone behind the fp32 table."""
+    """Samples per second of packed layer and backbone, and the ratio to the same backbone with the fp32 table."""
     kept = list(model.layer.fields)
     dense = [split.dense[(torch.arange(len(b)) + i) % len(split.dense)] for i, b in enumerate(batches)]
 
@@ -275,7 +276,7 @@ def _whole_model(
 
 
 def _other_cpu(before: object, own: object, seconds: float) -> float:
-    """CPU that other processes used since, in percent of one core."""
+    """CPU use of other processes since ``before``, in percent of one core."""
     now, mine = psutil.cpu_times(), psutil.Process().cpu_times()
     idle = {"idle", "iowait", "guest", "guest_nice"}
     busy = sum(getattr(now, n) - getattr(before, n) for n in now._fields if n not in idle)

@@ -1,4 +1,4 @@
-"""Bytes and parameters of a packed layer, against the fp32 table that it stands for."""
+"""Bytes and parameters of a packed layer, compared with the fp32 table that it replaces."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from sharkbench.model import artifact
 
 
 class Memory(BaseModel):
-    """What a packed layer keeps in memory to serve; first-order weights are columns of the rows and count."""
+    """Memory of a packed layer in serving; first-order weights are columns of the rows and are included."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bytes: int
     bytes_by_field: dict[str, int]
-    """By field name, ``"(shared)"`` for what several fields share; a pruned field is absent."""
+    """Bytes by field name, ``"(shared)"`` for those that several fields share; a pruned field is absent."""
     bytes_by_format: dict[str, int]
-    """By kind of format."""
+    """Bytes by kind of format."""
     fp32_bytes: int
-    """Of the full fp32 table: every row of every field, pruned fields included."""
+    """Bytes of the full fp32 table: every row of every field, including pruned fields."""
     parameters: int
-    """Numbers kept, whatever their precision."""
+    """Number of stored values, of any precision."""
     fp32_parameters: int
     formats: list[str]
-    """Kinds of the formats in use, each once, sorted."""
+    """Distinct kinds of the formats in use, sorted."""
 
     @property
     def bytes_ratio(self) -> float:
@@ -39,16 +39,16 @@ class Memory(BaseModel):
 
 
 def fp32_bytes(schema: Schema, width: int) -> int:
-    """Bytes of the full fp32 table with ``width`` numbers per row."""
+    """Bytes of the full fp32 table with ``width`` values per row."""
     return 4 * width * schema.num_rows
 
 
 def memory_of(layer: PackedLayer, fp32_width: int | None = None) -> Memory:
-    """Read off the live buffers.
+    """Memory of a layer, read from its live buffers.
 
     Args:
-        fp32_width: numbers per row of the fp32 table that the layer stands for; the layer's own unless given. It is
-            another one where a method has chosen its dimension.
+        fp32_width: values per row of the fp32 table that the layer replaces; by default the layer's own. It differs if
+            a method has chosen its dimension.
     """
     width = layer.width if fp32_width is None else fp32_width
     kinds = sorted({part.kind for part in layer.formats})
@@ -64,5 +64,5 @@ def memory_of(layer: PackedLayer, fp32_width: int | None = None) -> Memory:
 
 
 def memory_of_file(path: Path | str) -> Memory:
-    """Read off a saved artifact; the bytes are those of the file's tensors."""
+    """Memory of a saved artifact; the bytes are those of the file's tensors."""
     return memory_of(artifact.load(path)).model_copy(update={"bytes": artifact.tensor_bytes(path)})

@@ -1,4 +1,4 @@
-"""Quality of a model on a split, computed from what the model serves."""
+"""Quality of a model on a split, computed from its scores."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def quality(scores: NDArray[np.float32], split: Split, labels: Sequence[str], ta
 
 
 def parts(scores: NDArray[np.float32], split: Split, labels: Sequence[str], task: Task) -> dict[str, dict[str, Parts]]:
-    """What blocks of the split's units contribute: label -> metric -> parts. Arguments as of :func:`quality`."""
+    """Contributions of blocks of the split's units: label -> metric -> parts. Arguments as in :func:`quality`."""
     return task.parts_by_label(scores, split.labels.numpy(), labels, *_beside(split))
 
 
 def _beside(split: Split) -> tuple[NDArray[np.integer] | None, NDArray[np.floating] | None]:
-    """Groups and weights."""
+    """Groups and weights of the samples."""
     groups, weights = split.group, split.weight
     return None if groups is None else groups.numpy(), None if weights is None else weights.numpy()

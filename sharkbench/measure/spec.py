@@ -1,4 +1,4 @@
-"""What a suite may say about measuring. Light: suites are checked without importing torch."""
+"""The schema of a suite's ``measure``. Light: suites are checked without importing torch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ class MeasureSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     lookup: bool = True
-    """Time lookups and whole-model samples per second."""
+    """Measure lookups per second of the table and samples per second of the whole model."""
     only: tuple[str, ...] = ()
-    """Which runs are timed, in the words of ``--only``, as ``[method=shark*, seed=0]``; all unless given."""
+    """The runs to time, as conditions of ``--only``: ``[method=shark*, seed=0]``, for example; by default all."""
     batch: int = Field(default=4096, ge=1, le=1 << 20)
     """Samples per timed call."""
     production_rows: int = Field(default=10_000_000, ge=0)
-    """Rows are replicated until the tables have at least this many; 0 times the data's own size only."""
+    """Tables are also timed with their rows replicated up to at least this number; 0 times the original size only."""
     threads: int = Field(default=1, ge=1, le=1024)
-    """CPU threads; more than one is noisy on a machine that others use too."""
+    """CPU threads; timings with more than one are noisy on a shared machine."""
     seconds: float = Field(default=4.0, gt=0)
-    """Time that the timed calls of one run may take altogether, set-up not counted; up to three times as much while
-    other processes keep the machine busy."""
+    """Time limit in seconds for all timed calls of one run, without set-up; up to three times as long while other
+    processes keep the machine busy."""

@@ -1,6 +1,6 @@
-"""A store's records in one small file, without models and logs: enough to make every table and report again.
+"""An archive: a store's records in one small file, without models and logs; all tables and reports follow from it.
 
-``store.parquet`` has a row per run; its columns hold the text of the run's files. It is what is committed of results.
+``store.parquet`` has a row per run; its columns hold the text of the run's files. Committed results are archives.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from sharkbench.results.store import CODE, ENVIRONMENT, NOTES, RESULT, SPEC, SPE
 ARCHIVE = "store.parquet"
 FILES = (SPEC, ENVIRONMENT, RESULT, CODE, VERIFIED, NOTES, SPEED, SPEED_ERROR)
 LATER = frozenset({CODE, VERIFIED})
-"""Columns that archives of before do not have."""
+"""Columns that older archives do not have."""
 MAX_BYTES = 1 << 30
-"""Of all texts together; more is refused, as a small file can say the same long text many times."""
+"""Largest size of all texts together; more is refused, because a small file can repeat a long text many times."""
 MAX_GROUP_BYTES = 1 << 28
-"""Of a row group, in which every text is said once."""
+"""Largest size of a row group, with every distinct text counted once."""
 ROWS = 2000
-"""Of a row group: the texts of a run have some twenty thousand bytes."""
+"""Rows of a row group; the texts of a run have about twenty thousand bytes."""
 
 
 def write_archive(store: Store, path: Path) -> None:
-    """Write the records of every run; the file appears in one rename. The same store gives the same bytes."""
+    """Write the records of all runs, atomically. Equal stores give equal bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -41,10 +41,10 @@ def write_archive(store: Store, path: Path) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Store]:
-    """The store at ``path``: an output directory with its runs, one that holds an archive only, or an archive itself.
+    """The store at ``path``: an output directory with runs, an output directory with an archive only, or an archive.
 
     Raises:
-        InputError: none of these.
+        InputError: ``path`` is none of these.
     """
     archive = path if path.is_file() else path / ARCHIVE
     if path.is_dir() and (path / "runs").is_dir():
@@ -57,7 +57,7 @@ def opened(path: Path) -> Iterator[Store]:
 
 
 def _unpacked(archive: Path, folder: Path) -> Store:
-    import pyarrow as pa  # a tenth of a second, which a store that lies unpacked does not need
+    import pyarrow as pa  # takes a tenth of a second, and an unpacked store does not need it
     import pyarrow.parquet as pq
 
     store = Store(folder, origin=archive)

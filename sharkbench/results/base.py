@@ -1,4 +1,4 @@
-"""What every record of the store is made of: frozen models whose numbers lie in a range."""
+"""The base of all records of the store: frozen models whose numbers are within ranges."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Record(BaseModel):
-    # A metric that does not exist (a ranking of a single class) is NaN, which JSON can carry as a string only.
+    # An undefined metric (a ranking of a single class) is NaN, which JSON can represent only as a string.
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
@@ -24,7 +24,7 @@ def _within(low: float, high: float) -> Callable[[float], float]:
 
 
 def out_of_range(value: float, low: float | None, high: float | None) -> str:
-    """What is wrong with a value, in words; empty from ``low`` to ``high`` (``None``: no bound), and for NaN."""
+    """Error message for a value outside ``low`` to ``high`` (``None``: no bound); empty if within, and for NaN."""
     low, high = -math.inf if low is None else low, math.inf if high is None else high
     if low <= value <= high or math.isnan(value):
         return ""
@@ -34,7 +34,7 @@ def out_of_range(value: float, low: float | None, high: float | None) -> str:
 
 
 Bounded = Annotated[float, AfterValidator(_within(-1e9, 1e9))]
-"""Not infinite; NaN where there is none."""
+"""A finite number; NaN if undefined."""
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]

@@ -1,6 +1,6 @@
-"""Results of before metrics were data, when there was one task and its metrics were fields: read in today's shape.
+"""Reads results from before metrics were data, when there was one task and its metrics were fields.
 
-It states what was so then, and follows no later change of the task.
+The constants here describe that time and do not follow later changes of the task.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _OF_EPOCHS = {"valid_auc": "auc", "valid_logloss": "logloss"}
 
 
 def as_now(said: Any) -> Any:
-    """What a result says, with its task and metrics; one that states its metrics is returned as it is."""
+    """Add the task and the metrics to the content of a result; a result that states its metrics is unchanged."""
     if not isinstance(said, dict) or "metrics" in said:
         return said
     now = {"task": TASK, "metrics": METRICS, **said}
@@ -73,7 +73,7 @@ def as_now(said: Any) -> Any:
 
 
 def _apart(quality: Any) -> tuple[Any, dict[str, Any]]:
-    """Values by label, and parts by label."""
+    """Separate the values by label from the parts by label."""
     if not isinstance(quality, Mapping):
         return quality, {}
     values, parts = {}, {}

@@ -1,4 +1,4 @@
-"""Metrics as values. A task states them; a result carries them, so that views need nothing but the store."""
+"""Metrics as data. A task declares them and a result stores them, so that views need only the store."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ Quality = dict[str, dict[str, float]]
 
 
 class Metric(Record):
-    """One figure of quality: its name, which way is better, and how it is shown.
+    """One metric of quality: its name, its direction, and its display.
 
-    Tolerances and thresholds that are stated without a metric are in the unit of the primary one.
+    Tolerances and thresholds without a metric are in the unit of the primary metric.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    """In columns, in settings, and in MLflow."""
+    """Name in columns, in settings and in MLflow."""
     title: str = Field(min_length=1)
-    """In sentences and headings."""
+    """Name in sentences and headings."""
     meaning: str = ""
-    """One line, where the title does not say it."""
+    """Explanation in one line, if the title is not sufficient."""
     higher_is_better: bool
     primary: bool = False
-    """Ranks, selects and prunes. A task has exactly one."""
+    """Whether it is the metric for ranking, selection and pruning. A task has exactly one."""
     monitored: bool = False
-    """Evaluated after every epoch and kept in the history; a recipe may select by it."""
+    """Whether it is evaluated after every epoch and stored in the history; a recipe may select by it."""
     grouped: bool = False
-    """Worked out within groups of samples, such as those of a user."""
+    """Whether it is computed within groups of samples, such as those of a user."""
     low: float | None = None
-    """No value lies below."""
+    """Lower bound of its values."""
     high: float | None = None
-    """No value lies above."""
+    """Upper bound of its values."""
     chance: float | None = None
-    """Value of a model that knows nothing, where there is a natural one."""
+    """Value of an uninformative model, if there is a natural one."""
     digits: int = Field(4, ge=0, le=9)
-    """Decimal places that tables show."""
+    """Decimal places in tables."""
     factor: Positive = 1.0
-    """Tables show the value times this, such as 100 for percent."""
+    """Factor by which tables multiply the value, such as 100 for percent."""
     units: str = "rows"
-    """What is drawn independently of each other, and what the parts are of: rows, users."""
+    """The independently drawn units that the parts refer to: rows, users."""
     by: str = ""
-    """Whose way it is to get a variance from the parts."""
+    """Author of the variance estimate from the parts."""
     spread: NonNegative | None = None
-    """By how much two runs of one setting on different hardware may differ; ``None``: not known, none is allowed."""
+    """Largest difference of two runs of one setting on different hardware; ``None``: unknown, none is allowed."""
     typical_spread: NonNegative | None = None
-    """The same, of the median of several pairs."""
+    """The same for the median of several pairs."""
 
     def score(self, value: float) -> float:
-        """``value``, turned so that higher is better."""
+        """``value``, with its sign changed if lower is better, so that higher is better."""
         return value if self.higher_is_better else -value
 
     def mean(self, quality: Mapping[str, Mapping[str, float]]) -> float:
@@ -66,7 +66,7 @@ class Metric(Record):
         return sum(values[self.name] for values in quality.values()) / len(quality)
 
     def text(self, value: float) -> str:
-        """As tables show it."""
+        """``value`` as tables show it."""
         return f"{value * self.factor:.{self.digits}f}"
 
     def change(self, difference: float) -> str:
@@ -80,25 +80,25 @@ class Metric(Record):
 
     @property
     def width(self) -> float | None:
-        """Of the range of values, where it is bounded."""
+        """Width of the range of values, if it is bounded."""
         return None if self.low is None or self.high is None else self.high - self.low
 
 
 def primary_of(metrics: Iterable[Metric]) -> Metric:
-    """The metric that ranks and selects."""
+    """The primary metric, for ranking and selection."""
     return next(metric for metric in metrics if metric.primary)
 
 
 def monitored(metrics: Iterable[Metric]) -> list[Metric]:
-    """Those that are evaluated after every epoch."""
+    """The metrics that are evaluated after every epoch."""
     return [metric for metric in metrics if metric.monitored]
 
 
 def named(metrics: Iterable[Metric], name: str) -> Metric:
-    """The metric called ``name``.
+    """The metric with the name ``name``.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such metric.
     """
     known = {metric.name: metric for metric in metrics}
     if name not in known:
@@ -107,7 +107,7 @@ def named(metrics: Iterable[Metric], name: str) -> Metric:
 
 
 def check(metrics: Sequence[Metric]) -> None:
-    """Raises ValueError unless their names differ, and one of them is primary and monitored."""
+    """Raise a ValueError unless the names differ and exactly one metric is primary, and it is monitored."""
     if len({metric.name for metric in metrics}) < len(metrics):
         raise ValueError("two metrics have the same name")
     if [metric.monitored for metric in metrics if metric.primary] != [True]:
@@ -115,20 +115,21 @@ def check(metrics: Sequence[Metric]) -> None:
 
 
 class Parts(Record):
-    """What blocks of independent units (rows, users) contribute to a metric on the test split.
+    """Contributions of blocks of independent units (rows, users) to a metric on the test split.
 
-    Blocks are of the same units for every run on the same data. The variance of a metric is the sum over the samples of
+    Blocks have the same units for every run on the same data. The variance of a metric is the sum over the samples of
     the variance of the mean of their blocks. A ranking metric may have two samples, positive and negative rows; a mean
     over users has one.
-    For what is no mean, a block holds the metric plus what the units of the block move it, times the number of blocks.
+    For a metric that is not a mean, a block holds the metric plus the change due to the units of the block times the
+    number of blocks.
     """
 
     samples: dict[str, tuple[Bounded, ...]]
-    """By kind of unit, one value for each block."""
+    """One value per block, by kind of unit."""
 
     @cached_property
     def arrays(self) -> tuple[NDArray[np.float64], ...]:
-        """To calculate with, in the order of ``samples``."""
+        """The values as arrays, in the order of ``samples``."""
         import numpy as np
 
         return tuple(np.array(blocks) for blocks in self.samples.values())

@@ -1,4 +1,4 @@
-"""What is known of a run once it has ended, and of how it got there. All of it is plain data, stored as JSON."""
+"""Records of finished runs: results, histories, environments and speeds. All are plain data, stored as JSON."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from sharkbench.results.base import AtLeastOne, Count, NonNegative, Positive, Re
 from sharkbench.results.metrics import Metric, Parts, Quality, check, primary_of
 
 BUSY_PERCENT = 25.0
-"""CPU of other processes, in percent of one core, from which on a timing counts as disturbed."""
+"""CPU use of other processes, in percent of one core, above which a timing counts as disturbed."""
 Status = Literal["ok", "infeasible", "failed"]
 REFERENCE = "full"
-"""The method that trains the table as it is: what all others are compared with."""
+"""The method that trains the uncompressed table, with which all others are compared."""
 FailureKind = Literal["method", "out of memory", "timeout", "killed", "data", "diverged"]
 Range = tuple[float | None, float | None]
 
 State = Literal["fresh", "verified", "verified on other hardware", "stale"]
-"""What the code as it is has to do with a stored run: it made it, it was shown to come to the same, or neither."""
+"""Relation of the present code to a stored run: it computed it, it was verified to give the same result, or neither."""
 
 
 class Epoch(Record):
-    """One epoch of one training stage, as validated."""
+    """One validation of one training stage."""
 
     stage: str
     epoch: Count
     train_loss: float
     valid: Quality
-    """Metrics that are monitored, by label."""
+    """Values of the monitored metrics, by label."""
     learning_rate: NonNegative
     seconds: NonNegative
 
 
 class TrainingCost(Record):
-    """What making the compressed model cost; every stage counts, the shared full-precision model included."""
+    """Cost of computing the compressed model over all stages, including the shared full-precision model."""
 
     seconds: NonNegative
     samples: Count
@@ -59,7 +59,7 @@ class Result(Record):
     suite: str
     task: str
     metrics: tuple[Metric, ...]
-    """What the figures of quality are."""
+    """Descriptions of the metrics."""
     dataset: str
     split: str
     data_fingerprint: str
@@ -67,28 +67,28 @@ class Result(Record):
     method: str
     method_label: str
     code: str = Field(default="", validation_alias=AliasChoices("code", "method_version"))
-    """Digest of all own code that decided the outcome; before there was one, the method's version."""
+    """Digest of all project code that determined the outcome; in older results the method's version."""
     method_config: dict[str, Any] = Field(default_factory=dict)
     dimension: AtLeastOne
     budget: str | None = None
     budget_bytes: Count | None = None
     seed: Count
     setting: str = ""
-    """Hash of everything that decides the outcome but the seed; only runs that share it are averaged."""
+    """Hash of everything that determines the outcome except the seed; only runs that share it are averaged."""
     comparison: str = ""
-    """Hash of everything but seed, method and budget; runs that share it were made alike and may be compared."""
+    """Hash of everything except seed, method and budget; only runs that share it may be compared."""
     started: str
     seconds: NonNegative
 
     quality: Quality = Field(default_factory=dict)
-    """Test split, through the packed layer: label -> metric -> value; empty where the run is judged on validation only.
-    A metric that a split cannot have is absent."""
+    """Quality on the test split with the packed layer: label -> metric -> value; empty if the run is evaluated on
+    validation only. A metric that is undefined on a split is absent."""
     parts: dict[str, dict[str, Parts]] = Field(default_factory=dict)
-    """Of the test split, label -> metric: what lets two runs be compared unit by unit."""
+    """Parts on the test split, label -> metric -> parts: they allow a comparison of two runs unit by unit."""
     quality_valid: Quality = Field(default_factory=dict)
-    """Validation split, through the packed layer."""
+    """Quality on the validation split with the packed layer."""
     pack_gap: Quality = Field(default_factory=dict)
-    """Validation through the packed layer minus that of the trainable model it came from."""
+    """Validation quality with the packed layer minus that of the trainable model before packing."""
     bytes: Count | None = None
     fp32_bytes: Count | None = None
     bytes_ratio: NonNegative | None = None
@@ -102,7 +102,7 @@ class Result(Record):
 
     @property
     def metric(self) -> Metric:
-        """The primary one."""
+        """The primary metric."""
         return primary_of(self.metrics)
 
     @model_validator(mode="before")
@@ -138,7 +138,7 @@ class Result(Record):
 
 
 class Environment(Record):
-    """What a run ran on. ``git_revision`` is ``None`` where the installed code is not a git checkout."""
+    """The environment of a run. ``git_revision`` is ``None`` if the code is not a git checkout."""
 
     sharkbench: str
     git_revision: str | None
@@ -148,15 +148,15 @@ class Environment(Record):
     platform: str
     cpu: str
     cores: AtLeastOne
-    """CPU cores that the process may use."""
+    """CPU cores available to the process."""
     memory_bytes: Count
     gpus: list[str]
     threads: AtLeastOne
-    """CPU threads that the run used."""
+    """CPU threads of the run."""
     kernels: dict[str, str]
-    """Which implementation of each kernel was in use."""
+    """Implementation in use of each kernel."""
     invocation: str
-    """Shared by the runs of one ``sharkbench run``."""
+    """ID shared by the runs of one ``sharkbench run``."""
 
     @property
     def hardware(self) -> str:
@@ -164,31 +164,31 @@ class Environment(Record):
 
     @property
     def torch(self) -> str:
-        """Its version."""
+        """Version of torch."""
         return self.packages.get("torch", "")
 
     @property
     def arithmetic(self) -> tuple[str, str]:
-        """What decides the last bits of sums: hardware and torch."""
+        """Hardware and torch, which determine the last bits of floating-point sums."""
         return self.hardware, self.torch
 
 
 class Verification(Record):
-    """That newer code makes the same of a run as the code that made it, as far as drawn runs can show."""
+    """Evidence from repeated runs that newer code gives the same result for a run as the code that computed it."""
 
     at: str
     code: str
-    """Digest that the run has had before."""
+    """Earlier code digest of the run."""
     revision: str | None
     """Git revision of the newer code."""
     drawn: tuple[str, ...]
-    """Keys of the runs, as they were called before, that were done again."""
+    """Earlier keys of the runs that were repeated."""
     hardware: str
     torch: str
     same_hardware: bool
-    """Whether the drawn runs were done on the processor and torch of before, and every bit agreed."""
+    """Whether the runs were repeated on the same processor and torch, and every bit agreed."""
     largest_difference: float
-    """In the primary metric, of the drawn runs."""
+    """Largest difference of the repeated runs in the primary metric."""
 
 
 class Verified(Record):
@@ -202,7 +202,7 @@ class Verified(Record):
 
 
 class Timing(Record):
-    """One probe, the packed layer in turns with its rivals in one process (A B A B); medians over rounds.
+    """One timing: the packed layer in turns with its rivals in one process (A B A B); medians over rounds.
 
     ``per_second`` and ``ratio_*`` count single-id lookups; a ratio above 1 means faster than the rival.
     """
@@ -216,35 +216,35 @@ class Timing(Record):
     per_second_low: Positive
     per_second_high: Positive
     ratio_torch: Positive
-    """To ``torch.nn.functional.embedding`` over the fp32 table."""
+    """Rate relative to ``torch.nn.functional.embedding`` on the fp32 table."""
     ratio_fp32: Positive
-    """To the project's own fp32 kernel over the fp32 table."""
+    """Rate relative to this project's fp32 kernel on the fp32 table."""
 
 
 class Speed(Record):
-    """What the measuring stage adds to a run."""
+    """The speed of a run, added by the measuring stage."""
 
     hardware: str
     kernels: dict[str, str]
     code: str = ""
-    """Digest of the formats and of the timing."""
+    """Digest of the code of formats and timing."""
     compiled: str = ""
-    """Digest of the compiled kernels' sources; empty where there were none."""
+    """Digest of the compiled kernels' sources; empty if there were none."""
     lookups: list[Timing]
     model_samples_per_second: Positive
     model_ratio_fp32: Positive
-    """Whole-model samples per second relative to the same backbone behind the fp32 table."""
+    """Whole-model samples per second relative to the same backbone with the fp32 table."""
     large_model_samples_per_second: Positive | None = None
     large_model_ratio_fp32: Positive | None = None
     """Both with the rows replicated to production size, if that was timed."""
     other_cpu_percent: NonNegative
-    """CPU that other processes used while it was measured, in percent of one core."""
+    """CPU use of other processes during the timing, in percent of one core."""
     tries: AtLeastOne = 1
-    """How often it was measured; the quietest time is what counts."""
+    """Number of timings; the one with the least disturbance counts."""
 
     @property
     def busy(self) -> bool:
-        """Whether other processes took so much of the machine that the figures cannot be relied upon."""
+        """Whether other processes used so much CPU that the figures are unreliable."""
         return self.other_cpu_percent > BUSY_PERCENT
 
     @cached_property

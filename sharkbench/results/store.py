@@ -1,4 +1,4 @@
-"""What came out of a run, and where it lies. The runner writes it; tracking and the leaderboard only read it.
+"""The store of results. The runner writes it; tracking and the leaderboard only read it.
 
 ``<out>/runs/<key>/`` holds one finished run and appears in one rename:
 
@@ -6,17 +6,18 @@
     environment.json     an Environment
     result.json          a Result
     code.json            digests of the modules that its outcome depends on
-    log.txt              all that the run's process printed
+    log.txt              the output of the run's process
     packed.safetensors   the compressed table (only when the run is ok)
     backbone.safetensors the backbone that goes with it (only when the run is ok)
-    verified.json        where it was made by code of before: what showed that the present code makes the same
-    digests.json         what the bytes of these two are, compared whenever they are loaded
-    notes.json           tables that the method has noted down, by name (only where there are any)
-    speed.json           a Speed, added in one rename by the measuring stage, which has the machine to itself
+    verified.json        for a run of earlier code: evidence that the present code gives the same result
+    digests.json         digests of the two models, checked whenever they are loaded
+    notes.json           tables that the method has noted down, by name (only if there are any)
+    speed.json           a Speed, added in one rename by the measuring stage, during which nothing else runs
     speed-error.txt      instead of it: why the run could not be measured, in one line
 
-``<out>/shared/`` holds the full-precision models that runs share, ``<out>/checkpoints/`` how far long trainings got,
-``<out>/.locks/`` one lock per key. Whatever else is in ``runs/`` is of a dead process; the next one sweeps it away.
+``<out>/shared/`` holds the full-precision models that runs share, ``<out>/checkpoints/`` the checkpoints of long
+trainings, ``<out>/.locks/`` one lock per key. Any other file in ``runs/`` is a leftover of a dead process, which the
+next process removes.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ SPEC, ENVIRONMENT, RESULT, LOG, SPEED = "spec.json", "environment.json", "result
 SPEED_ERROR, NOTES, CODE, VERIFIED = "speed-error.txt", "notes.json", "code.json", "verified.json"
 MODEL = "packed.safetensors"
 MAX_FILE_BYTES = 64 << 20
-"""Of a record; those of real runs have thousands of bytes."""
+"""Largest size of a record; records of real runs have thousands of bytes."""
 
 
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
@@ -56,10 +57,10 @@ T = TypeVar("T")
 
 
 class Store:
-    """All finished runs under one output directory. Making one creates nothing; reading needs nothing heavy.
+    """All finished runs under one output directory. The constructor creates no files; reading imports nothing heavy.
 
     Args:
-        origin: what to call it in warnings, where ``out`` is only a copy of something else.
+        origin: name of the store in warnings, if ``out`` is only a copy.
     """
 
     def __init__(self, out: Path | str, origin: Path | None = None) -> None:
@@ -68,7 +69,7 @@ class Store:
         self.shared = self.out / "shared"
 
     def directory(self, key: str) -> Path:
-        """Where the run ``key`` lies once it has ended."""
+        """Directory of the finished run ``key``."""
         if not re.fullmatch(r"\w+", key):
             raise ValueError(f"not the key of a run: {key!r}")
         return self.runs / key
@@ -81,7 +82,7 @@ class Store:
             return sorted(e.name for e in entries if re.fullmatch(r"\w+", e.name) and e.is_dir(follow_symlinks=False))
 
     def get(self, key: str) -> Result | None:
-        """What came out of a run, ``None`` where nothing is; what cannot be read is warned of and left out."""
+        """Result of a run, ``None`` if there is none; an unreadable one causes a warning and counts as missing."""
         result = self._record(key, RESULT, Result)
         if result is not None and result.key != key:
             warnings.warn(f"{self.runs / key / RESULT} belongs to another run, '{result.key}'; ignored", stacklevel=2)
@@ -92,7 +93,7 @@ class Store:
         return result
 
     def named(self, spec: RunSpec) -> Result | None:
-        """What came out of ``spec``, under the label and in the suite that it has now; they decide nothing else."""
+        """Result of ``spec``, with the present label and suite name, which do not affect the outcome."""
         result = self.get(spec.key)
         if result is None or (result.method_label, result.suite) == (spec.method_label, spec.suite):
             return result
@@ -101,55 +102,55 @@ class Store:
         return result
 
     def results(self) -> list[Result]:
-        """Everything that came out, in the order of the keys."""
+        """All results, in the order of their keys."""
         with uncollected():
             return [result for key in self.keys() if (result := self.get(key)) is not None]
 
     def speed(self, key: str) -> Speed | None:
-        """What the measuring stage found, ``None`` where it has not been there."""
+        """Speed of a run, ``None`` if it has not been measured."""
         return self._record(key, SPEED, Speed)
 
     def has_speed(self, key: str) -> bool:
-        """Whether the measuring stage has been there."""
+        """Whether the run has been measured."""
         return (self.directory(key) / SPEED).is_file()
 
     def has_model(self, key: str) -> bool:
-        """Whether the run's model is here; it is not where an archive was merged."""
+        """Whether the run's model is stored; it is missing for runs merged from an archive."""
         return (self.directory(key) / MODEL).is_file()
 
     def speed_error(self, key: str) -> str | None:
-        """Why the run could not be measured when that was last tried."""
+        """Reason why the last measurement of the run failed."""
         said = self.text(key, SPEED_ERROR)
         return said and said.strip()
 
     def notes(self, key: str) -> dict[str, list[dict[str, Any]]]:
-        """Tables that the method has noted down, by name; what is no table of rows is left out."""
+        """Tables that the method has noted down, by name; entries that are not tables of rows are left out."""
         content = self._read(key, NOTES, json.loads)
         tables = content.items() if isinstance(content, dict) else ()
         return {name: [row for row in rows if isinstance(row, dict)] for name, rows in tables if isinstance(rows, list)}
 
     def text(self, key: str, name: str) -> str | None:
-        """One of a run's files, ``None`` where it is not; what cannot be read is warned of and left out."""
+        """Text of one of a run's files, ``None`` if it is missing; an unreadable file causes a warning."""
         return self._read(key, name, bytes.decode)
 
     def environment(self, key: str) -> Environment | None:
-        """Revision, versions and hardware of a run; ``None`` where nothing is stored."""
+        """Revision, versions and hardware of a run; ``None`` if nothing is stored."""
         return self._record(key, ENVIRONMENT, Environment)
 
     def code(self, key: str) -> dict[str, str]:
-        """Digests of the modules that a run's outcome depends on; empty where nothing is stored."""
+        """Digests of the modules that a run's outcome depends on; empty if nothing is stored."""
         content = self._read(key, CODE, json.loads)
         return {str(name): str(digest) for name, digest in content.items()} if isinstance(content, dict) else {}
 
     def verified(self, key: str) -> Verified | None:
-        """What showed that newer code makes the same of a run; ``None`` where the code that made it has its digest."""
+        """Verifications of a run by newer code; ``None`` if its digest is that of the code that computed it."""
         return self._record(key, VERIFIED, Verified)
 
     def spec(self, key: str) -> RunSpec | None:
-        """The run as it was resolved; ``None`` where nothing is stored or its method is no longer known here."""
+        """The resolved specification of a run; ``None`` if nothing is stored or its method is unknown here."""
         from sharkbench.suite.run import RunSpec
 
-        # Not what was read before: the same text may mean another file, where methods lie in another folder by now.
+        # Not cached: the same text may refer to another file if the folder of methods has changed.
         return self._read(key, SPEC, RunSpec.model_validate_json)
 
     def _record(self, key: str, name: str, record: type[AnyRecord]) -> AnyRecord | None:
@@ -170,13 +171,13 @@ class Store:
         return None
 
     def lock(self, name: str) -> FileLock:
-        """Held by whoever works on the run ``name``; the system lets go of it when its holder dies."""
+        """The lock of the run ``name``, held by the process that works on it; the system releases it if that dies."""
         folder = self.out / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock")
 
     def begin(self, key: str) -> Path:
-        """A directory for the run ``key`` to work in, which no reader sees before :meth:`publish`. Needs its lock."""
+        """Create the working directory of the run ``key``, hidden until :meth:`publish`. Requires the run's lock."""
         directory = self.runs / f".tmp-{key}-{os.getpid()}-{secrets.token_hex(4)}"
         directory.mkdir(parents=True)
         return directory
@@ -185,12 +186,12 @@ class Store:
         """Make ``directory`` the stored run ``key`` in one rename once it is on disk; an earlier one is replaced."""
         target = self.directory(key)
         replaced = self.runs / f".old-{key}-{secrets.token_hex(4)}"
-        rename_folder(directory, target, replaced)  # a kill between its two renames is undone by sweep()
+        rename_folder(directory, target, replaced)  # sweep() undoes a kill between its two renames
         shutil.rmtree(replaced, ignore_errors=True)
         return target
 
     def checkpoints(self, key: str) -> Path:
-        """Where the run ``key`` keeps what its trainings need to go on after a kill."""
+        """Folder of the checkpoints from which the trainings of the run ``key`` resume after a kill."""
         return self.out / "checkpoints" / key
 
     def forget(self, key: str) -> None:
@@ -198,7 +199,7 @@ class Store:
         shutil.rmtree(self.checkpoints(key), ignore_errors=True)
 
     def write_speed(self, key: str, speed: Speed | str) -> None:
-        """Add what was measured to a stored run, or in one line why it could not be."""
+        """Add the measured speed to a stored run, or the reason of the failure in one line."""
         directory = self.directory(key)
         if isinstance(speed, str):
             write_text(directory / SPEED_ERROR, speed + "\n")
@@ -207,7 +208,7 @@ class Store:
             (directory / SPEED_ERROR).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Remove what dead processes left in ``runs/``; what a living one works on stays."""
+        """Remove leftovers of dead processes in ``runs/``; directories in use stay."""
         for leftover in sorted(self.runs.glob(".*-*-*")):
             kind, key, *_ = leftover.name[1:].split("-")
             try:
@@ -221,7 +222,7 @@ class Store:
 
 
 def _content(path: str) -> bytes:
-    """A plain file of some size: neither a link out of the store, nor a pipe to wait for, nor a device without end."""
+    """Content of a regular file of limited size: links, pipes and devices are refused."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         found = os.fstat(descriptor)
@@ -231,7 +232,7 @@ def _content(path: str) -> bytes:
 
 
 def _mistake(error: ValidationError) -> str:
-    """The first field that is wrong, what is wrong with it, and what it holds."""
+    """The first invalid field, its error and its value."""
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"])) or "the file"
     held = first["input"]
@@ -241,5 +242,5 @@ def _mistake(error: ValidationError) -> str:
 
 @lru_cache(maxsize=64)
 def _parsed(record: type[AnyRecord], content: bytes) -> AnyRecord:
-    """Known again where it is the same, as the environment is for most runs."""
+    """Parse a record; cached, because most runs have the same environment."""
     return record.model_validate_json(content)

@@ -1,4 +1,4 @@
-"""Python's collector of circular garbage, out of the way."""
+"""Switches Python's cyclic garbage collector off for a while."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """For reading thousands of records, and for commands that do nothing else: none refers back to itself, and to look
-    for that over and over takes as long as reading, now and with every table that is made of them."""
+    """Context without the cyclic garbage collector, for reading thousands of records and for commands that do nothing
+    else. Records have no reference cycles, and repeated collections would take as long as reading them."""
     before = gc.isenabled()
     gc.disable()
     try:

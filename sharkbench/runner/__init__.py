@@ -1,4 +1,4 @@
-"""Runs a plan: one process per run, each result stored when its run ends."""
+"""Executes a plan: one process per run; each result is stored when its run ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether two results of one run are the same."""
+"""Compares two results of one run."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from sharkbench.results.metrics import Metric
 from sharkbench.results.records import Result
 
 BYTES = 0.01
-"""Of the bytes: what is pruned by trained values may fall a little differently on other hardware."""
+"""Relative tolerance of the bytes: pruning by trained values may differ slightly on other hardware."""
 
 _COMPARED = ("status", "bytes", "quality", "parts", "quality_valid", "pack_gap", "bytes_by_field", "formats", "history")
 _NOT_OUTCOME = ("seconds",)
-"""Of an epoch: what it took."""
+"""Fields of an epoch that are not part of the outcome."""
 
 
 def difference(before: Result, now: Result, *, bits: bool) -> str | None:
-    """What differs first, with both values, in one line; ``None`` where the results agree.
+    """The first difference, with both values, in one line; ``None`` if the results agree.
 
     Args:
-        bits: every bit has to agree, as on one processor and torch; else the metrics that say by how much such pairs
-            differ have to agree within that, the primary one to the bit where it does not say. What only the newer
-            result has (a metric that there was not before) is no difference.
+        bits: whether every bit has to agree, as on the same processor and torch. Otherwise metrics with a ``spread``
+            have to agree within it, and the primary metric to the bit if it has none. Values that only the newer
+            result has (of a new metric) are no difference.
     """
     if bits:
         old, new = _outcome(before), _outcome(now)
@@ -42,7 +42,7 @@ def difference(before: Result, now: Result, *, bits: bool) -> str | None:
 
 
 def largest_difference(before: Result, now: Result, metric: Metric | None = None) -> float:
-    """In a metric (the primary one unless given), over labels and splits; infinite where only one result has it."""
+    """Largest difference in a metric (by default the primary one) over labels and splits; infinite if one lacks it."""
     name = (metric or before.metric).name
     pairs = [
         (values.get(name, math.nan), theirs.get(label, {}).get(name, math.nan))
@@ -59,7 +59,7 @@ def _apart(a: float, b: float) -> float:
 
 
 def _outcome(result: Result) -> dict[str, Any]:
-    """As JSON, where not-a-number is equal to itself."""
+    """The outcome as JSON, in which NaN equals itself."""
     dumped = json.loads(result.model_dump_json(include=set(_COMPARED)))
     for epoch in dumped["history"]:
         for name in _NOT_OUTCOME:

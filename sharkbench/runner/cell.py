@@ -1,4 +1,4 @@
-"""One cell from data to figures. What this module imports decides a result, and so names it; what calls it does not."""
+"""Computes one run from data to figures. The imports of this module determine results and keys, its callers do not."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 class OverBudget(SharkbenchError):
-    """A method's packed layer takes more bytes than it was given."""
+    """A method's packed layer exceeds its budget in bytes."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """A compressed model, and the settings that made it, stated or solved from the budget."""
+    """A compressed model and the settings that produced it, stated or solved from the budget."""
 
     model: Model
     method: Method
@@ -45,28 +45,28 @@ class Made:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The settings as JSON values."""
         used = self.method.settled(self.size)
         return {k: v for k, v in to_jsonable_python(used).items() if k != "name"}
 
 
 def settle(spec: RunSpec) -> None:
-    """Threads and random numbers of a process that is this run's alone."""
+    """Set the threads and seed the random number generators of a process that executes only this run."""
     torch.set_num_threads(spec.train.threads)
-    # Methods take their random numbers from the bench; what escapes that is the same every time too.
+    # Methods use the random number generators of the bench; any other draws are made reproducible too.
     random.seed(spec.seed)
     np.random.seed(spec.seed)
     torch.manual_seed(spec.seed)
 
 
 def open_dataset(spec: RunSpec, cache_dir: Path | None, splits: tuple[SplitName, ...] | None = None) -> PreparedDataset:
-    """The data that the run was planned for.
+    """Open the data that the run was planned for.
 
     Args:
-        splits: what is opened of it; unless given all, or all but the test split where the run is not judged on that.
+        splits: the splits to open; by default all, without the test split if the run is not evaluated on it.
 
     Raises:
-        DataError: it has changed since, or cannot be prepared.
+        DataError: the data has changed since, or cannot be prepared.
     """
     needed: tuple[SplitName, ...] = ("train", "valid") if spec.judged_on == "valid" else ("train", "valid", "test")
     dataset = prepare(spec.dataset, cache_dir, progress=False, splits=splits or needed)
@@ -82,7 +82,7 @@ def bench_for(
     on_epoch: Callable[[Epoch], None] | None = None,
     checkpoints: Path | None = None,
 ) -> Workbench:
-    """What the run's method may use: the run's settings, its data, and its budget in bytes."""
+    """The workbench of the run's method: the run's settings, its data, and its budget in bytes."""
     bench = Workbench(
         dataset=dataset,
         task=spec.task,
@@ -100,11 +100,11 @@ def bench_for(
 
 
 def make(spec: RunSpec, bench: Workbench) -> Made:
-    """Compress.
+    """Compute the compressed model.
 
     Raises:
         Infeasible: the method cannot reach the budget.
-        Diverged: training did.
+        Diverged: training diverged.
     """
     method: Method = spec.method
     size = method.size(bench.room, bench.shape)
@@ -112,7 +112,7 @@ def make(spec: RunSpec, bench: Workbench) -> Made:
 
 
 def judge(spec: RunSpec, bench: Workbench, made: Made, directory: Path) -> dict[str, Any]:
-    """Pack, save into ``directory``, and judge what was saved: the fields of a result that a model has.
+    """Pack, save into ``directory``, and evaluate the saved model; returns the fields of a result that a model has.
 
     Raises:
         OverBudget: the packed layer is larger than the budget.
@@ -161,7 +161,7 @@ def judge(spec: RunSpec, bench: Workbench, made: Made, directory: Path) -> dict[
 def _quality(
     packed: PackedModel, dataset: PreparedDataset, split: SplitName, spec: RunSpec
 ) -> tuple[Quality, dict[str, dict[str, Parts]]]:
-    """Quality, and on the test split its parts, by label."""
+    """Quality by label and, on the test split, its parts."""
     samples, names = dataset.splits[split], dataset.schema.labels
     scores = predict(packed, samples)
     found = quality(scores, samples, names, spec.task)

@@ -1,4 +1,4 @@
-"""What ``run_suite`` tells whoever watches it."""
+"""Events of ``run_suite`` for observers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sharkbench.suite.run import RunSpec
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A process works on the run from now on."""
+    """A process has started to work on the run."""
 
     spec: RunSpec
 
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One training stage of the run has validated."""
+    """A validation in a training stage of the run has ended."""
 
     key: str
     epoch: Epoch
@@ -26,7 +26,7 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """The run is stored; ``cached`` if it was before."""
+    """The run is stored; ``cached`` if it was stored before."""
 
     result: Result
     cached: bool
@@ -34,7 +34,7 @@ class RunEnded:
 
 @dataclass(frozen=True)
 class RunStopped:
-    """The run was given up on the way because whoever asked for it wanted no more of it. Nothing of it is stored."""
+    """The run was stopped early by its requester. Nothing of it is stored."""
 
     spec: RunSpec
     seconds: float
@@ -42,21 +42,21 @@ class RunStopped:
 
 @dataclass(frozen=True)
 class MeasureStarted:
-    """The lookups of the run are being timed; nothing else runs meanwhile."""
+    """Timing of the run's lookups has started; nothing else runs meanwhile."""
 
     key: str
 
 
 @dataclass(frozen=True)
 class MeasureEnded:
-    """The run has a speed now, or the reason why it has none."""
+    """The run has a speed, or a reason why it has none."""
 
     key: str
 
 
 @dataclass(frozen=True)
 class Message:
-    """One line for a person."""
+    """One line of text for the user."""
 
     text: str
 

@@ -34,18 +34,18 @@ def execute(
     cache_dir: Path | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Result:
-    """Compress, pack, save, and measure what was saved.
+    """Compress, pack, save, and evaluate the saved model.
 
     Args:
-        directory: gets the environment, the artifact, and the tables that the method notes down.
+        directory: receives the environment, the artifact, and the tables that the method notes down.
         shared: folder of the full-precision models that runs share.
-        invocation: of ``sharkbench run``, for the environment.
-        cache_dir: of prepared data; the data room's own unless given.
+        invocation: ID of the ``sharkbench run``, for the environment.
+        cache_dir: cache of prepared data; by default the user's cache.
         on_epoch: called after each epoch of each training stage.
 
     Raises:
-        DataError: the data cannot be read or is not what the run was planned for, or the code is not.
-        Diverged: training did.
+        DataError: the data cannot be read, or data or code have changed since the run was planned.
+        Diverged: training diverged.
         OverBudget: the packed layer is larger than the budget.
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
@@ -54,7 +54,7 @@ def execute(
     write_text(directory / ENVIRONMENT, about.model_dump_json(indent=1))
     write_text(directory / CODE, json.dumps(_code(spec), indent=1))
     dataset = open_dataset(spec, cache_dir)
-    forget_peak()  # data that was damaged has just been prepared again
+    forget_peak()  # damaged data may just have been prepared again
     bench = bench_for(spec, dataset, shared, on_epoch, Store(shared.parent).checkpoints(spec.key))
     try:
         with other_ranks(spec, shared=shared, cache_dir=cache_dir):
@@ -82,7 +82,7 @@ def execute(
 
 
 def measure(spec: RunSpec, directory: Path, *, cache_dir: Path | None = None) -> Speed:
-    """Time the artifact of a finished run; wants the machine to itself."""
+    """Time the artifact of a finished run; nothing else should run on the machine."""
     split = open_dataset(spec, cache_dir, (spec.judged_on,)).splits[spec.judged_on]
     return measure_speed(artifact.load_model(directory), split, spec.measure)
 
@@ -91,8 +91,8 @@ def _code(spec: RunSpec) -> dict[str, str]:
     """The code that the run's outcome depends on, module by module.
 
     Raises:
-        DataError: it is not the code that the run was planned for. Parts of what was loaded would be from before the
-            change and parts from after it.
+        DataError: the code has changed since the run was planned. Loaded modules could be partly from before and
+            partly from after the change.
     """
     code = present_code()
     if code.digest(spec.roots) != spec.code:

@@ -1,4 +1,4 @@
-"""What an executor has to be able to do, and which one a suite asks for."""
+"""The interface of executors, and the selection of a suite's executor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sharkbench.suite.executors import LocalExecutor, RayExecutor
 
 
 class Executor(Protocol):
-    """Gives each job a process of its own, somewhere. :class:`~sharkbench.runner.processes.Processes` says the rest."""
+    """Runs each job in its own process, somewhere. See :class:`~sharkbench.runner.processes.Processes` for details."""
 
     def __enter__(self) -> Self: ...
 
@@ -21,21 +21,21 @@ class Executor(Protocol):
     ) -> None: ...
 
     def prepare(self) -> None:
-        """Begin to get ready."""
+        """Start preparing in the background."""
 
     def start(self, call: str, arguments: Mapping[str, Any], log: Path) -> Worker:
-        """Hand in ``call`` (``module:function``, called with ``send`` and ``arguments``), which prints to ``log``."""
+        """Submit ``call`` (``module:function``, called with ``send`` and ``arguments``), which prints to ``log``."""
         ...
 
     def wait(self, seconds: float) -> list[Worker]:
-        """Workers that have sent something or ended, as soon as there is one or after ``seconds`` at the latest."""
+        """Workers that have sent something or ended; returns once there is one, after ``seconds`` at the latest."""
         ...
 
     def kill(self, worker: Worker, number: int = ...) -> None:
-        """End a worker, with the signal ``number`` where it has begun."""
+        """End a worker, with the signal ``number`` if it has started."""
 
     def alone(self) -> Executor:
-        """One whose workers have their machine to themselves, as far as this executor can see to it."""
+        """An executor whose workers have a machine of their own, as far as this executor can ensure that."""
         ...
 
     def close(self) -> None:
@@ -43,14 +43,14 @@ class Executor(Protocol):
 
 
 def executor_of(config: LocalExecutor | RayExecutor, preload: Sequence[str], *, threads: int) -> Executor:
-    """The executor that ``config`` describes.
+    """Create the executor described by ``config``.
 
     Args:
         preload: modules to import before a process is given its job.
         threads: CPU threads of a run.
 
     Raises:
-        InputError: what it needs is not installed or cannot be reached.
+        InputError: a requirement is not installed or cannot be reached.
     """
     if isinstance(config, LocalExecutor):
         return Processes(preload)

@@ -1,4 +1,4 @@
-"""What a failure is called: its kind and its reason in one line, from an exception or from how a process ended."""
+"""Classifies failures: kind and one-line reason, from an exception or from the exit of a process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says; its type too, unless it was written for users to read."""
+    """The message of an exception in one line, with its type unless it was written for users."""
     said = " ".join(str(error).split())
     if not isinstance(error, SharkbenchError):
         said = f"{type(error).__name__}: {said}" if said else type(error).__name__
@@ -23,19 +23,19 @@ def one_line(error: BaseException) -> str:
 
 
 def is_storage_error(error: BaseException) -> bool:
-    """Whether nothing can be written: not the run's fault, and no later run would do better."""
+    """Whether storage is full or read-only, which is not the run's fault and would affect later runs too."""
     return isinstance(error, StorageError) or no_room(error)
 
 
 def kind_of(error: BaseException) -> FailureKind:
-    """The kind of failure that an exception stands for."""
+    """The kind of failure of an exception."""
     if isinstance(error, Diverged):
         return "diverged"
     if isinstance(error, DataError):
         return "data"
     if isinstance(error, MemoryError):
         return "out of memory"
-    # torch raises a RuntimeError where an allocation fails, on the CPU and on a GPU.
+    # torch raises a RuntimeError if an allocation fails, on the CPU and on a GPU.
     if isinstance(error, RuntimeError | OSError) and any(words in str(error).lower() for words in _MEMORY_WORDS):
         return "out of memory"
     return "method"
@@ -45,9 +45,9 @@ def kind_of_exit(code: int, *, out_of_memory: bool, log: str) -> tuple[FailureKi
     """Kind and reason of a process that ended without a result.
 
     Args:
-        code: exit code; negative where a signal has ended it.
-        out_of_memory: whether the kernel has ended a process for lack of memory meanwhile.
-        log: the end of what the process printed.
+        code: exit code; negative if a signal ended the process.
+        out_of_memory: whether the kernel has killed a process for lack of memory meanwhile.
+        log: the end of the process's output.
     """
     if code >= 0:
         return "method", f"the process ended with exit code {code} and without a result; see log.txt"
@@ -62,7 +62,7 @@ def kind_of_exit(code: int, *, out_of_memory: bool, log: str) -> tuple[FailureKi
 
 
 def memory_kills() -> int:
-    """How many processes the kernel has ended for lack of memory since the machine started."""
+    """Number of processes that the kernel has killed for lack of memory since boot."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The process that forks the process of each run. It has imported everything heavy, so a run starts in milliseconds.
+"""The process that forks the process of each run. It has imported all heavy modules, so a run starts in milliseconds.
 
 Started as a program by :mod:`sharkbench.runner.processes`, which sends one JSON packet per order over a Unix socket:
 
@@ -39,16 +39,16 @@ def main() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent):
         return
-    # What the process of a run leaves behind when it dies becomes a child of this one, and is ended here.
+    # Orphaned children of a run's process become children of this one, and are ended here.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     channel = socket.socket(fileno=int(descriptor))
-    gc.disable()  # importing makes nothing that could be collected
+    gc.disable()  # imports create no garbage
     for module in preload:
         importlib.import_module(module)
-    gc.freeze()  # nor do the processes of the runs look at it, and its pages stay shared
+    gc.freeze()  # run processes do not scan these objects either, so their pages stay shared
     gc.enable()
     _Server(channel).serve()
-    os._exit(0)  # taking leave of all that was imported would take seconds
+    os._exit(0)  # a normal exit would take seconds to tear down all imports
 
 
 class _Server:
@@ -62,7 +62,7 @@ class _Server:
 
     def serve(self) -> None:
         for number in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)  # it is the byte in the wake-up socket that counts
+            signal.signal(number, lambda *_: None)  # the byte in the wake-up socket does the work
         signal.set_wakeup_fd(self.wake_end.fileno(), warn_on_full_buffer=False)
         selector = selectors.DefaultSelector()
         selector.register(self.channel, selectors.EVENT_READ)
@@ -108,7 +108,7 @@ class _Server:
         ids = {pid: number for number, pid in self.pids.items()}
         while True:
             try:
-                # Without collecting it: until then nothing else can get its process group's number.
+                # Not reaped yet: until then no other process can get its process group's ID.
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
@@ -145,7 +145,7 @@ def _become_worker(server: int, order: dict[str, Any], log: int, events: int) ->
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        # Where memory runs out, a run is ended by the kernel and not the process that keeps the books.
+        # If memory runs out, the kernel should kill a run and not this server.
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -167,7 +167,7 @@ def _become_worker(server: int, order: dict[str, Any], log: int, events: int) ->
     except BaseException:
         traceback.print_exc()
     finally:
-        # Not sys.exit: what the server has open and registered is not the child's to clean up.
+        # Not sys.exit: the child must not clean up what the server has opened and registered.
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
@@ -175,7 +175,7 @@ def _become_worker(server: int, order: dict[str, Any], log: int, events: int) ->
 
 
 def _signal_group(pid: int, number: int) -> None:
-    # A process that was forked a moment ago may not lead its group yet.
+    # A newly forked process may not lead its group yet.
     for send in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError):
             send(pid, number)

@@ -1,4 +1,4 @@
-"""What is the same for every run of one call."""
+"""The options that all runs of one call share."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sharkbench.results.store import Store
 
 @dataclass(frozen=True)
 class Job:
-    """Where results go, and how runs are executed.
+    """Output location and execution of runs.
 
     Attributes:
-        invocation: names this call; it is in the environment of every run that the call has done.
+        invocation: ID of this call; part of the environment of every run that the call executes.
         execute: ``module:function``, called like :func:`sharkbench.runner.execute.execute`.
         measure: ``module:function``, called like :func:`sharkbench.runner.execute.measure`.
-        cache_dir: of prepared data; the data room's own unless given.
-        jobs: runs at a time.
-        retries: how often a run is done again that was ended from outside.
+        cache_dir: cache of prepared data; by default the user's cache.
+        jobs: number of concurrent runs.
+        retries: number of retries of a run that was killed from outside.
     """
 
     store: Store

@@ -1,4 +1,4 @@
-"""A whole plan: prepare the data, execute what is missing, measure, and refresh the tables."""
+"""Executes a plan: prepares the data, executes the missing runs, measures speeds, and updates the tables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXECUTE, MEASURE = "sharkbench.runner.execute:execute", "sharkbench.runner.execu
 
 @dataclass(frozen=True)
 class Summary:
-    """How the runs of a plan have ended, in this call or before; ``cached`` of them were stored before."""
+    """Counts of the runs of a plan by status, from this call or before; ``cached`` of them were stored before."""
 
     done: int = 0
     failed: int = 0
@@ -56,21 +56,21 @@ def run_suite(
     execute: str = EXECUTE,
     measure: str = MEASURE,
 ) -> Summary:
-    """Do what is missing of ``plan``; afterwards everything that came out lies under ``out``.
+    """Execute the missing runs of ``plan``; all results are stored under ``out``.
 
-    Ctrl-C and SIGTERM end it cleanly: the summary says so, and the next call continues.
+    Ctrl-C and SIGTERM end it cleanly: the summary reports it, and the next call continues.
 
     Args:
-        jobs: runs at a time.
-        force: do every run again.
-        retry_failed: do failed runs again. Runs that were ended from outside are done again anyway.
-        cache_dir: of prepared data.
+        jobs: number of concurrent runs.
+        force: repeat every run.
+        retry_failed: repeat failed runs. Runs that were killed from outside are repeated anyway.
+        cache_dir: cache of prepared data.
         on_event: called in this thread with each event.
         execute: the function that executes a run, as ``module:function``.
         measure: the function that times one.
 
     Raises:
-        InputError: ``out`` cannot be written to, or data is not there.
+        InputError: ``out`` cannot be written to, or data is missing.
     """
     store = opened(out)
     specs = list({spec.key: spec for spec in plan}.values())
@@ -102,13 +102,13 @@ def run_suite(
 
 
 def new_invocation() -> str:
-    """A name for one call, which sorts by time."""
+    """A new ID for one call; IDs sort by time."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 @dataclass
 class _Tally:
-    """Passes events on, and counts and tracks what they tell of."""
+    """Forwards events, counts results, and records them in MLflow."""
 
     watch: Callable[[Event], None]
     tracked: Tracked
@@ -136,10 +136,10 @@ class _Tally:
 
 
 def opened(out: Path | str) -> Store:
-    """The store under ``out``, swept of what dead processes have left there.
+    """Open the store under ``out`` and remove leftovers of dead processes.
 
     Raises:
-        InputError: it cannot be written to.
+        InputError: the store cannot be written to.
     """
     store = Store(out)
     try:
@@ -188,18 +188,18 @@ def _execute_and_measure(
 
 
 def wanted(result: Result | None, retry_failed: bool = False) -> bool:
-    """Whether a run is to be done, given what is stored of it."""
+    """Whether a run is to be executed, given its stored result."""
     if result is None or result.kind == "killed":
         return True
     return retry_failed and result.status == "failed"
 
 
 def with_data(specs: Sequence[RunSpec], schedule: Schedule, cache_dir: Path | None) -> tuple[list[RunSpec], int]:
-    """The runs whose data could be prepared, and how many there was no room for; the others are stored as failed,
-    whatever it was that went wrong.
+    """The runs whose data could be prepared, and the number of runs without room for their data; all others are stored
+    as failed, for any error.
 
     Raises:
-        OSError: the disk is full or read-only, which is no data set's own.
+        OSError: the disk is full or read-only, which is not an error of a data set.
     """
     failed: dict[str, tuple[FailureKind, str, str]] = {}
     without_room: set[str] = set()
@@ -207,7 +207,7 @@ def with_data(specs: Sequence[RunSpec], schedule: Schedule, cache_dir: Path | No
         try:
             if not prepared_path(spec.dataset, cache_dir).is_dir():
                 prepare(spec.dataset, cache_dir)
-        except StorageError as error:  # not the runs' fault: the next call does them
+        except StorageError as error:  # not the runs' fault: the next call executes them
             without_room.add(spec.fingerprint)
             schedule.tell(Message(str(error)))
         except Exception as error:
@@ -232,7 +232,7 @@ def _refresh_leaderboard(store: Store, watch: Callable[[Event], None]) -> None:
 
 @contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM like Ctrl-C, where this thread is the one that gets signals."""
+    """Treat SIGTERM like Ctrl-C, if this is the thread that receives signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

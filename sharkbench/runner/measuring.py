@@ -1,4 +1,4 @@
-"""Lookups of finished runs, one run at a time: nothing else that this machine's runners do goes on meanwhile."""
+"""Times the lookups of finished runs, one run at a time; no other run on this machine is active meanwhile."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from sharkbench.suite.run import RunSpec, present_code
 
 
 def unmeasured(store: Store, specs: Iterable[RunSpec]) -> list[RunSpec]:
-    """Runs that are ok, want to be timed, and have not been, or not by the present formats and kernels."""
+    """Runs with status ok that are to be timed and have no speed by the present formats and kernels."""
     code = present_code()
     return [spec for spec in specs if spec.measure.lookup and _lacks_speed(store, spec, code)]
 
 
 def measure_all(job: Job, specs: Iterable[RunSpec], processes: Executor, tell: Callable[[Event], None]) -> None:
-    """Time every run of ``specs``. One that cannot be timed stays ok and keeps the reason."""
+    """Time every run of ``specs``. A run that cannot be timed stays ok; the reason is stored."""
     folder = job.cache_dir or default_cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
     processes = processes.alone()
@@ -42,7 +42,7 @@ def measure_all(job: Job, specs: Iterable[RunSpec], processes: Executor, tell: C
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                continue  # another process does this run again, and will measure it
+                continue  # another process repeats this run, and will measure it
             try:
                 if _lacks_speed(job.store, spec, code):
                     tell(MeasureStarted(spec.key))

@@ -1,4 +1,4 @@
-"""Results of runs, as far as the run itself tells: what a failed one has, and what every other one starts from."""
+"""Fields of results that follow from the run alone: complete for failed runs, the start of all others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sharkbench.suite.run import RunSpec
 
 
 def facts_of(spec: RunSpec) -> dict[str, Any]:
-    """The fields of a :class:`Result` that say which run it is."""
+    """The fields of a :class:`Result` that identify the run."""
     seedless = spec.model_copy(update={"seed": 0})
     return {
         "key": spec.key,

@@ -1,4 +1,4 @@
-"""Processes that do one job each, forked from a server that has imported everything heavy (see ``forkserver``)."""
+"""Processes for one job each, forked from a server that has imported all heavy modules (see ``forkserver``)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from typing import Any, Self
 from sharkbench.runner.failures import memory_kills
 
 _ENVIRONMENT = {
-    # What is not torch's stays on one thread, in the order that one thread gives: results must not depend on it.
+    # All libraries except torch use one thread, so that results do not depend on the order of operations.
     "OPENBLAS_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
-    # Asks the driver how many GPUs there are without starting CUDA, which would not survive the fork.
+    # Count GPUs through the driver without starting CUDA, which would not survive the fork.
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }
 _GRACE_SECONDS = 10.0
@@ -32,24 +32,24 @@ _GRACE_SECONDS = 10.0
 
 @dataclass(eq=False)
 class Worker:
-    """One process. ``exit_code`` is ``None`` while it lives, negative where a signal has ended it."""
+    """One process. ``exit_code`` is ``None`` while it is alive, and negative if a signal ended it."""
 
     number: int
     began: float | None = None
-    """When it was forked, by the monotonic clock; ``None`` while the server is still importing."""
+    """Time of the fork, by the monotonic clock; ``None`` while the server is still importing."""
     exit_code: int | None = None
     memory_ran_out: bool = False
-    """Whether the kernel of its machine has ended a process for lack of memory while it lived."""
+    """Whether the kernel of its machine killed a process for lack of memory while it was alive."""
     lost: str | None = None
-    """Why its executor cannot say how it ended, if so; ``exit_code`` is SIGKILL's then."""
+    """Reason why its executor does not know how it ended; ``exit_code`` is that of SIGKILL then."""
     events: list[dict[str, Any]] = field(default_factory=list)
-    """What it has sent and nobody has taken yet."""
+    """Events that it has sent and that have not been taken."""
     kills_before: int = field(default_factory=memory_kills)
     pipe: int = -1
     rest: bytes = b""
 
     def take_events(self) -> list[dict[str, Any]]:
-        """Everything sent since the last call."""
+        """Events sent since the last call."""
         events, self.events = self.events, []
         return events
 
@@ -80,7 +80,7 @@ class Processes:
         self.close()
 
     def prepare(self) -> None:
-        """Start the server already; what it has to import, it imports while the caller does something else."""
+        """Start the server; it imports in the background."""
         if self._channel is None:
             self._start_server()
 
@@ -89,7 +89,7 @@ class Processes:
 
         Args:
             arguments: plain JSON values.
-            log: file that gets all that the process prints, at its end.
+            log: file to which the output of the process is appended.
         """
         channel = self._channel or self._start_server()
         self._started += 1
@@ -111,10 +111,10 @@ class Processes:
         return worker
 
     def wait(self, seconds: float | None) -> list[Worker]:
-        """Workers that have sent something or ended, as soon as there is one or after ``seconds``.
+        """Workers that have sent something or ended; returns as soon as there is one, or after ``seconds``.
 
         Raises:
-            RuntimeError: the server has failed; ended by a signal, it only takes its workers with it.
+            RuntimeError: the server has failed. If a signal ended it, only its workers are lost, without this error.
         """
         touched: dict[int, Worker] = {}
         for key, _ in self._selector.select(seconds):
@@ -137,7 +137,7 @@ class Processes:
                 self._channel.send(json.dumps({"kill": worker.number, "signal": int(number)}).encode())
 
     def alone(self) -> Self:
-        """This one: on one machine, nothing else is at work while nothing else is started."""
+        """This executor: on one machine, nothing else runs as long as nothing else is started."""
         return self
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class Processes:
         mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         command = [sys.executable, "-P", "-m", "sharkbench.runner.forkserver", str(its.fileno()), str(os.getpid())]
-        # A session of its own: Ctrl-C reaches only the process that has to decide what it means.
+        # A session of its own, so that Ctrl-C reaches only the process that handles it.
         self._server = subprocess.Popen(
             [*command, *self.preload],
             pass_fds=[its.fileno()],
@@ -196,7 +196,7 @@ class Processes:
         return [worker]
 
     def _server_died(self) -> list[Worker]:
-        """The workers that went with it; the next start makes a new one."""
+        """The workers that ended with the server; the next start creates a new server."""
         assert self._server is not None
         self._server.wait()
         self._said.seek(0)

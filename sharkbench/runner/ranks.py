@@ -1,7 +1,8 @@
 """The other processes of a run that trains over several (``train.processes``).
 
-Each does what the first one does, from the data to the compressed model, and writes nothing. They get what ``torchrun``
-gives its processes; the store where they meet is kept by the first one, on a port that is its own from the start.
+Each executes the same steps as the first, from the data to the compressed model, and writes nothing. They get the
+environment variables of ``torchrun``; the first process hosts their rendezvous store, on a port that it holds from the
+start.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from sharkbench.suite.run import RunSpec
 from sharkbench.training.group import Group
 
 _NOTICE_SECONDS = 2.0
-"""A connection breaks a moment before the process at its other end is known to have ended."""
+"""Seconds between a broken connection and the exit of the process at its other end being visible."""
 _HOST = "127.0.0.1"
 _READY = "process {} is ready"
 
 
 @contextmanager
 def other_ranks(spec: RunSpec, *, shared: Path, cache_dir: Path | None) -> Iterator[None]:
-    """Within it the processes with which this one trains are at work; nothing for a run that takes one process.
+    """Context in which the other processes of this run are running; does nothing for a run with one process.
 
     Raises:
-        RuntimeError: another process has ended before its time.
+        RuntimeError: another process has ended early.
     """
     size = spec.train.processes
     if size == 1:
@@ -47,7 +48,7 @@ def other_ranks(spec: RunSpec, *, shared: Path, cache_dir: Path | None) -> Itera
         "GROUP_RANK": 0,
         "MASTER_ADDR": _HOST,
         "MASTER_PORT": store.port,
-        # As torchrun says it: the store is there already.
+        # As torchrun sets it: the store exists already.
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RESTART_COUNT": 0,
     }
@@ -69,7 +70,7 @@ def other_ranks(spec: RunSpec, *, shared: Path, cache_dir: Path | None) -> Itera
             )
             pipe = others[rank].stdin
             assert pipe is not None
-            with suppress(BrokenPipeError):  # it has died already, which is noticed below
+            with suppress(BrokenPipeError):  # it has died already, which is detected below
                 pipe.write(order)
                 pipe.close()
         os.environ.update(_told(common, 0))
@@ -91,7 +92,7 @@ def other_ranks(spec: RunSpec, *, shared: Path, cache_dir: Path | None) -> Itera
 
 
 def _wait_for(others: Mapping[int, subprocess.Popen[str]], store: TCPStore) -> None:
-    """Until each of the others is about to join; where one dies after that, the connection to it tells."""
+    """Wait until all other processes are about to join; a later death breaks the connection."""
     for rank, other in others.items():
         while not store.check([_READY.format(rank)]):
             if (code := other.poll()) is not None:
@@ -100,7 +101,7 @@ def _wait_for(others: Mapping[int, subprocess.Popen[str]], store: TCPStore) -> N
 
 
 def _name_the_cause(others: Mapping[int, subprocess.Popen[str]], error: RuntimeError) -> None:
-    """Of a broken connection: the process that has died."""
+    """Raise an error that names the dead process behind a broken connection."""
     deadline = time.monotonic() + _NOTICE_SECONDS
     while time.monotonic() < deadline:
         for rank, other in others.items():
@@ -130,7 +131,7 @@ def main() -> None:
     try:
         make(spec, bench)
     except SharkbenchError:
-        sys.exit(1)  # the first process comes to the same, and tells it
+        sys.exit(1)  # the first process raises the same error, and reports it
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs of a plan, some at a time, each in a process of its own and stored the moment it ends."""
+"""Executes the runs of a plan concurrently, each in its own process; stores each result at once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ABORT_SECONDS = 3.0
 class _Waiting:
     spec: RunSpec
     full_key: str | None = None
-    """Of the full-precision model that it may use or train."""
+    """Key of the full-precision model that it may use or train."""
 
     def __post_init__(self) -> None:
         if self.spec.method.takes == "model" or not self.spec.method.budgeted:
@@ -56,13 +56,13 @@ class _Active:
 
     @property
     def end(self) -> float | None:
-        """When its time is up."""
+        """Time at which its time limit ends."""
         began, timeout = self.worker.began, self.spec.timeout
         return None if began is None or timeout is None else began + timeout
 
 
 def now() -> str:
-    """The time, as results state it."""
+    """The current time in the form of results."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -71,15 +71,15 @@ def _name(spec: RunSpec) -> str:
 
 
 class Schedule:
-    """Executes runs. A run that another process works on is waited for and not done twice.
+    """Executes runs. If another process works on a run, the schedule waits for it instead of repeating it.
 
-    One at a time, runs go in the order in which they come. Of several at a time, those go first whose full-precision
-    model others wait for, then the longest by what runs like them took, so that none is left to run alone at the end;
-    what nothing is known of may be long.
+    Without concurrency, runs are executed in the given order. With it, runs whose full-precision model others wait for
+    are first, then the longest by estimates from similar runs, so that none is left to run alone at the end; runs
+    without an estimate count as long.
 
     Args:
-        stored: what the store held when it was decided to do these runs.
-        tell: gets events.
+        stored: content of the store when these runs were selected.
+        tell: called with events.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Schedule:
         self.job, self.processes, self.stored, self.tell = job, processes, stored, tell
         self.active: dict[int, _Active] = {}
         self.lost = 0
-        """Runs whose result could not be written. Nothing is started after the first."""
+        """Number of runs whose result could not be written. Nothing is started after the first."""
         self.waiting: list[_Waiting] = []
         self._costs = Costs(result for result in stored.values() if result is not None)
         self._have_full_model: set[str] = set()
@@ -96,10 +96,10 @@ class Schedule:
         self._attempts: Counter[str] = Counter()
 
     def run(self, specs: Iterable[RunSpec], more: Callable[[int], Sequence[RunSpec]] = lambda slots: ()) -> None:
-        """Execute all ``specs``; returns when the last one is stored, or nothing can be stored any more.
+        """Execute all ``specs``; returns when the last one is stored, or when nothing can be stored any more.
 
         Args:
-            more: asked for up to so many further runs whenever fewer wait than could be started.
+            more: called for up to the given number of further runs whenever fewer are waiting than could be started.
         """
         self.waiting = [_Waiting(spec) for spec in specs]
         try:
@@ -112,7 +112,7 @@ class Schedule:
                 self._start_what_can_start()
                 if not self.active:
                     if self.waiting and not self.lost:
-                        time.sleep(_POLL_SECONDS)  # others are doing all that is left
+                        time.sleep(_POLL_SECONDS)  # other processes work on all remaining runs
                     continue
                 for worker in self.processes.wait(self._patience(bool(self.waiting))):
                     self._attend(self.active[worker.number])
@@ -124,7 +124,7 @@ class Schedule:
                 self._discard(active)
 
     def stop(self, key: str) -> None:
-        """Give up a run, started or not; tells :class:`RunStopped`, or how it ended where it was quicker."""
+        """Stop a run, started or not; sends :class:`RunStopped`, or its result if it ended before."""
         for one in [one for one in self.waiting if one.spec.key == key]:
             self.waiting.remove(one)
             self.tell(RunStopped(one.spec, 0.0))
@@ -134,7 +134,7 @@ class Schedule:
                 self.processes.kill(active.worker)
 
     def fail(self, spec: RunSpec, kind: FailureKind, reason: str, log: str = "") -> None:
-        """Store a run as failed that never got a process; ``log`` says more than ``reason``."""
+        """Store a run that never got a process as failed; ``log`` has more details than ``reason``."""
         with self.job.store.lock(spec.key):
             directory = self._new_directory(spec)
             (directory / LOG).write_text(log or reason + "\n", encoding="utf-8")
@@ -146,7 +146,7 @@ class Schedule:
         for one in self._most_urgent_first():
             if len(self.active) >= self.job.jobs or self.lost:
                 return
-            if one not in self.waiting or self._needs_what_another_makes(one):  # whoever is told may give runs up
+            if one not in self.waiting or self._needs_what_another_makes(one):  # an observer of events may stop runs
                 continue
             lock = self.job.store.lock(one.spec.key)
             try:
@@ -185,7 +185,7 @@ class Schedule:
             self._told_of_others = True
 
     def _needs_what_another_makes(self, one: _Waiting) -> bool:
-        """Whether it would only wait for the full-precision model that a run at work is training."""
+        """Whether it would only wait for the full-precision model that a current run is training."""
         if one.full_key is None or one.full_key in self._have_full_model:
             return False
         return any(active.full_key == one.full_key for active in self.active.values())
@@ -222,7 +222,7 @@ class Schedule:
         self.tell(RunStarted(spec))
 
     def _patience(self, more: bool) -> float:
-        """Seconds to wait for something to happen before looking at timeouts and at other processes' runs again."""
+        """Seconds to wait for an event before checking timeouts and other processes' runs again."""
         ends = [end for active in self.active.values() if (end := active.end) is not None]
         limits = [end - time.monotonic() for end in ends]
         if more and len(self.active) < self.job.jobs:
@@ -297,7 +297,7 @@ class Schedule:
                     file.unlink()
         write_text(directory / RESULT, result.model_dump_json(indent=1))
         self.job.store.publish(directory, result.key)
-        if result.kind != "killed":  # that one is done again, from where it was
+        if result.kind != "killed":  # a killed run is repeated, and resumes from its checkpoint
             self.job.store.forget(result.key)
         self._costs.add(result)
         self.tell(RunEnded(result, cached=False))
@@ -317,7 +317,7 @@ class Schedule:
             if active.aborted is not None and time_now > active.aborted + _ABORT_SECONDS:
                 self.processes.kill(active.worker)
             elif active.aborted is None and end is not None and time_now > end:
-                # This signal first: it leaves a traceback in the log that says where the run was.
+                # This signal first: it leaves a traceback in the log that shows where the run was.
                 active.aborted = time_now
                 self.processes.kill(active.worker, signal.SIGABRT)
 

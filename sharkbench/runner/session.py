@@ -1,4 +1,4 @@
-"""Runs that are decided on one after the other, from what came out of those before: what a search needs."""
+"""A session executes runs that are chosen one by one from earlier results, as a search does."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from sharkbench.suite.executors import AnyExecutor, LocalExecutor
 from sharkbench.suite.run import RunSpec
 
 Ask = Callable[[int], Sequence[RunSpec]]
-"""Gives up to so many runs to do next; none where there is nothing to do until another one has ended."""
+"""Returns at most the given number of runs to execute next; none if another run has to end first."""
 
 
 class Session:
-    """Executes runs as :func:`~sharkbench.runner.local.run_suite` does: each in a process of its own, each stored.
+    """Executes runs like :func:`~sharkbench.runner.local.run_suite`: each in its own process, each stored.
 
     Attributes:
-        lost: runs whose result could not be written. Nothing is started after the first.
+        lost: number of runs whose result could not be written. Nothing is started after the first.
     """
 
     def __init__(self, job: Job, processes: Executor, tell: Callable[[Event], None]) -> None:
@@ -47,26 +47,26 @@ class Session:
         return self._schedule.lost
 
     def run(self, ask: Ask) -> None:
-        """Execute what ``ask`` gives, until it gives nothing and nothing is at work. What is stored already is told of
-        and not done again."""
+        """Execute the runs that ``ask`` returns, until it returns none and none is active. Stored runs are reported and
+        not repeated."""
         self._schedule.run((), lambda slots: self._missing(ask, slots))
 
     def stop(self, key: str) -> None:
-        """Give up a run; :class:`~sharkbench.runner.events.RunStopped` tells when it is."""
+        """Stop a run; :class:`~sharkbench.runner.events.RunStopped` is sent once it has stopped."""
         for spec in [spec for spec in self._asked if spec.key == key]:
             self._asked.remove(spec)
             self.tell(RunStopped(spec, 0.0))
         self._schedule.stop(key)
 
     def measure(self, specs: Iterable[RunSpec]) -> None:
-        """Time the lookups of those that are stored, ok and not timed yet. Nothing else may be at work."""
+        """Time the lookups of the runs that are stored, ok and not timed yet. No run may be active."""
         measure_all(self.job, unmeasured(self.store, specs), self.processes, self.tell)
 
     def _missing(self, ask: Ask, slots: int) -> list[RunSpec]:
         while len(self._asked) < slots and (asked := ask(slots - len(self._asked))):
             found = {spec.key: self.store.get(spec.key) for spec in asked}
             self._stored.update({key: result for key, result in found.items() if wanted(result)})
-            # All of them before any is told of: who hears of one may give up the others.
+            # Collect all before sending any event: an observer of one may stop the others.
             self._asked += [spec for spec in asked if wanted(found[spec.key])]
             for result in found.values():
                 if result is not None and not wanted(result):
@@ -88,10 +88,10 @@ def session(
     execute: str = EXECUTE,
     measure: str = MEASURE,
 ) -> Iterator[Session]:
-    """A session whose runs lie under ``out``. SIGTERM ends it like Ctrl-C; whatever is at work then ends too.
+    """A session with its runs under ``out``. SIGTERM ends it like Ctrl-C; active runs then end too.
 
     Args:
-        executor: where runs run; here unless given.
+        executor: where runs are executed; by default on this machine.
         threads: CPU threads of a run.
 
     Raises:
@@ -106,11 +106,11 @@ def session(
 
 
 def prepare_data(specs: Iterable[RunSpec], cache_dir: Path | None = None) -> dict[str, str]:
-    """Encode the data of ``specs`` where it is not in the cache; returns why it cannot be, by fingerprint.
+    """Encode the data of ``specs`` that is not in the cache; returns the reasons of failures, by fingerprint.
 
     Raises:
-        OSError: the disk is full or read-only, which is no data set's own.
-        StorageError: the cache is.
+        OSError: the disk is full or read-only, which is not an error of a data set.
+        StorageError: the cache is full or read-only.
     """
     failed: dict[str, str] = {}
     for spec in {spec.fingerprint: spec for spec in specs}.values():

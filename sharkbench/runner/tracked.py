@@ -1,4 +1,4 @@
-"""Keeps MLflow up to date beside the runs: in a thread, because a record takes longer than starting a run."""
+"""Records runs in MLflow in a background thread, because a record takes longer than starting a run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sharkbench.tracking import DATABASE, UNTRACKED, Tracker, reason, tracking_u
 
 
 class Tracked:
-    """Records what lands in the store. A failure is told at the end and costs nothing but the record.
+    """Records stored runs. A failure is reported at the end and affects nothing but the record.
 
     Args:
-        specs: the plan. What is stored of it and was never recorded is recorded at the end.
-        work: whether anything will be stored. If not, records are made only where an earlier call left some out.
+        specs: the plan. Its stored runs without a record are recorded at the end.
+        work: whether anything will be stored. If not, only records that an earlier call left out are written.
     """
 
     def __init__(
@@ -45,20 +45,20 @@ class Tracked:
             self._submit(self._open)
 
     def stored(self, key: str) -> None:
-        """A run has been stored."""
+        """Queue the record of a stored run."""
         self._submit(lambda: self._open().add(key))
 
     def drain(self) -> None:
-        """Return when everything told so far is recorded: measuring wants the machine to itself."""
+        """Wait until all queued runs are recorded: nothing else should run during timing."""
         if self._on:
             self._thread.submit(lambda: None).result()
 
     def close(self, *, interrupted: bool) -> None:
-        """Record what is missing, speeds among it, and end the invocation's own record. Whoever interrupts wants to go:
-        what is not recorded by then is left to the next call."""
+        """Record missing runs and speeds, and end the record of the invocation. After an interrupt, missing records are
+        left to the next call."""
 
         def finish() -> str:
-            # Once more and all of it, even after a failure: what is recorded already is not recorded twice.
+            # Record everything again, even after a failure: existing records are not duplicated.
             tracker = self._open()
             for key in () if interrupted else self.keys:
                 tracker.add(key)
@@ -89,7 +89,7 @@ class Tracked:
             if not self._broken:
                 try:
                     work()
-                except Exception:  # told at the end, if it still fails then
+                except Exception:  # reported at the end, if it still fails then
                     self._broken = True
 
         if self._on:

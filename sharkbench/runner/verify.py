@@ -1,9 +1,9 @@
-"""Does newer code come to the same? A few stored runs are done again; where they agree, the others are carried over.
+"""Verifies that newer code gives the same results: repeats a few stored runs and, if they agree, carries over the rest.
 
-Drawn are, for each method, the cheapest runs that together cover every change of the code since (:func:`draw`). On the
-processor and torch of before every bit must agree. On others the last bits of sums differ, and training carries them
-on: there the drawn runs must lie as near as such pairs do, which their metrics say (docs/statistics.md). What agrees
-is renamed to what the present code would call it, and says how that was shown.
+For each method the cheapest runs are drawn that together cover every change of the code (:func:`draw`). On the same
+processor and torch every bit must agree. On others the last bits of sums differ, and training amplifies this: there the
+drawn runs must agree within the spread of such pairs that their metrics state (docs/statistics.md). Runs that agree are
+stored under the key of the present code, with a record of the verification.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
 
 FOLDER = "verify"
-"""Within a suite's output directory: the runs that were done again, until all of them agree with those of before."""
+"""Folder in a suite's output directory for the repeated runs, until all of them agree with the stored ones."""
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """A stored run of earlier code, the same run as the present code names it, and what has changed in between."""
+    """A stored run of earlier code, the same run for the present code, and the modules changed in between."""
 
     result: Result
     spec: RunSpec
@@ -51,7 +51,7 @@ class Earlier:
 
     @property
     def method(self) -> frozenset[str]:
-        """Modules of its method: what is verified is verified method by method."""
+        """Modules of its method: verification is per method."""
         return registry.modules_of(self.spec.method)
 
     @property
@@ -63,13 +63,13 @@ class Earlier:
 
 @dataclass
 class Outcome:
-    """What verifying came to.
+    """Result of a verification.
 
     Attributes:
-        drawn: names of the runs that were done again.
-        carried: how many runs go on under the present code's names, by method.
-        differing: a line for each drawn run that came out differently; its method's runs stay stale.
-        left: how many runs were not carried over, by reason.
+        drawn: names of the repeated runs.
+        carried: number of runs carried over to the present code, by method.
+        differing: a line for each drawn run with a different result; the runs of its method stay stale.
+        left: number of runs that were not carried over, by reason.
     """
 
     drawn: list[str] = field(default_factory=list)
@@ -90,16 +90,16 @@ def verify(
 ) -> Outcome:
     """Verify the runs of ``plan`` that are stored under ``out`` by earlier code, and carry over those that agree.
 
-    What was done again is kept until it has agreed, so a call that was killed goes on where it was.
+    Repeated runs are stored until they agree, so a call that was killed can be continued.
 
     Args:
-        jobs: runs at a time.
-        cache_dir: of prepared data.
-        tell: gets events of the runs that are done again.
+        jobs: number of concurrent runs.
+        cache_dir: cache of prepared data.
+        tell: called with the events of the repeated runs.
         execute: the function that executes a run, as ``module:function``.
 
     Raises:
-        InputError: there is no store, or data is not there.
+        InputError: there is no store, or data is missing.
     """
     store, outcome = opened(out), Outcome()
     found = list(earlier(store, plan, outcome.left))
@@ -123,11 +123,11 @@ def verify(
 
 
 def earlier(store: Store, plan: Iterable[RunSpec], left: Counter[str]) -> Iterator[Earlier]:
-    """Runs of ``plan`` that are stored by earlier code and may be carried over; why others may not is counted."""
+    """Runs of ``plan`` that earlier code has stored and that may be carried over; ``left`` counts others by reason."""
     code = Freshness(store)
     wanted = {spec.identity: spec for spec in plan}
     newest: dict[str, Result] = {}
-    with warnings.catch_warnings(action="ignore"):  # specs of methods and settings that are no longer known here
+    with warnings.catch_warnings(action="ignore"):  # specs of methods and settings that are unknown here
         for result in sorted(store.results(), key=lambda result: result.started):
             if code.state(result) == "stale" and (spec := store.spec(result.key)) and spec.identity in wanted:
                 newest[spec.identity] = result
@@ -140,13 +140,13 @@ def earlier(store: Store, plan: Iterable[RunSpec], left: Counter[str]) -> Iterat
         else:
             before, now = store.code(result.key), code.code.closure(spec.roots)
             modules = [f"{name} {before.get(name)} {now.get(name)}" for name in changes(before, now)]
-            unknown = [f"since {result.code}"]  # which modules have changed is not known
+            unknown = [f"since {result.code}"]  # the changed modules are unknown
             yield Earlier(result, spec, frozenset(modules if before and modules else unknown), environment)
 
 
 def draw(runs: Sequence[Earlier], store: Store) -> list[Earlier]:
-    """For each method the cheapest runs that cover what has changed since any of its runs; what the present code has
-    done already costs nothing. Models first: a run that was infeasible shows how sizes are chosen, and no more."""
+    """For each method the cheapest runs that cover all modules changed since any of its runs; runs that the present
+    code has repeated already cost nothing. Runs with models come first: an infeasible run only verifies sizes."""
     drawn: list[Earlier] = []
     for own in _by_method(runs).values():
         uncovered = frozenset[str]().union(*(one.changed for one in own))
@@ -201,7 +201,7 @@ def _judge_and_carry(
 
 
 def _carry(one: Earlier, pairs: Sequence[tuple[Earlier, Result, Environment]], store: Store) -> bool:
-    """Rename a run to what the present code calls it. The run of before goes when that one is on disk."""
+    """Store a run under the key of the present code. The earlier run is removed once that is on disk."""
     key, old = one.spec.key, store.directory(one.result.key)
     known = store.verified(one.result.key)
     step = Verification(
@@ -233,7 +233,7 @@ def _carry(one: Earlier, pairs: Sequence[tuple[Earlier, Result, Environment]], s
 
 
 def _revision() -> str | None:
-    """Of the present code; ``+`` where files differ from it."""
+    """Git revision of the present code, with ``+`` if files differ from it."""
     revision, dirty = git_state()
     return revision + "+" * bool(dirty) if revision else None
 
@@ -259,10 +259,10 @@ def _threads(specs: Sequence[RunSpec]) -> int:
 
 
 def opened(out: Path) -> Store:
-    """The store to verify.
+    """Open the store to verify.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no store.
     """
     if (out / "runs").is_dir():
         return Store(out)

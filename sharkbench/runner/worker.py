@@ -1,4 +1,4 @@
-"""What the process of a run does, with what its executor works out to be stored in the run's directory."""
+"""Entry points of the process of a run; its results are written to the run's directory."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Send = Callable[[dict[str, Any]], None]
 
 
 def run(*, send: Send, directory: str, shared: str, cache_dir: str | None, invocation: str, execute: str) -> None:
-    """Execute the run whose ``spec.json`` is in ``directory``; leaves ``result.json`` there, whatever happens.
+    """Execute the run whose ``spec.json`` is in ``directory``; always writes ``result.json`` there, even on errors.
 
-    Sends ``{"epoch": ...}`` after each epoch, ``{"message": line}`` where something was damaged and is made again, and
-    ``{"storage": reason}`` where nothing can be written any more.
+    Sends ``{"epoch": ...}`` after each epoch, ``{"message": line}`` if a damaged file is created again, and
+    ``{"storage": reason}`` if nothing can be written any more.
 
     Args:
         execute: ``module:function``, called like :func:`sharkbench.runner.execute.execute`.
@@ -90,7 +90,7 @@ def _function(name: str) -> Callable[..., Any]:
 
 @contextmanager
 def _telling(send: Send) -> Iterator[None]:
-    """Warnings go to the log; what was damaged and is made again is told besides."""
+    """Write warnings to the log, and send those about damaged files as messages too."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 

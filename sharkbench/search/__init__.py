@@ -1,1 +1,1 @@
-"""Searches budgets and settings: every trial is an ordinary run, evaluated on validation data only."""
+"""Search for budgets and settings: every trial consists of ordinary runs, evaluated on validation data only."""

@@ -1,4 +1,4 @@
-"""History and front as still pictures for the report, drawn as the leaderboard's are."""
+"""History and Pareto front as static images for the report, in the style of the leaderboard."""
 
 from __future__ import annotations
 

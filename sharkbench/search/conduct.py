@@ -1,4 +1,4 @@
-"""A whole search: trials are asked for as slots get free, run, and told; then what was chosen is trained again."""
+"""Conducts a search: requests trials when slots are free, runs them and reports results; then retrains the choices."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from sharkbench.suite.model import Suite
 from sharkbench.suite.run import RunSpec
 
 FOLDER = "search"
-"""Within a suite's output directory: trials and studies, apart from the runs that the leaderboard is made of."""
+"""Folder in a suite's output directory for trials and studies, separate from the runs of the leaderboard."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A configuration that a search has chosen, and the runs that say on the test split what it is worth."""
+    """A configuration chosen by a search, and its runs for the evaluation on the test split."""
 
     search: Search
     trial: Finished
@@ -44,7 +44,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search has found, as far as it got."""
+    """Results of a search, complete or interrupted."""
 
     suite: Suite
     out: Path
@@ -69,13 +69,13 @@ def run_search(
     execute: str = EXECUTE,
     measure: str = MEASURE,
 ) -> Searched:
-    """Go on with the search of ``suite`` until every study has had its share, then train again what was chosen.
+    """Start or continue the search of ``suite`` until every study has used its allowance, then retrain the choices.
 
-    Ctrl-C and SIGTERM end it cleanly; the next call continues. Trials lie under ``<out>/search``, what was chosen among
-    the suite's own runs under ``out``.
+    Ctrl-C and SIGTERM end it cleanly; the next call continues. Trials are stored under ``<out>/search``, retrained
+    choices among the suite's own runs under ``out``.
 
     Args:
-        jobs: runs at a time.
+        jobs: number of concurrent runs.
         on_event: called in this thread with each event.
         execute: the function that executes a run, as ``module:function``.
         measure: the function that times one.
@@ -104,7 +104,7 @@ def run_search(
         for study in planned:
             place = study.dataset.spec.name, study.backbone.spec.name
             if place not in by_place:
-                continue  # its data cannot be encoded
+                continue  # its data could not be encoded
             cell, entry = by_place[place], study.entry
             if study.mode == "lossless":
                 searches.append(Lossless(cell, entry, kept, references[place]))
@@ -134,7 +134,7 @@ def run_search(
 
 
 def choices_of(search: Search) -> list[Choice]:
-    """What a search has chosen, to be run with the suite's own seeds on the test split."""
+    """The choices of a search, to be run with the suite's own seeds on the test split."""
     chosen, choices = search.chosen(), []
     for number, trial in enumerate(chosen, 1):
         assert trial.configuration is not None
@@ -159,7 +159,7 @@ def full_again(cell: Cell) -> list[RunSpec]:
 
 @dataclass
 class Conductor:
-    """Gives runs to a session and hands what comes out to the trials that wait for it.
+    """Gives runs to a session and passes their results to the trials that wait for them.
 
     Two trials, of one search or of two, may wait for the same run.
     """
@@ -169,13 +169,13 @@ class Conductor:
     watch: Callable[[SearchEvent], None]
     _waiting: dict[str, list[Running | Reference]] = field(default_factory=dict)
     _of: dict[int, Search] = field(default_factory=dict)
-    """By identity of a trial at work: its search."""
+    """Search of each running trial, by the trial's identity."""
     _untimed: list[Running] = field(default_factory=list)
     _wanted_after_all: list[RunSpec] = field(default_factory=list)
     _session: Session | None = None
 
     def run(self, session: Session) -> None:
-        """Return when every search is over, or nothing can be stored any more."""
+        """Run until every search is over, or nothing can be stored any more."""
         self._session = session
         while True:
             session.run(self.ask)
@@ -188,11 +188,11 @@ class Conductor:
                 self._end(running)
 
     def ask(self, slots: int) -> list[RunSpec]:
-        """Runs to do next. While finished ones wait to be timed, there are none: that wants the machine to itself."""
+        """The next runs. None while finished runs wait to be timed, because nothing else may run during timing."""
         specs, self._wanted_after_all = self._wanted_after_all, []
         specs += [spec for reference in self.references for spec in self._wait_for(reference, reference.waiting)]
         while len(specs) < slots and not self._untimed:
-            # The modes in their order; within one, all methods get on alike.
+            # Modes in order; within a mode, all methods progress equally.
             turn = sorted(self.searches, key=lambda s: (self._rank[s.mode], len(s.running), len(s.finished)))
             for search in turn:
                 if running := search.ask():
@@ -203,7 +203,7 @@ class Conductor:
         return specs
 
     def hear(self, event: Event) -> None:
-        """An event of a run."""
+        """Handle an event of a run."""
         self.watch(event)
         if isinstance(event, RunEnded):
             for waiting in self._waiting.pop(event.result.key, ()):
@@ -221,7 +221,7 @@ class Conductor:
         return {mode: rank for rank, mode in enumerate(dict.fromkeys(search.mode for search in self.searches))}
 
     def _wait_for(self, waiting: Running | Reference, specs: Sequence[RunSpec]) -> list[RunSpec]:
-        """Those of ``specs`` that are not at work already."""
+        """Register a trial as waiting for ``specs``; returns those that are not running already."""
         new = []
         for spec in specs:
             if spec.key not in self._waiting:
@@ -255,7 +255,7 @@ class Conductor:
             self._end(waiting)
 
     def _stopped(self, event: RunStopped) -> None:
-        """A trial that came to wait for the run after it was given up wants it still."""
+        """Handle a stopped run: a trial that started to wait for it after the stop still needs it."""
         key = event.spec.key
         others = self._waiting.pop(key, [])
         if left := [waiting for waiting in others if isinstance(waiting, Reference) or not waiting.stopped]:
@@ -268,7 +268,7 @@ class Conductor:
                 self._look_at(waiting)
 
     def _judge(self, event: EpochEnded) -> None:
-        """A run that other trials wait for too is not given up."""
+        """Judge a trial after an epoch; a run that other trials also wait for is not stopped."""
         waiting = self._waiting.get(event.key, [])
         running = waiting[0] if len(waiting) == 1 else None
         if not isinstance(running, Running):
@@ -278,7 +278,7 @@ class Conductor:
             self._give_up(running)
 
     def _look_back(self, running: Running, result: Result) -> None:
-        """What was stored before a kill is judged as it would have been without that: epoch by epoch."""
+        """Judge a run that was stored before a kill as without the kill: epoch by epoch."""
         [spec] = [spec for spec in running.specs if spec.key == result.key]
         if self._of[id(running)].look_back(running, spec, result.history):
             self._give_up(running)

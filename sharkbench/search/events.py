@@ -1,4 +1,4 @@
-"""What a search tells whoever watches it, beside the events of its runs."""
+"""Events of a search for observers, besides the events of its runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """The sampler knows what came out."""
+    """A trial has ended, and the sampler knows its outcome."""
 
     search: Search
     trial: Finished

@@ -1,7 +1,7 @@
-"""The smallest table that loses nothing: bisection on the logarithm of the budget.
+"""The smallest lossless table: bisection on the logarithm of the budget.
 
-Quality on validation is taken to fall with the budget below the smallest one that is good enough; above it, it may do
-as it likes. A wrong decision by noise then costs no more than the noise hides: every later probe lies beside it.
+Validation quality is assumed to decrease with the budget below the smallest sufficient budget; above it, no assumption
+is made. The cost of a wrong decision due to noise is limited by the noise: every later probe is close to it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 _STEP_DOWN = 4.0
-"""While no budget is good enough: the next one is so many times smaller."""
+"""While no budget is sufficient, the next budget is smaller by this factor."""
 _LOSS = "loss beyond the tolerance"
 
 
@@ -39,8 +39,8 @@ class Probe:
     """A budget that was tried, as a fraction of the fp32 table.
 
     Attributes:
-        used: the fraction that its table really takes.
-        excess: loss beyond the tolerance; good enough where it is not above zero, infinite where there is no table.
+        used: the fraction that its table actually takes.
+        excess: loss beyond the tolerance; sufficient if not above zero, infinite if there is no table.
     """
 
     budget: float
@@ -49,11 +49,11 @@ class Probe:
 
 
 def next_budget(probes: Sequence[Probe], between: tuple[float, float], precision: float) -> float | None:
-    """Where to look next; ``None`` once the smallest budget that is good enough is known, or there seems to be none.
+    """The next budget to try; ``None`` once the smallest sufficient budget is known, or there seems to be none.
 
     Args:
         between: the smallest and the largest budget.
-        precision: how near to the truth the result must be, as a share of it.
+        precision: relative precision of the result.
     """
     low, high = between
     if not probes:
@@ -71,12 +71,12 @@ def next_budget(probes: Sequence[Probe], between: tuple[float, float], precision
 
 
 def smallest(probes: Sequence[Probe]) -> Probe | None:
-    """The smallest table that is good enough."""
+    """The probe with the smallest sufficient table."""
     return min((p for p in probes if p.excess <= 0), key=lambda probe: (probe.used, probe.budget), default=None)
 
 
 def _further_down(probes: Sequence[Probe], low: float) -> float | None:
-    """A smaller table can be better than a large one, which may overfit; not where it gets worse and worse."""
+    """The next smaller budget while none is sufficient (a large table may overfit); ``None`` if results get worse."""
     falling = sorted(probes, key=lambda probe: -probe.budget)
     worse = [later.excess >= earlier.excess for earlier, later in pairwise(falling)]
     budget = falling[-1].budget / _STEP_DOWN
@@ -103,7 +103,7 @@ def excess(full: Mapping[int, float], own: Mapping[int, float], tolerance: float
 
 
 class Reference:
-    """The full-precision table of a cell under the seeds of the search, which all methods are held against."""
+    """The full-precision table of a cell with the seeds of the search, with which all methods are compared."""
 
     def __init__(self, cell: Cell) -> None:
         assert cell.suite.search is not None
@@ -113,11 +113,11 @@ class Reference:
         self.results: dict[str, Result] = {}
 
     def add(self, result: Result) -> None:
-        """One of its runs has ended."""
+        """Add the result of one of its runs."""
         self.results[result.key] = result
 
     def remember(self, store: Store) -> None:
-        """Take what an earlier search has stored, and would not do again."""
+        """Take the results of an earlier search that would not be repeated."""
         for spec in self.specs:
             result = store.get(spec.key)
             if result is not None and not wanted(result):
@@ -136,12 +136,12 @@ class Reference:
 
     @property
     def reason(self) -> str | None:
-        """Why there is nothing to hold methods against."""
+        """Reason why there is no reference to compare methods with."""
         return next((r.reason or r.status for r in self.results.values() if r.status != "ok"), None)
 
 
 class Lossless(Search):
-    """Minimizes bytes under the constraint that no more is lost on validation than the tolerance allows."""
+    """Minimizes bytes under the constraint that the validation loss is within the tolerance."""
 
     mode = "lossless"
     decides_by_state = ("between", "tolerance", "precision")
@@ -184,7 +184,7 @@ class Lossless(Search):
         return excess(full, own, self.asked.tolerance)
 
     def probes(self) -> list[Probe]:
-        """What is known, by budget."""
+        """The finished probes, by budget."""
         return [probe for trial in self.finished if (probe := self._probe(trial))]
 
     def best(self) -> Finished | None:

@@ -1,4 +1,4 @@
-"""Which studies a suite's search consists of. Light: nothing is opened."""
+"""The studies of a suite's search. Light: no storage is opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sharkbench.suite.search import Mode, SearchSpec
 
 @dataclass(frozen=True)
 class Study:
-    """One method, searched in one cell in one mode; ``budget`` where the mode is at one."""
+    """One method, searched in one cell in one mode; ``budget`` is set if the mode has one."""
 
     mode: Mode
     dataset: DatasetEntry
@@ -26,10 +26,10 @@ class Study:
 
 
 def search_of(suite: Suite) -> SearchSpec:
-    """What the suite says about searching.
+    """The ``search`` of a suite.
 
     Raises:
-        InputError: nothing.
+        InputError: the suite has none.
     """
     if suite.search is None:
         raise InputError(
@@ -51,8 +51,8 @@ def studies_of(suite: Suite) -> list[Study]:
 
 
 def most_runs(suite: Suite) -> int:
-    """Of all trials together, and of the full-precision tables that they are held against; one that is done before is
-    not done again, and few searches need all of their trials. 0 where time decides."""
+    """Upper bound on the number of runs of all trials and of their full-precision references. Stored runs are not
+    repeated, and few searches need all of their trials. 0 if time is the limit."""
     search = search_of(suite)
     if search.allowance is None:
         return 0
@@ -73,6 +73,6 @@ def _studies(suite: Suite, search: SearchSpec) -> Iterator[Study]:
             for backbone in suite.backbones:
                 for entry in entries:
                     if mode == "lossless" and entry.spec == full:
-                        continue  # it is what the others are held against
+                        continue  # it is the reference of the others
                     for budget in suite.budgets_of(entry) if mode == "per_budget" else (None,):
                         yield Study(mode, dataset, backbone, entry, budget)

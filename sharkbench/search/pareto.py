@@ -1,5 +1,4 @@
-"""The primary metric against bytes, and against the time of a lookup where that is asked for: the front, and how much
-it covers."""
+"""The Pareto front of the primary metric, bytes and (optionally) lookup time, and its hypervolume."""
 
 from __future__ import annotations
 
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
     import optuna
 
 _CHOSEN = 3
-"""So many tables of a front are trained again, evenly spread over its sizes."""
+"""Number of tables of a front to retrain, evenly spread over its sizes."""
 
 
 class Pareto(Search):
-    """Makes the primary metric on validation better, the other objectives smaller. Nothing is given up on the way."""
+    """Optimizes the primary metric on validation and minimizes the other objectives. No trial is stopped early."""
 
     mode = "pareto"
     decides_by_state = ("tune", "objectives", "between")
@@ -47,12 +46,12 @@ class Pareto(Search):
 
     @property
     def measure(self) -> MeasureSpec:
-        # At the data's own size, which is what is weighed.
+        # Only at the data's own size, which is the objective.
         timed = self.cell.suite.measure.model_copy(update={"lookup": True, "only": (), "production_rows": 0})
         return timed if "lookup" in self.asked.objectives else UNTIMED
 
     def best(self) -> Finished | None:
-        """The most accurate one."""
+        """The trial with the best primary metric."""
         return max(self.front(), key=self.score, default=None)
 
     def chosen(self) -> list[Finished]:
@@ -63,7 +62,7 @@ class Pareto(Search):
         return [front[round(i * last / (_CHOSEN - 1))] for i in range(_CHOSEN)]
 
     def front(self) -> list[Finished]:
-        """Trials that no other beats in every objective, from small to large."""
+        """Trials that no other trial dominates, from small to large."""
         ok = [trial for trial in self.finished if trial.outcome.status == "ok"]
         losses = {trial.number: self.losses(trial.outcome) for trial in ok}
         kept = [trial for trial in ok if not any(dominates(losses[o.number], losses[trial.number]) for o in ok)]
@@ -71,21 +70,21 @@ class Pareto(Search):
         return sorted(unique.values(), key=lambda trial: trial.outcome.bytes)
 
     def losses(self, outcome: Outcome) -> tuple[float, ...]:
-        """One per objective, the smaller the better; bytes as a share of fp32."""
+        """One loss per objective, smaller is better; bytes as a fraction of fp32."""
         quality = -self.metric.score(outcome.value)
         found = {self.metric.name: quality, "bytes": outcome.bytes_ratio, "lookup": outcome.lookup or math.inf}
         return tuple(found[objective] for objective in self.asked.objectives)
 
     def hypervolume(self, slowest: float = 1.0) -> float:
-        """What the front dominates of the box between it and a model that knows nothing, or the worst trial where the
-        metric has no value of chance, the bytes of fp32, and ``slowest`` lookups."""
+        """Volume dominated by the front, up to the corner of an uninformative model (or the worst trial if the metric
+        has no chance value), the bytes of fp32, and ``slowest`` lookups."""
         worst = {self.metric.name: -self.metric.score(self.worst), "bytes": 1.0, "lookup": slowest}
         corner = tuple(worst[objective] for objective in self.asked.objectives)
         return hypervolume([self.losses(trial.outcome) for trial in self.front()], corner)
 
     @property
     def worst(self) -> float:
-        """Of the primary metric, for the hypervolume: chance, or else the worst trial."""
+        """Worst value of the primary metric, for the hypervolume: chance, or else the worst trial."""
         if self.metric.chance is not None:
             return self.metric.chance
         ok = [trial for trial in self.finished if trial.outcome.status == "ok"]
@@ -103,12 +102,12 @@ class Pareto(Search):
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether ``one`` is nowhere worse (larger) than ``other`` and somewhere better."""
+    """Whether ``one`` is in no component worse (larger) than ``other`` and better in at least one."""
     return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 
 def hypervolume(points: Sequence[Sequence[float]], corner: Sequence[float]) -> float:
-    """Volume of all that lies between ``corner`` and at least one of ``points``, all of them to be minimized.
+    """Volume of the region between ``corner`` and at least one of ``points``, all to be minimized.
 
     Sliced along the last dimension; exact, and quick enough for the few points of a front.
     """

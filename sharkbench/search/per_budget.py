@@ -1,4 +1,4 @@
-"""The best settings at one budget: the primary metric on validation, with hopeless trials given up on the way."""
+"""The best settings at one budget by the primary metric on validation; hopeless trials are stopped early."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ STAGES = "stages"
 """User attribute of a study: names of training stages in the order in which they were first seen."""
 _STAGE_LENGTH = 10_000
 _SETTLED = 3
-"""So many trials must have ended, and have been at the same epoch of the same stage, before one is given up."""
+"""Number of trials that must have ended and passed the same epoch of the same stage before a trial is stopped."""
 
 
 class PerBudget(Search):
-    """Makes the primary metric on validation better at ``budget``; without one for a method that takes none."""
+    """Optimizes the primary metric on validation at ``budget``, or without one for a method without a budget."""
 
     mode = "per_budget"
     decides_by_state = ("tune", "pruning")
@@ -49,7 +49,7 @@ class PerBudget(Search):
         return max(ok, key=self.score, default=None)
 
     def epoch(self, running: Running, spec: RunSpec, epoch: Epoch) -> bool:
-        """Only the first seed's epochs count, and no trial with the suite's own settings is given up."""
+        """Only the first seed's epochs count; trials with the suite's own settings are never stopped."""
         return self._counts(running, spec) and not running.partly and self._hopeless(running, epoch)
 
     def look_back(self, running: Running, spec: RunSpec, history: Sequence[Epoch]) -> bool:
@@ -59,16 +59,16 @@ class PerBudget(Search):
         return self.asked.pruning and spec.seed == self.asked.seeds[0] and not running.stopped
 
     def _hopeless(self, running: Running, epoch: Epoch) -> bool:
-        """Judged by what the present stage had come to by then, so that the verdict is the same whenever it is asked
-        for; it depends on the trials that have ended besides."""
-        # Stages are told apart by name: methods differ in them.
+        """Whether the trial is hopeless, by the results of the present stage up to this epoch, so that the answer does
+        not depend on when it is computed; it also depends on the trials that have ended."""
+        # Stages are distinguished by name: methods have different ones.
         stages: list[str] = self.study.user_attrs.get(STAGES, [])
         if epoch.stage not in stages:
             stages = [*stages, epoch.stage]
             self.study.set_user_attr(STAGES, stages)
         first = stages.index(epoch.stage) * _STAGE_LENGTH
         now = first + epoch.epoch
-        if now in running.judged:  # by what was known then
+        if now in running.judged:  # by what was known at that time
             return False
         running.judged.add(now)
         if now not in self._trial(running).intermediate_values:

@@ -1,4 +1,4 @@
-"""Optuna's own plots of each study, on one page that needs no network. They are drawn where plotly is installed."""
+"""Optuna's own plots of each study, on one page that needs no network. They require plotly."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 Figure = Any
 
 LEAST = 2
-"""Trials that a plot needs to show anything."""
+"""Least number of trials for a plot."""
 
 MISSING = "Optuna's plots are left out: they need plotly; pip install 'sharkbench[search]'"
-"""Said where they cannot be drawn."""
+"""Message if they cannot be drawn."""
 
 
 def drawable() -> bool:
-    """Whether what Optuna draws with is installed."""
+    """Whether plotly, with which Optuna draws, is installed."""
     return importlib.util.find_spec("plotly") is not None
 
 
 def page(searches: Sequence[Search], title: str) -> str:
-    """HTML of all plots; plotly's program is in it once."""
+    """HTML of all plots; plotly's script is included once."""
     body: list[str] = []
     drawn = 0
     for search in searches:
@@ -59,7 +59,7 @@ def _figures(search: Search) -> Iterator[Figure]:
         for number, name in enumerate(names):
             yield from _drawn(draw.plot_optimization_history, study, target=_value(number), target_name=name)
             if tunables > 1:
-                # It looks at what makes the target small.
+                # Optuna evaluates importance for small targets.
                 small = _value(number, -1 if search.directions()[number] == "maximize" else 1)
                 yield from _drawn(draw.plot_param_importances, study, target=small, target_name=name)
         return
@@ -77,7 +77,7 @@ def _value(number: int, sign: int = 1) -> Callable[[optuna.trial.FrozenTrial], f
 
 
 def _drawn(plot: Callable[..., Figure], study: optuna.Study, **settings: Any) -> Iterator[Figure]:
-    """Optuna warns of what a plot leaves out, and raises where the trials are all alike."""
+    """Draw a plot without Optuna's warnings; empty if Optuna raises because all trials are equal."""
     with warnings.catch_warnings(action="ignore"):
         try:
             yield plot(study, **settings)

@@ -1,4 +1,4 @@
-"""The report of a search: CSV tables, YAML to paste, and one HTML page. The studies have all that is in it."""
+"""The report of a search: CSV tables, YAML to paste, and one HTML page, all computed from the studies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPORT, PLOTS, CHOICES, ALL_TRIALS, YAML = "report.html", "plots.html", "chosen.
 
 
 def write_report(searched: Searched) -> list[Path]:
-    """Write it into the search's folder; returns the files, the page first."""
+    """Write the report into the search's folder; returns the files, the page first."""
     folder, found = searched.folder, found_in(searched)
     metric = searched.suite.task.primary
     write_csv(folder / CHOICES, chosen_columns(metric), found)
@@ -40,7 +40,7 @@ def write_report(searched: Searched) -> list[Path]:
 
 
 def importances(search: Search) -> dict[str, float]:
-    """Share of each tunable in what decides the primary metric (PED-ANOVA), largest first; empty below four trials."""
+    """Importance of each tuned parameter for the primary metric (PED-ANOVA), largest first; empty below four trials."""
     from optuna.importance import get_param_importances
 
     ok = [trial for trial in search.study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
@@ -48,11 +48,11 @@ def importances(search: Search) -> dict[str, float]:
         return {}
     number = search.asked.objectives.index(search.metric.name) if search.mode == "pareto" else 0
     sign = -1 if search.metric.higher_is_better else 1
-    with warnings.catch_warnings(action="ignore"):  # of few trials, which the report shows
+    with warnings.catch_warnings(action="ignore"):  # about few trials, whose number the report shows
         try:
-            # It looks at what makes the target small.
+            # PED-ANOVA evaluates importance for small targets.
             return get_param_importances(search.study, target=lambda trial: sign * trial.values[number])
-        except (ValueError, RuntimeError):  # all trials are alike
+        except (ValueError, RuntimeError):  # all trials are equal
             return {}
 
 

@@ -1,7 +1,7 @@
-"""Suggests the same for the same trial, whatever was drawn before in this process.
+"""A sampler whose suggestions for a trial do not depend on earlier draws in this process.
 
-A search that is killed between two suggestions finds the first one in its study, and asks for the second only: a stream
-of random numbers for both would then give another second one.
+A search that is killed between two suggestions finds the first in its study and requests only the second: one random
+stream for both would then give a different second suggestion.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def sampler(name: str, startup: int) -> BaseSampler:
-    """Optuna's TPE, with random numbers of their own for every parameter that is drawn by itself.
+    """Optuna's TPE, with a separate random number generator for every independently drawn parameter.
 
     Args:
-        name: of the trial; what is suggested depends on it, on the parameter and on the trials that have ended.
-        startup: so many trials are drawn evenly.
+        name: name of the trial; suggestions depend on it, on the parameter and on the trials that have ended.
+        startup: number of initial trials that are drawn uniformly.
     """
     from optuna.samplers import TPESampler
 

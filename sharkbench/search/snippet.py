@@ -1,4 +1,4 @@
-"""A chosen configuration as the lines of a suite that make it."""
+"""A chosen configuration as lines of a suite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sharkbench.search.study import Search
 
 
 def changes(stated: Method, configuration: Configuration) -> dict[str, Any]:
-    """Settings that differ from the suite's: those of the method by name, others as ``train.learning_rate``."""
+    """Settings that differ from the suite's: the method's by name, others in the form ``train.learning_rate``."""
     before, now = stated.model_dump(mode="json"), configuration.method.model_dump(mode="json")
     method = {name: value for name, value in now.items() if before.get(name) != value}
     train = {f"train.{name}": value for name, value in configuration.train.items()}
@@ -20,8 +20,8 @@ def changes(stated: Method, configuration: Configuration) -> dict[str, Any]:
 
 
 def keys(search: Search, configuration: Configuration, label: str) -> dict[str, Any]:
-    """The keys of a suite that state the configuration: ``methods``, ``budgets``, and ``backbones`` where the backbone
-    or the recipe is changed."""
+    """The keys of a suite that state the configuration: ``methods``, ``budgets``, and ``backbones`` if the backbone or
+    the recipe is changed."""
     cell = search.cell
     stated = search.entry.spec.model_dump(mode="json", exclude_unset=True)
     chosen = configuration.method.model_dump(mode="json")
@@ -33,13 +33,13 @@ def keys(search: Search, configuration: Configuration, label: str) -> dict[str, 
     if configuration.budget is not None:
         said["budgets"] = [configuration.budget.model_dump(mode="json")]
     if configuration.backbone or configuration.train:
-        # A backbone's recipe wins over the data set's and the suite's.
+        # A backbone's recipe overrides the data set's and the suite's.
         train = {**cell.backbone.train, **configuration.train}
         said["backbones"] = [{"name": cell.backbone.spec.name, **backbone, **({"train": train} if train else {})}]
     return said
 
 
 def snippet(search: Search, configuration: Configuration, label: str) -> str:
-    """YAML that can be pasted into a suite, or stand in one of its own below ``extends``."""
+    """YAML to paste into a suite, or below ``extends`` in a suite of its own."""
     text: str = yaml.safe_dump(keys(search, configuration, label), sort_keys=False, default_flow_style=None, width=1000)
     return text

@@ -1,4 +1,4 @@
-"""What a trial may change: a method's own settings, and what any training depends on."""
+"""The search space of a trial: a method's own settings, and hyperparameters of training."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sharkbench.training.recipe import Recipe
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = "train.learning_rate", "train.embedding_l2", "backbone.dropout"
 
 _LEARNING_RATES = 10.0
-"""Learning rates are tried from a tenth of the recipe's to ten times as much."""
+"""Learning rates range from the recipe's divided by this factor to the recipe's times this factor."""
 _WEIGHT_DECAYS = (1e-7, 1e-2)
 _DROPOUTS = (0.0, 0.5)
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What one trial trains. Mappings hold what differs from the suite."""
+    """The configuration of one trial. Mappings hold the differences to the suite."""
 
     method: Method
     budget: Budget | None
@@ -42,12 +42,12 @@ class Trial(Protocol):
 
 @dataclass(frozen=True)
 class Space:
-    """The settings around one entry of a suite.
+    """The search space of one entry of a suite.
 
     Attributes:
-        method: as the suite states it. What it states itself is not tuned.
-        recipe: of the cell.
-        tune: what is tuned.
+        method: as the suite states it; settings that it states are not tuned.
+        recipe: recipe of the cell.
+        tune: the hyperparameters to tune.
     """
 
     method: Method
@@ -56,8 +56,8 @@ class Space:
     tune: Sequence[Tunable]
 
     def defaults(self) -> dict[str, Any]:
-        """Parameters of the default configuration, as far as the space has them: a setting that is left to the budget
-        (``None``) has no place in it."""
+        """Parameters of the default configuration that are in the space; a setting that the budget determines
+        (``None``) is not."""
         recorder = _Defaults(self._settings())
         self._suggest(recorder)
         return recorder.found
@@ -70,10 +70,10 @@ class Space:
         return not recorder.asked
 
     def configuration(self, trial: Trial, budget: Budget | None, *, default: bool) -> Configuration:
-        """The configuration that ``trial`` suggests; with ``default`` the suite's own, which the trial is told.
+        """The configuration that ``trial`` suggests; with ``default`` the suite's own configuration.
 
         Raises:
-            pydantic.ValidationError: the suggested settings do not go together.
+            pydantic.ValidationError: the suggested settings are incompatible.
         """
         if default:
             self._suggest(_Partly(trial, self.defaults(), _Defaults(self._settings())))
@@ -83,17 +83,17 @@ class Space:
         backbone = {"dropout": settings[DROPOUT]} if DROPOUT in settings else {}
         own = {name: value for name, value in settings.items() if name not in (*_RECIPE, DROPOUT)}
         method = type(self.method).model_validate({**dict(self.method), **own}) if own else self.method
-        # A setting that a budget decides elsewhere may be among those that are tuned; then there is no budget any more.
+        # If a tuned setting is one that the budget would determine, the configuration has no budget.
         return Configuration(method, budget if method.budgeted else None, train, backbone)
 
     def _settings(self) -> dict[str, Any]:
-        """By parameter: what the suite has it at."""
+        """Values of the suite, by parameter."""
         own = {name: getattr(self.method, name) for name in type(self.method).model_fields}
         recipe = {path: getattr(self.recipe, name) for path, name in _RECIPE.items()}
         return {**own, **recipe, DROPOUT: getattr(self.backbone, "dropout", None)}
 
     def _suggest(self, trial: Trial) -> dict[str, Any]:
-        """All settings that are tuned, by parameter."""
+        """Suggested values of all tuned settings, by parameter."""
         suggested: dict[str, Any] = {}
         if "method" in self.tune:
             stated = {name: getattr(self.method, name) for name in self.method.model_fields_set}
@@ -116,7 +116,7 @@ _RECIPE = {LEARNING_RATE: "learning_rate", WEIGHT_DECAY: "embedding_l2"}
 
 
 class _Answering:
-    """A trial that answers for what is ``known``. It rounds, so that what is suggested can be read and pasted."""
+    """A trial that answers with ``known`` values first. It rounds suggestions, so that they can be read and pasted."""
 
     def __init__(self, trial: Trial, known: Mapping[str, Any]) -> None:
         self.trial, self.known = trial, known
@@ -138,7 +138,7 @@ class _Answering:
 
 
 class _Partly:
-    """Asks the trial for the parameters in ``names`` and ``other`` for the rest."""
+    """Asks the trial for the parameters in ``names``, and ``other`` for the rest."""
 
     def __init__(self, trial: Trial, names: Container[str], other: Trial) -> None:
         self.trial, self.names, self.other = trial, names, other
@@ -157,7 +157,7 @@ class _Partly:
 
 
 class _Defaults:
-    """Answers every question with the present setting, and remembers those that lie in the space."""
+    """Answers every request with the present setting, and records those that are in the space."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
@@ -187,7 +187,7 @@ class _Defaults:
 
 
 def rounded(value: float, low: float, high: float) -> float:
-    """To four significant digits, within the range."""
+    """Round to four significant digits, within the range."""
     return min(max(float(f"{value:.4g}"), low), high)
 
 

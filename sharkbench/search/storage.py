@@ -1,4 +1,4 @@
-"""Where Optuna keeps its studies: a journal beside the results, or any storage that it knows by an address."""
+"""The storage of Optuna's studies: a journal file beside the results, or any storage URL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JOURNAL = "optuna.journal"
 
 
 def storage(address: str, folder: Path) -> BaseStorage | str:
-    """What ``optuna.create_study`` takes as ``storage``.
+    """The ``storage`` argument of ``optuna.create_study``.
 
     Args:
         address: a storage URL; empty for a journal in ``folder``.
@@ -25,14 +25,14 @@ def storage(address: str, folder: Path) -> BaseStorage | str:
     """
     import optuna
 
-    # It tells each trial on stderr, where the table of the command stands.
+    # Optuna logs each trial to stderr, where the command shows its table.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if not address:
         folder.mkdir(parents=True, exist_ok=True)
         return _journal(folder / JOURNAL)
     try:
         return optuna.storages.get_storage(address)
-    except Exception as error:  # whatever the database's driver raises
+    except Exception as error:  # any exception of the database driver
         from sharkbench.tracking import reason, without_secrets
 
         raise InputError(
@@ -48,10 +48,10 @@ def _journal(path: Path) -> BaseStorage:
     from optuna.storages.journal._file import BaseJournalFileLock
 
     class KernelLock(BaseJournalFileLock):
-        """The system lets go of it when its holder dies; Optuna's own locks would be waited for half a minute."""
+        """A lock that the system releases if its holder dies; Optuna's own locks would block for half a minute."""
 
         def __init__(self) -> None:
-            # Under another name than theirs, which would wait for it when someone takes a note in optuna-dashboard.
+            # Another name than Optuna's lock, for which optuna-dashboard would wait when it saves a note.
             self._lock = FileLock(path.with_name(f".{path.name}.lock"))
 
         def acquire(self) -> bool:
@@ -71,7 +71,7 @@ def _journal(path: Path) -> BaseStorage:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Whoever was killed while writing has left half a line, to which the next line would be added."""
+    """Remove an incomplete last line, left by a killed writer, to which the next line would be appended."""
     if not path.exists():
         return
     with path.open("r+b") as file:

@@ -1,7 +1,7 @@
-"""What every mode of search has in common: an Optuna study of one method, asked for trials and told what came out.
+"""The common part of all search modes: an Optuna study of one method with an ask-and-tell interface.
 
-The study is the only memory. Whoever opens it again finds trials that have ended, and goes on with those that had
-begun: with their numbers and their parameters, so that nothing is lost and nothing is done twice.
+The study holds all state. After reopening it, finished trials are known, and started trials continue with their numbers
+and parameters, so that nothing is lost or repeated.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OUTCOME = TypeAdapter(Outcome)
 
 @dataclass(frozen=True)
 class Finished:
-    """A trial that has ended. ``configuration`` is ``None`` where its settings did not go together."""
+    """A trial that has ended. ``configuration`` is ``None`` if its settings were incompatible."""
 
     number: int
     configuration: Configuration | None
@@ -51,7 +51,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Parameters of the next trial; those that are missing are the sampler's."""
+    """Fixed parameters of the next trial; the sampler suggests the others."""
 
     params: Mapping[str, Any]
     default: bool = False
@@ -61,14 +61,14 @@ class Search(ABC):
     """The search of one method in one cell, in one mode.
 
     Attributes:
-        running: trials at work, by number.
-        finished: trials that have ended, in the order in which they did.
-        over: whether nothing more will be asked for.
+        running: running trials, by number.
+        finished: finished trials, in the order of their ends.
+        over: whether no more trials will be requested.
     """
 
     mode: ClassVar[Mode]
     decides_by_state: ClassVar[tuple[str, ...]] = ()
-    """Keys of :class:`SearchSpec` that make another study of it."""
+    """Keys of :class:`SearchSpec` whose change starts another study."""
 
     def __init__(
         self, cell: Cell, entry: MethodEntry, storage: BaseStorage | str, *, budget: Budget | None = None
@@ -98,37 +98,37 @@ class Search(ABC):
 
     @property
     def name(self) -> str:
-        """What it is called: mode, cell, method, and the budget where it is at one."""
+        """Name of the search: mode, cell, method, and the budget if it has one."""
         at = f" at {self.budget}" if self.budget else ""
         return f"{self.mode}: {self.cell.name} {self.entry.label}{at}"
 
     @property
     def metric(self) -> Metric:
-        """The primary one, which is searched for."""
+        """The primary metric, which is optimized."""
         return self.cell.metric
 
     def score(self, trial: Finished) -> float:
-        """The primary metric of a trial that is ok, turned so that higher is better."""
+        """The primary metric of a trial with status ok as a score (higher is better)."""
         return self.metric.score(trial.outcome.value)
 
     @property
     def seconds(self) -> float:
-        """Spent on the runs of trials that have ended."""
+        """Seconds spent on the runs of finished trials."""
         return sum(trial.outcome.seconds for trial in self.finished)
 
     @property
     def used_up(self) -> bool:
-        """Whether it has had all the trials, or the time, that every method gets."""
+        """Whether it has used the number of trials, or the time, that every method gets."""
         if self.asked.minutes is not None:
             return self.seconds >= self.asked.minutes * 60
         return self._begun >= (self.asked.allowance or 0)
 
     @abstractmethod
     def best(self) -> Finished | None:
-        """The trial to choose if it ended now."""
+        """The trial to choose if the search ended now."""
 
     def chosen(self) -> list[Finished]:
-        """The trials worth training again."""
+        """The trials to retrain."""
         best = self.best()
         return [best] if best else []
 
@@ -140,12 +140,12 @@ class Search(ABC):
     # Ask and tell --------------------------------------------------------------------------------------------------
 
     def ask(self) -> Running | None:
-        """The next trial; ``None`` where there is none, or none yet."""
+        """The next trial; ``None`` if there is none, or none yet."""
         import optuna
 
         if self._left and self.ready():
             left = self._left.pop(0)
-            # Before the trial is made, which draws what its parameters have in common.
+            # Before the trial is created, which draws its joint parameters.
             self.study.sampler = self._sampler(left.number)
             trial = optuna.Trial(self.study, left._trial_id)
         elif self.over or self._left or (not self._enqueued and not self._propose()):
@@ -163,7 +163,7 @@ class Search(ABC):
         return running
 
     def tell(self, running: Running) -> Finished:
-        """Put down what came out of a trial, for the sampler too."""
+        """Record the outcome of a trial, also for the sampler."""
         import optuna
 
         outcome, trial = running.outcome(self.budget), running.trial
@@ -171,45 +171,45 @@ class Search(ABC):
         finished = Finished(running.number, running.configuration, outcome, default)
         trial.set_user_attr(OUTCOME, _OUTCOME.dump_python(outcome, mode="json"))
         limits = self.constraints(outcome) if outcome.status == "ok" else {outcome.status: 1.0}
-        with warnings.catch_warnings(action="ignore"):  # of one that was set before the process was killed
+        with warnings.catch_warnings(action="ignore"):  # about a value that was set before the process was killed
             for name, value in limits.items() if outcome.status != "pruned" else ():
                 trial.set_constraint(name, value)
         if outcome.status == "ok":
             self.study.tell(trial, self.values(outcome))
         else:
-            # Samplers take a failed trial for one that never was; one that breaks a constraint they keep away from.
+            # Samplers ignore failed trials, but avoid trials that violate a constraint.
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         del self.running[running.number]
         self.finished.append(finished)
         return finished
 
     def epoch(self, running: Running, spec: RunSpec, epoch: Epoch) -> bool:
-        """Take note of an epoch that a run is at; returns whether the trial is hopeless."""
+        """Record an epoch of a run; returns whether the trial is hopeless."""
         return False
 
     def look_back(self, running: Running, spec: RunSpec, history: Sequence[Epoch]) -> bool:
-        """Take note of all epochs of a run that has ended, as if it had told of them one after the other; returns
-        whether the trial was hopeless. Of what was stored before, or went on after a kill, not all has been told."""
+        """Record all epochs of a finished run, as if they had been reported one by one; returns whether the trial was
+        hopeless. Runs that were stored before or resumed after a kill have not reported all epochs."""
         return False
 
     @abstractmethod
     def propose(self) -> Proposal | None:
-        """The next trial, when all that is known is known; ``None`` ends the search."""
+        """The next trial given all finished trials; ``None`` ends the search."""
 
     @abstractmethod
     def configure(self, trial: optuna.Trial) -> Configuration:
-        """What the trial trains.
+        """The configuration of the trial.
 
         Raises:
-            pydantic.ValidationError: its settings do not go together.
+            pydantic.ValidationError: its settings are incompatible.
         """
 
     @abstractmethod
     def values(self, outcome: Outcome) -> list[float]:
-        """Of a trial that is ok: one value per direction."""
+        """Objective values of a trial with status ok, one per direction."""
 
     def constraints(self, outcome: Outcome) -> dict[str, float]:
-        """Of a trial that is ok: what must not be above zero."""
+        """Constraint values of a trial with status ok, which must not be above zero."""
         return {}
 
     @property
@@ -218,7 +218,7 @@ class Search(ABC):
         return UNTIMED
 
     def ready(self) -> bool:
-        """Whether the next trial can be decided on."""
+        """Whether the next trial can be proposed."""
         return True
 
     # Inside --------------------------------------------------------------------------------------------------------
@@ -266,15 +266,15 @@ class Search(ABC):
 
     @abstractmethod
     def directions(self) -> tuple[Direction, ...]:
-        """One per value of :meth:`values`."""
+        """Direction of each value of :meth:`values`."""
 
     @property
     def towards_better(self) -> Direction:
-        """Of the primary metric."""
+        """Direction of the primary metric."""
         return "maximize" if self.metric.higher_is_better else "minimize"
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """Suggests for trial ``number`` what it would have without a kill, see :mod:`sharkbench.search.sampler`."""
+        """The sampler of trial ``number``, unaffected by kills, see :mod:`sharkbench.search.sampler`."""
         from sharkbench.search.sampler import sampler
 
         startup = max(3, min(10, (self.asked.allowance or 40) // 4))
@@ -286,10 +286,10 @@ class Search(ABC):
         return NopPruner()
 
     def _digest(self, *, code: bool = True) -> str:
-        """Of all that decides what the trials are; how many there may be is left out, so that more can be asked for.
+        """Digest of all that determines the trials, except their number, so that more can be requested.
 
         Args:
-            code: whether by which code; the parameters that are suggested do not depend on that.
+            code: whether to include the code, on which suggested parameters do not depend.
         """
         configuration = Configuration(self.entry.spec, self.budget)
         specs = self.cell.specs(configuration, self.asked.seeds, label="")

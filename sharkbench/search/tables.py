@@ -1,4 +1,4 @@
-"""What a search has found, as rows: what was chosen, every trial, and what each method spent."""
+"""Results of a search as rows: choices, trials, and the cost of each method."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sharkbench.search.study import Finished, Search
 
 @dataclass(frozen=True)
 class Found:
-    """A configuration that was chosen; what was measured with the suite's own seeds is ``None`` until it is.
+    """A chosen configuration; results with the suite's own seeds are ``None`` until they are measured.
 
     Attributes:
         test_value: the primary metric, mean over those seeds and over labels.
@@ -44,8 +44,7 @@ class Found:
 
     @property
     def valid_delta(self) -> float | None:
-        """The metric on validation minus that of the table it was held against: full precision, or the suite's own
-        settings."""
+        """The validation metric minus that of the reference: full precision, or the suite's own settings."""
         if isinstance(self.search, Lossless):
             full = self.search.reference.values
             return mean(value - full[seed] for seed, value in self.trial.outcome.values.items())
@@ -56,7 +55,7 @@ class Found:
 
 
 def found_in(searched: Searched) -> list[Found]:
-    """What was chosen, in the order of the studies; within one from small to large."""
+    """The choices, in the order of the studies; within a study from small to large."""
     return [_found(choice, Store(searched.out)) for choice in searched.choices]
 
 
@@ -84,19 +83,19 @@ def _found(choice: Choice, store: Store) -> Found:
 
 @dataclass(frozen=True)
 class Spent:
-    """What one study was given and took."""
+    """The allowance and the cost of one study."""
 
     search: Search
 
     @property
     def counts(self) -> dict[str, int]:
-        """Trials by how they ended."""
+        """Numbers of trials by status."""
         states = [trial.outcome.status for trial in self.search.finished]
         return {state: states.count(state) for state in ("ok", "pruned", "infeasible", "failed")}
 
 
 def why_nothing(search: Search) -> str:
-    """Why a study has chosen nothing."""
+    """Reason why a study has chosen nothing."""
     if isinstance(search, Lossless) and search.reference.reason:
         return f"the full-precision table has none to be held against: {search.reference.reason}"
     if isinstance(search, Lossless) and search.reference.waiting:
@@ -113,7 +112,7 @@ def why_nothing(search: Search) -> str:
 
 
 def chosen_columns(metric: Metric) -> Sequence[Column[Found]]:
-    """Of what was chosen by ``metric``."""
+    """Columns of the choices by ``metric``."""
     name, title = metric.name, metric.title
     return (
         Column("mode", "how it was searched", lambda f: f.search.mode),
@@ -154,7 +153,7 @@ def chosen_columns(metric: Metric) -> Sequence[Column[Found]]:
 
 
 def trial_columns(metric: Metric) -> Sequence[Column[tuple[Search, Finished]]]:
-    """Of every trial."""
+    """Columns of the trials."""
     return (
         Column("mode", "how it was searched", lambda row: row[0].mode),
         Column("dataset", "data set", lambda row: row[0].cell.dataset.spec.name),

@@ -1,4 +1,4 @@
-"""What a search has found, on the terminal."""
+"""Prints the results of a search on the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sharkbench.search.tables import Found, Spent, found_in, why_nothing
 
 
 def print_found(searched: Searched, table: Callable[..., None]) -> None:
-    """One row per chosen configuration, then the studies that have chosen nothing, and what each method spent.
+    """Print one row per chosen configuration, then the studies without a choice, and the cost of each method.
 
     Args:
         table: called with headings, rows, and ``right``, the headings of the columns that are aligned to the right.
@@ -32,7 +32,7 @@ def print_found(searched: Searched, table: Callable[..., None]) -> None:
 
 
 def share(searched: Searched) -> str:
-    """What every method got, in a sentence."""
+    """The allowance of every method, in a sentence."""
     asked = searched.searches[0].asked
     each = f"{asked.minutes:g} minutes of runs" if asked.minutes else f"{asked.allowance} trials"
     seeds = "one seed" if len(asked.seeds) == 1 else f"{len(asked.seeds)} seeds"

@@ -1,4 +1,4 @@
-"""A trial is one configuration, run once per seed of the search; its runs are ordinary ones, judged on validation."""
+"""A trial is one configuration, run once per seed of the search; its runs are evaluated on validation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Cell:
     backbone: BackboneEntry
     fingerprint: str
     code: Snapshot = field(default_factory=present_code, compare=False)
-    """As it was when the search began."""
+    """The code at the start of the search."""
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class Cell:
 
     @property
     def metric(self) -> Metric:
-        """The primary one of the suite's task: what is searched for."""
+        """The primary metric of the suite's task, which is optimized."""
         return self.suite.task.primary
 
     def specs(
@@ -63,7 +63,7 @@ class Cell:
             measure: how lookups are timed.
 
         Raises:
-            pydantic.ValidationError: a changed setting is wrong.
+            pydantic.ValidationError: a changed setting is invalid.
         """
         recipe = changed(self.suite.recipe(self.dataset, self.backbone), configuration.train)
         backbone = self.backbone.spec
@@ -89,10 +89,10 @@ class Cell:
 
 
 def cells(suite: Suite, cache_dir: Path | None = None) -> list[Cell]:
-    """Every data set with every backbone.
+    """Every combination of data set and backbone.
 
     Raises:
-        InputError: data that is not there.
+        InputError: data is missing.
     """
     from sharkbench.data.prepare import fingerprint
 
@@ -103,7 +103,7 @@ def cells(suite: Suite, cache_dir: Path | None = None) -> list[Cell]:
 
 @dataclass(eq=False)
 class Running:
-    """A trial at work: the runs it waits for, and what has come out of the others."""
+    """A running trial: the runs it waits for, and the results of the others."""
 
     trial: optuna.Trial
     configuration: Configuration | None
@@ -111,32 +111,32 @@ class Running:
     results: dict[str, Result] = field(default_factory=dict)
     speeds: dict[str, Speed | None] = field(default_factory=dict)
     pending: set[str] = field(default_factory=set)
-    """Keys of its runs that are at work."""
+    """Keys of its active runs."""
     stopped: bool = False
     judged: set[int] = field(default_factory=set)
     """Steps of its first run at which it was judged."""
     partly: bool = False
-    """Whether a run of it goes on where it was killed, and does not tell its first epochs again."""
+    """Whether one of its runs was resumed after a kill, and does not report its first epochs again."""
     seconds: float = 0.0
-    """Of its runs, those that were stored before at what they took then."""
+    """Seconds of its runs, including the original seconds of stored runs."""
     reason: str = ""
-    """Why it could not be run at all."""
+    """Reason why it could not be run."""
 
     @property
     def number(self) -> int:
         return self.trial.number
 
     def outcome(self, limit: Budget | None = None) -> Outcome:
-        """What its runs amount to. One that is not ok makes the trial what it is.
+        """The outcome of its runs. A run that is not ok determines the status of the trial.
 
         Args:
-            limit: to bytes, which a method whose settings were given does not know of.
+            limit: budget in bytes, which a method with given settings does not know.
         """
         results = [self.results[spec.key] for spec in self.specs if spec.key in self.results]
         bad = next((r for status in ("failed", "infeasible") for r in results if r.status == status), None)
         if self.reason:
             return Outcome("failed", reason=self.reason, seconds=self.seconds)
-        if self.stopped:  # whatever came of its runs before they could be stopped, which is chance
+        if self.stopped:  # regardless of the results of its runs before they stopped, which depend on timing
             return Outcome("pruned", seconds=self.seconds)
         if bad is not None:
             status: TrialStatus = "infeasible" if bad.status == "infeasible" else "failed"
@@ -157,7 +157,7 @@ class Running:
         return Outcome("ok", values, *max(sizes), lookup=lookup, seconds=self.seconds)
 
     def add(self, result: Result) -> None:
-        """One of its runs has ended."""
+        """Add the result of one of its runs."""
         self.results[result.key] = result
         self.seconds += result.seconds
         self.pending.discard(result.key)
@@ -165,13 +165,13 @@ class Running:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a trial.
+    """The outcome of a trial.
 
     Attributes:
-        values: by seed, the primary metric on validation through the packed layer, mean over labels.
-        bytes: of the largest of its tables, and ``bytes_ratio`` to fp32.
-        lookup: time of a lookup relative to that of ``F.embedding``, where it was measured.
-        seconds: of its runs.
+        values: by seed, the primary metric on validation with the packed layer, mean over labels.
+        bytes: bytes of the largest of its tables; ``bytes_ratio`` is relative to fp32.
+        lookup: time of a lookup relative to that of ``F.embedding``, if it was measured.
+        seconds: seconds of its runs.
     """
 
     status: TrialStatus
@@ -184,11 +184,11 @@ class Outcome:
 
     @property
     def value(self) -> float:
-        """Mean over seeds."""
+        """The primary metric, mean over seeds."""
         return sum(self.values.values()) / len(self.values)
 
 
 def _lookup(speeds: Mapping[str, Speed | None]) -> float | None:
-    """At the data's own size and ids, mean over the runs."""
+    """Relative lookup time at the data's own size and ids, mean over the runs."""
     ratios = [1 / own.ratio_torch for speed in speeds.values() if speed and (own := speed.own_size)]
     return sum(ratios) / len(ratios) if ratios else None

@@ -1,1 +1,1 @@
-"""From YAML to a plan: the keys of a suite, their validation, and its list of runs. Pydantic only, nothing heavy."""
+"""From YAML to a plan: the schema of a suite, its validation and its list of runs. Imports nothing heavy."""

@@ -1,4 +1,4 @@
-"""What a suite claims about its own results: each a comparison with a tolerance. Pydantic only."""
+"""Claims of a suite about its own results: each is a comparison with a tolerance. Imports pydantic only."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Claim(BaseModel):
-    """One claim: a figure of a method, its difference or its ratio to that of others, is at least or at most a number.
+    """One claim: a figure of a method, or its difference or ratio to that of a rival, has a lower or an upper bound.
 
-    It is looked at on every data set, backbone, label and budget that it does not leave out, and against each rival;
-    seeds are paired.
+    It is tested on every data set, backbone, label and budget that its filters admit, and against each rival; seeds are
+    paired.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
@@ -44,18 +44,18 @@ class Claim(BaseModel):
     says: str = Field(min_length=1)
     """The claim in words."""
     method: str = Field(min_length=1)
-    """Label of the method that it is about."""
+    """Label of the method."""
     against: Names = ()
-    """Labels of the methods that it is compared with; none where the figure stands for itself."""
+    """Labels of the rivals, the methods to compare with; empty if the figure itself is bounded."""
     figure: str = ""
-    """What is compared: a metric of the task (the primary one unless given), ``bytes_ratio``, ``training_seconds``,
-    ``samples_per_second`` of the whole model, ``model_ratio_fp32`` or ``large_model_ratio_fp32`` (to the model behind
-    the fp32 table, in turns), ``lookups_ratio_torch``, or ``note:TABLE.COLUMN``, the sum of a column of a table that
-    the method notes down."""
+    """What is compared: a metric of the task (by default the primary one), ``bytes_ratio``, ``training_seconds``,
+    ``samples_per_second`` of the whole model, ``model_ratio_fp32`` or ``large_model_ratio_fp32`` (relative to the model
+    with the fp32 table, timed in turns), ``lookups_ratio_torch``, or ``note:TABLE.COLUMN``, the sum of a column of a
+    table that the method notes down."""
     compare: Literal["difference", "ratio"] = "difference"
-    """The method's figure minus the rival's, or divided by it."""
+    """The method's figure minus the rival's, or divided by the rival's."""
     at_least: float | None = None
-    """Lower bound: a negative difference tolerates so much of a loss."""
+    """Lower bound; a negative bound on a difference tolerates a loss of that size."""
     at_most: float | None = None
     """Upper bound."""
     datasets: Names = ()
@@ -76,7 +76,7 @@ class Claim(BaseModel):
         return self
 
     def of(self, metrics: Sequence[Metric]) -> Self:
-        """The same with its figure by name.
+        """This claim with its figure given by name.
 
         Raises:
             ValueError: there is no such figure.
@@ -88,7 +88,7 @@ class Claim(BaseModel):
         return self.model_copy(update={"figure": figure})
 
     def check_names(self, methods: Collection[str], datasets: Collection[str], backbones: Collection[str]) -> None:
-        """Raises ValueError where the claim names something that the suite does not have."""
+        """Raise a ValueError if the claim names something that the suite does not have."""
         for what, named, known in (
             ("method", (self.method, *self.against), methods),
             ("data set", self.datasets, datasets),

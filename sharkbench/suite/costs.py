@@ -1,4 +1,4 @@
-"""What runs may cost, by what those have taken that are most like them."""
+"""Estimates of the seconds of runs from the most similar finished runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sharkbench.suite.run import RunSpec
 
 
 class Costs:
-    """Seconds of finished runs; ``results`` are the first of them, of any status."""
+    """Seconds of finished runs, initialised with ``results`` of any status."""
 
     def __init__(self, results: Iterable[Result] = ()) -> None:
         self._taken: dict[tuple[str | None, ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -18,7 +18,7 @@ class Costs:
             self.add(result)
 
     def add(self, result: Result) -> None:
-        """Learn from a run; one that is not ok says nothing."""
+        """Add a finished run; a run that is not ok is ignored."""
         if result.status == "ok":
             for kind in _kinds(result.data_fingerprint, result.method_label, result.backbone):
                 taken = self._taken[kind]
@@ -26,7 +26,7 @@ class Costs:
                 taken[1] += 1
 
     def guess(self, run: RunSpec) -> float | None:
-        """Mean seconds of the runs most like ``run``: same data, then method and backbone if any has them."""
+        """Mean seconds of the finished runs most like ``run``: same data, then method and backbone if any has them."""
         for kind in _kinds(run.fingerprint, run.method_label, run.backbone.name):
             if kind in self._taken:
                 seconds, runs = self._taken[kind]
@@ -35,7 +35,7 @@ class Costs:
 
 
 def _kinds(data: str, method: str, backbone: str) -> Iterator[tuple[str | None, ...]]:
-    """What runs may have in common, most first."""
+    """Groups of similar runs, the most similar first."""
     yield data, method, backbone
     yield data, method, None
     yield data, None, backbone

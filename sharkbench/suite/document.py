@@ -1,8 +1,8 @@
-"""YAML read into nodes that remember where they stand, so that a mistake can be told with its line.
+"""Reads YAML into nodes that know their position, so that an error message can name the line.
 
-Only plain data comes out: mappings, lists, text, numbers, true/false and null, by the rules of YAML 1.2 (``1e-3`` is a
-number, ``no`` is text). Tags, merge keys and second documents are refused, and so is whatever is too large to be a
-suite, before it can cost memory.
+The result is plain data: mappings, lists, text, numbers, true/false and null, by the rules of YAML 1.2 (``1e-3`` is a
+number, ``no`` is text). Tags, merge keys and second documents are refused, and so is a document too large for a suite,
+before it takes memory.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _WORDS |= {**dict.fromkeys(("true", "True", "TRUE"), True), **dict.fromkeys(("fa
 
 @dataclass(frozen=True)
 class Node:
-    """A value and its place (``file:line``, or ``--set key``).
+    """A value and its position (``file:line``, or ``--set key``).
 
-    ``size`` counts the nodes below and itself, ``height`` the levels below.
+    ``size`` counts this node and all below it, ``height`` the levels below it.
     """
 
     value: dict[str, Node] | list[Node] | str | int | float | bool | None
@@ -51,7 +51,7 @@ class Node:
     height: int = 0
 
     def plain(self) -> Any:
-        """The value without places."""
+        """The value without positions."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, list):
@@ -68,10 +68,10 @@ class Node:
 
 
 def read(path: Path) -> Node:
-    """The YAML mapping in a file.
+    """Read the YAML mapping in a file.
 
     Raises:
-        InputError: not readable, not YAML, not a mapping, or too large.
+        InputError: the file is not readable, not YAML, not a mapping, or too large.
     """
     try:
         if path.is_fifo():
@@ -93,21 +93,21 @@ def read(path: Path) -> Node:
     if not isinstance(node.value, dict):
         what = "is empty" if node.value is None else "a suite is a mapping of keys to values"
         raise InputError(f"{path}: {what}; it starts with lines like 'datasets: [synthetic]'")
-    # What is said of the suite as a whole has no line.
+    # Errors about the suite as a whole have no line.
     return Node(node.value, str(path))
 
 
 def parse(text: str, source: str, *, lines: bool = True) -> Node:
-    """The one YAML document in ``text``; places read ``source:line``, or just ``source`` without ``lines``.
+    """Parse the one YAML document in ``text``; positions read ``source:line``, or just ``source`` without ``lines``.
 
     Raises:
-        InputError: not YAML, or too large.
+        InputError: the text is not YAML, or too large.
     """
     try:
         return _Composer(text, source, lines).document()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        # What is missing at the end is missed on the line after the last.
+        # The parser reports something missing at the end on the line after the last.
         place = f"{source}:{min(mark.line, text.rstrip().count(chr(10))) + 1}" if lines and mark else source
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
         context = getattr(error, "context", None)
@@ -115,7 +115,7 @@ def parse(text: str, source: str, *, lines: bool = True) -> Node:
 
 
 class _Composer:
-    """Events to nodes. Aliases share nodes, but count with their full size, so that no expansion can explode."""
+    """Composes nodes from events. Aliases share nodes but count with their full size, so that expansion is bounded."""
 
     def __init__(self, text: str, source: str, lines: bool) -> None:
         self.events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
@@ -187,7 +187,7 @@ class _Composer:
             if key.value in value:
                 first = value[key.value].place
                 raise InputError(f"{place}: the key '{key.value}' stands here for the second time (first: {first})")
-            # A collection's first line is that of its key, where a reader looks for it.
+            # A collection gets the line of its key, where a reader looks for it.
             item = next(self.events)
             value[key.value] = self._node(item, depth + 1, None if isinstance(item, ScalarEvent) else place)
         if not isinstance(key, yaml.MappingEndEvent):

@@ -1,4 +1,4 @@
-"""The entries of a suite's lists: data sets, backbones and methods, each with what stands beside its own settings."""
+"""The entries of a suite's lists: data sets, backbones and methods, with the keys that the suite adds to each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sharkbench.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class PartOf:
-    """Marks a mapping of some keys of ``model``, which is checked once the others are known."""
+    """Marks a mapping of some keys of ``model``; it is validated once the other keys are known."""
 
     model: type[BaseModel]
 
@@ -43,7 +43,7 @@ class Entry(BaseModel):
 
 
 class DatasetEntry(Entry):
-    """A data set, and the keys of the recipe that differ on it. In YAML both stand in one mapping."""
+    """A data set and the recipe keys that differ on it. In YAML, one mapping holds both."""
 
     spec: DatasetSpec
     train: Changes = {}
@@ -60,11 +60,11 @@ class DatasetEntry(Entry):
 
 
 class BackboneEntry(Entry):
-    """A backbone, and the keys of the recipe that differ for it. In YAML both stand in one mapping."""
+    """A backbone and the recipe keys that differ for it. In YAML, one mapping holds both."""
 
     spec: BackboneConfig
     train: Changes = {}
-    """Keys of the suite's ``train`` that differ for this backbone; they win over those of the data set."""
+    """Keys of the suite's ``train`` that differ for this backbone; they take precedence over the data set's keys."""
 
     @model_validator(mode="before")
     @classmethod
@@ -77,7 +77,7 @@ class BackboneEntry(Entry):
 
 
 def _parse(entry: Any) -> Method:
-    """:func:`registry.parse`, its mistakes as pydantic wants them: a place within the entry for each."""
+    """Call :func:`registry.parse`; convert its errors to pydantic errors, each with its location within the entry."""
     try:
         if isinstance(entry, Mapping) and isinstance(entry.get("pipeline"), list | tuple):
             entry = {**entry, **_STAGES.validate_python({"pipeline": list(entry["pipeline"])})}
@@ -103,9 +103,9 @@ class MethodEntry(Entry):
 
     spec: Annotated[SerializeAsAny[Method], BeforeValidator(_parse)]
     label: str = Field("", alias="as", max_length=100, pattern=r"^[^\x00-\x1f]*$")
-    """What its row is called; made from its name and settings unless given."""
+    """Label of the method's row; by default derived from its name and settings."""
     budgets: tuple[Budget, ...] | None = Field(None, min_length=1)
-    """Its own budgets, in place of the suite's."""
+    """Budgets of this method; they replace the suite's budgets."""
 
     @model_validator(mode="before")
     @classmethod
@@ -130,14 +130,14 @@ class MethodEntry(Entry):
 
     @property
     def plain_label(self) -> str:
-        """The method's name; those of a pipeline's stages joined by ``+``."""
+        """The method's name; for a pipeline, the names of its stages joined by ``+``."""
         if isinstance(self.spec, Pipeline):
             return "+".join(stage.method.name for stage in self.spec.pipeline)
         return self.spec.name
 
 
 def _apart(value: Any, own: str, *beside: str) -> Any:
-    """``{name: x, beside: y}`` to ``{own: {name: x}, beside: y}``."""
+    """Turn ``{name: x, beside: y}`` into ``{own: {name: x}, beside: y}``."""
     if not isinstance(value, Mapping) or own in value:
         return value if isinstance(value, Mapping | Entry) else {own: value}
     rest = {k: v for k, v in value.items() if k not in beside}
@@ -145,11 +145,11 @@ def _apart(value: Any, own: str, *beside: str) -> Any:
 
 
 def label_all(entries: Sequence[MethodEntry]) -> tuple[MethodEntry, ...]:
-    """Every entry with a label of its own: as given, else its name, and where a method is listed several times the
-    settings that tell its entries apart (``qr(operation=add)``).
+    """Give every entry a unique label: the given one, else its name; if a method is listed several times, the settings
+    that distinguish its entries are added (``qr(operation=add)``).
 
     Raises:
-        ValueError: two rows would have the same label, or be the same runs.
+        ValueError: two rows would have the same label or the same runs.
     """
     settings: dict[str, int] = {}
     for index, entry in enumerate(entries):
@@ -173,7 +173,7 @@ def label_all(entries: Sequence[MethodEntry]) -> tuple[MethodEntry, ...]:
 
 
 def _different(group: Sequence[MethodEntry]) -> set[str]:
-    """Settings that not all of ``group`` share."""
+    """Names of the settings that differ within ``group``."""
     values: dict[str, list[str]] = {}
     for entry in group:
         for key, value in _flat(entry.spec.model_dump(mode="json")).items():
@@ -183,7 +183,7 @@ def _different(group: Sequence[MethodEntry]) -> set[str]:
 
 def _told_apart(entry: MethodEntry, different: Collection[str]) -> str:
     own = _flat(entry.spec.model_dump(mode="json"))
-    # A setting that is not given stays out: what it then is may depend on data and budget.
+    # A setting that is not given is left out: its value may depend on data and budget.
     told = {key: value for key, value in own.items() if key in different and value is not None}
     shown = ", ".join(f"{key}={_short(value)}" for key, value in told.items())
     return f"{entry.plain_label}({shown})" if shown else entry.plain_label

@@ -1,4 +1,4 @@
-"""Where runs run, as a suite says it."""
+"""The schema of a suite's ``executor``: where runs are executed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class LocalExecutor(_Settings):
 
     name: Literal["local"] = "local"
     jobs: int | None = Field(None, ge=1)
-    """Runs at a time; ``--jobs`` wins over it. Unless given, as many as there are cores for the recipe's threads and
-    processes, and one where there is a GPU."""
+    """Number of concurrent runs; ``--jobs`` overrides it. By default as many as the cores allow with the recipe's
+    threads and processes, and one if there is a GPU."""
     timeout: float | None = Field(None, gt=0)
-    """Seconds after which a run is stopped and stored as failed."""
+    """Time limit of a run in seconds; a run that exceeds it is stopped and stored as failed."""
     retries: ClassVar[int] = 0
 
     def jobs_for(self, recipe: Recipe) -> int:
-        """Runs at a time."""
+        """Number of concurrent runs."""
         if self.jobs is not None:
             return self.jobs
         gpu = recipe.accelerator != "cpu" and Path("/dev/nvidia0").exists()
@@ -51,25 +51,25 @@ class RayExecutor(_Settings):
 
     name: Literal["ray"] = "ray"
     address: Annotated[str, AfterValidator(_address)] = "local"
-    """The cluster: ``auto`` for the one that this machine belongs to, ``host:port`` or ``ray://host:port``, or
+    """Address of the cluster: ``auto`` for the cluster of this machine, ``host:port`` or ``ray://host:port``, or
     ``local`` for one that is started here and ends with the suite."""
     jobs: int = Field(64, ge=1)
-    """Runs handed to Ray at a time; ``--jobs`` wins over it. Ray starts as many of them as its resources allow."""
+    """Number of runs submitted to Ray at a time; ``--jobs`` overrides it. Ray starts as many as its resources allow."""
     timeout: float | None = Field(None, gt=0)
-    """Seconds after which a run is stopped and stored as failed, from when Ray has started it."""
+    """Time limit of a run in seconds from its start by Ray; a run that exceeds it is stopped and stored as failed."""
     retries: int = Field(2, ge=0, le=100)
-    """How often a run is done again whose worker or node was lost. A method's own failure is final."""
+    """Number of retries of a run whose worker or node was lost. A failure of the method is final."""
     num_cpus: float | None = Field(None, ge=0)
-    """CPUs that Ray sets aside for a run; the recipe's threads unless given."""
+    """CPUs that Ray reserves for a run; by default the recipe's threads."""
     num_gpus: float = Field(0, ge=0)
-    """GPUs that Ray sets aside for a run; ``0.25`` lets four runs share one. A run without any sees no GPU."""
+    """GPUs that Ray reserves for a run; with ``0.25`` four runs share one. With ``0`` a run sees no GPU."""
     memory: Annotated[int | None, Field(gt=0), BeforeValidator(_bytes, json_schema_input_type=int | str | None)] = None
-    """Memory that Ray sets aside for a run: bytes, or a size like ``8GB``."""
+    """Memory that Ray reserves for a run: bytes, or a size like ``8GB``."""
     resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    """Custom resources of the cluster that a run takes, like ``{large_disk: 1}``."""
+    """Custom Ray resources that a run requires, like ``{large_disk: 1}``."""
 
     def jobs_for(self, recipe: Recipe) -> int:
-        """Runs at a time."""
+        """Number of concurrent runs."""
         return self.jobs
 
 

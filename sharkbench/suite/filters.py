@@ -1,4 +1,4 @@
-"""Which runs of a suite are meant: ``--only``, and what a suite wants timed."""
+"""Filters that select runs of a suite: ``--only`` and ``measure.only``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ FILTERS: dict[str, Callable[[RunSpec], tuple[str, ...]]] = {
     "budget": lambda run: (str(run.budget) if run.budget else "none",),
     "seed": lambda run: (str(run.seed),),
 }
-"""What can be asked for."""
+"""The keys of a filter, and how each reads its values off a run."""
 
 
 def parsed(only: Sequence[str], where: str = "--only") -> dict[str, list[str]]:
-    """Patterns by key, of filters like ``method=qr*``.
+    """Parse filters like ``method=qr*`` into patterns by key.
 
     Args:
-        where: they stand, for the message.
+        where: where the filters were given, for error messages.
 
     Raises:
-        InputError: one that cannot be meant.
+        InputError: a filter is invalid.
     """
     filters: dict[str, list[str]] = {}
     for text in only:
@@ -39,14 +39,14 @@ def parsed(only: Sequence[str], where: str = "--only") -> dict[str, list[str]]:
 
 
 def timed(run: RunSpec) -> RunSpec:
-    """``run``, and where its ``measure.only`` leaves it out, one that is not to be timed."""
+    """``run``, with timing switched off if its ``measure.only`` excludes it."""
     if kept(run, parsed(run.measure.only, "measure.only")):
         return run
     return run.model_copy(update={"measure": run.measure.model_copy(update={"lookup": False})})
 
 
 def kept(run: RunSpec, filters: Mapping[str, Sequence[str]]) -> bool:
-    """Whether a run matches a pattern of every key."""
+    """Whether a run matches at least one pattern of every key."""
     return all(
         any(fnmatchcase(value, pattern) for value in FILTERS[key](run) for pattern in patterns)
         for key, patterns in filters.items()

@@ -1,4 +1,4 @@
-"""The JSON Schema of suites, from which editors complete keys, method names and their settings."""
+"""The JSON Schema of suites; editors use it to complete keys, method names and their settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def suite_schema(own: Callable[[type[BaseModel]], bool] = lambda kind: True) -> 
     """JSON Schema (draft 2020-12) of a suite file.
 
     Args:
-        own: which methods, backbones, sources and tasks to complete, of those that can be imported.
+        own: selects which of the importable methods, backbones, sources and tasks to include.
     """
     methods = {name: kind for name, kind in registry.available().items() if own(kind)}
     backbones = {name: kind for name, kind in BACKBONES.available().items() if own(kind)}
@@ -103,7 +103,7 @@ def _name(reference: Mapping[str, Any]) -> str:
 def _write_in_one_mapping(
     definitions: dict[str, Any], entry: str, options: Sequence[Mapping[str, Any]], bare: Sequence[str]
 ) -> None:
-    """In YAML ``train`` stands among the settings of the data set or backbone that it is about."""
+    """Move ``train`` into the mapping of the settings of its data set or backbone, as YAML has it."""
     train = definitions[entry]["properties"]["train"]
     for reference in options:
         definition = definitions[_name(reference)]
@@ -125,7 +125,7 @@ def _describe_method(definition: dict[str, Any], method: type[Method]) -> None:
 def _describe_tasks(
     definitions: dict[str, Any], references: Mapping[str, Any], tasks: Mapping[str, type[Task]]
 ) -> None:
-    """A task by name or with its settings, and what depends on its metrics."""
+    """Describe a task, given by name or with its settings, and the keys that depend on its metrics."""
     for reference in references.values():
         definitions[_name(reference)]["required"] = ["name"]
     definitions[Task.__name__] = {"anyOf": [{"enum": sorted(references)}, *references.values()]}
@@ -147,7 +147,7 @@ def _described(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tidy(schema: Any) -> Any:
-    """Without the titles that pydantic makes up, and with descriptions on one line."""
+    """Remove the titles that pydantic generates, and put each description on one line."""
     if isinstance(schema, list):
         return [_tidy(item) for item in schema]
     if not isinstance(schema, dict):

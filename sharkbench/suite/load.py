@@ -1,4 +1,4 @@
-"""A suite from a file, a built-in name or a mapping, with what it ``extends`` and with ``--set``."""
+"""Loads a suite from a file, a built-in name or a mapping, and applies ``extends`` and ``--set``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sharkbench.suite.model import Suite
 
 
 def load(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Suite:
-    """The suite in a file (``my/suite.yaml``), a built-in one (``quickstart``), or the one that a mapping spells out.
+    """Load a suite: from a file (``my/suite.yaml``), a built-in name (``quickstart``) or a mapping.
 
     Args:
-        settings: ``key=value`` overrides, as of ``--set``.
+        settings: ``key=value`` overrides, as for ``--set``.
 
     Raises:
         InputError: one line per mistake, each with file, line and key.
@@ -35,10 +35,10 @@ def load(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
 
 
 def locate(source: str | Path, start: Path = Path()) -> Path:
-    """The file of a suite: a path (from ``start``) if it looks like one, else a built-in suite's.
+    """The file of a suite: ``source`` as a path (relative to ``start``) if it looks like one, else of a built-in suite.
 
     Raises:
-        InputError: it looks like a name, and no built-in suite is called that.
+        InputError: ``source`` looks like a name, and no built-in suite has it.
     """
     text = str(source)
     if text.endswith((".yaml", ".yml")) or "/" in text:
@@ -79,7 +79,7 @@ def _extended(path: Path, within: tuple[Path, ...]) -> Node:
 
 
 def _merged(base: Node, own: Node) -> Node:
-    """``own`` over ``base``: mappings merge (unless they name different things), all else replaces."""
+    """Override ``base`` by ``own``: mappings merge (unless their tags differ), all other values are replaced."""
     if not isinstance(base.value, dict) or not isinstance(own.value, dict):
         return own
     values = dict(base.value)
@@ -90,7 +90,7 @@ def _merged(base: Node, own: Node) -> Node:
 
 
 def _differ(base: Node, own: Node) -> bool:
-    """Whether two mappings are tagged as different things, such as two kinds of split."""
+    """Whether two mappings have different tags, such as two kinds of split."""
     for tag in ("name", "kind", "source", "pipeline"):
         old, new = base.get(tag), own.get(tag)
         if new is not None and (old is None or old.value != new.value):

@@ -1,4 +1,4 @@
-"""Pydantic's errors as single lines: place, key, what is wrong, and what was probably meant."""
+"""Pydantic's errors as single lines: position, key, problem, and the value that was probably meant."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _MAX_LINES = 20
 
 
 def explain(error: ValidationError, root: Node, model: type[BaseModel]) -> list[str]:
-    """One line per mistake, in the order of the file.
+    """One line per error, in the order of the file.
 
     Args:
-        root: what was validated.
-        model: what it was validated as.
+        root: the validated document.
+        model: the model that it was validated against.
     """
-    # Errors about one value come from the members of a union, none of which took it.
+    # Several errors about one value come from the members of a union, none of which accepted it.
     of_value: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], Place]]] = {}
     for detail in error.errors(include_url=False):
         at = follow(detail["loc"], root, model, unknown=detail["type"] == "extra_forbidden")
         if detail["type"] == "too_short" and isinstance(at.node.value, list) and at.node.value:
-            continue  # its entries are there, but refused themselves
+            continue  # the entries exist, but have errors of their own
         own = str(detail["loc"][-1:]) if detail["type"] in ("missing", "extra_forbidden") else ""
         of_value.setdefault((at.line, _spelled(at.path), own), []).append((dict(detail), at))
     places = sorted(of_value, key=lambda place: _line_number(place[0]))
     lines = []
-    for line, path, own in places[:_MAX_LINES]:  # a message takes a while where it looks for what was meant
+    for line, path, own in places[:_MAX_LINES]:  # searching for what was meant takes time
         messages = dict.fromkeys(_message(detail, at) for detail, at in of_value[line, path, own])
         lines.append(printable(f"{line}: {path + ': ' if path else ''}{' or '.join(messages)}"))
     more = len(places) - _MAX_LINES

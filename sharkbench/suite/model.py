@@ -1,4 +1,4 @@
-"""What a suite says. Frozen pydantic models; unknown keys are refused."""
+"""The schema of a suite: frozen pydantic models that refuse unknown keys."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from sharkbench.tasks.registry import AnyTask
 from sharkbench.training.recipe import Recipe
 
 MAX_RUNS = 20_000
-"""Of one suite."""
+"""Largest number of runs of one suite."""
 
 T = TypeVar("T")
 
@@ -47,12 +47,12 @@ class Settings(BaseModel):
 
 
 class Tracking(Settings):
-    """Where MLflow records go."""
+    """Whether and where runs are recorded in MLflow."""
 
     enabled: bool = True
-    """Whether runs are recorded in MLflow at all; the store is complete without it."""
+    """Whether runs are recorded in MLflow; the output directory is complete without it."""
     uri: str = ""
-    """Tracking URI; an SQLite file in the output directory unless given."""
+    """Tracking URI; by default an SQLite file in the output directory."""
 
 
 def _counted(value: Any) -> Any:
@@ -70,7 +70,7 @@ Seeds = Annotated[
 
 
 def _every(value: Any) -> Any:
-    """``all``, alone or in a list, to the names of every method that has defaults."""
+    """Replace ``all``, alone or in a list, by the names of all methods that have defaults."""
     listed = ["all"] if value == "all" else value
     if not isinstance(listed, list | tuple) or "all" not in listed:
         return value
@@ -79,48 +79,48 @@ def _every(value: Any) -> Any:
 
 
 class Suite(Settings):
-    """A benchmark: every data set, backbone, method, budget and seed that it names, with one recipe."""
+    """A benchmark: all combinations of the listed data sets, backbones, methods, budgets and seeds, with one recipe."""
 
     name: str = Field(max_length=100)
-    """Name of the suite and of its output directory; the file's name unless given."""
+    """Name of the suite and of its output directory; by default the file's name."""
     description: str = ""
     """What the suite is for."""
     labels: Labels | None = None
-    """What is predicted on each data set that does not state its own labels."""
+    """Labels of every data set that does not state its own."""
     split: SplitSpec | None = None
-    """How rows are divided in each data set that does not state its own split."""
+    """Split of every data set that does not state its own."""
     datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
-    """The data sets. A mapping may carry ``train``: keys of the recipe that differ on it."""
+    """Data sets. A mapping may have ``train``: the keys of the training recipe that differ on this data set."""
     task: AnyTask = Field(default="ctr", validate_default=True)
-    """What is predicted and how it is judged."""
+    """What is predicted and how it is evaluated."""
     backbones: tuple[BackboneEntry, ...] = Field(min_length=1)
-    """The backbones. A mapping may carry ``train``: keys of the recipe that differ for it."""
+    """Backbones. A mapping may have ``train``: the keys of the training recipe that differ for this backbone."""
     dimension: int = Field(16, ge=1, le=4096)
     """Embedding dimension."""
     methods: Annotated[
         tuple[MethodEntry, ...],
         BeforeValidator(_every, json_schema_input_type=Literal["all"] | list[Literal["all"] | MethodEntry]),
     ] = Field(min_length=1)
-    """``all``, or a list of methods: a name, a mapping with ``name`` and settings, or a ``pipeline``; ``as`` labels a
-    row, ``budgets`` stand in place of the suite's."""
+    """``all``, or a list of methods. Each is a name, a mapping with ``name`` and settings, or a ``pipeline``. ``as``
+    sets the label of its row, ``budgets`` replaces the suite's budgets."""
     budgets: tuple[Budget, ...] = ()
-    """Bytes allowed: fractions of the fp32 table (``0.25``) or sizes (``64MB``). Methods that need none run once."""
+    """Memory budgets: fractions of the fp32 table (``0.25``) or sizes (``64MB``). Methods without a budget run once."""
     seeds: Seeds = Field((0,), min_length=1)
-    """Seeds, or how many (``3`` is 0, 1, 2)."""
+    """Random seeds: a list, or their number (``3`` means 0, 1, 2)."""
     train: Recipe = Field(Recipe(), validate_default=True)
     """The training recipe."""
     measure: MeasureSpec = MeasureSpec()
-    """What is measured beside quality and bytes."""
+    """What is measured besides quality and bytes."""
     executor: AnyExecutor = LocalExecutor()
-    """Where runs run."""
+    """Where runs are executed."""
     tracking: Tracking = Tracking()
-    """Where MLflow records go."""
+    """Whether and where runs are recorded in MLflow."""
     search: SearchSpec | None = None
-    """What ``sharkbench search`` looks for."""
+    """What ``sharkbench search`` searches for, and how."""
     references: tuple[Reference, ...] = ()
-    """Published values that the report holds the results against."""
+    """Published values that the report compares the results with."""
     claims: tuple[Claim, ...] = ()
-    """What is claimed about the results; ``sharkbench claims`` says which of it holds."""
+    """Claims about the results; ``sharkbench claims`` tests them."""
 
     @field_validator("name", mode="after")
     @classmethod
@@ -161,7 +161,7 @@ class Suite(Settings):
     @model_validator(mode="after")
     def _budgets_where_needed(self) -> Self:
         if self.search is not None:
-            return self  # it finds them; where it needs some to start from, it says so
+            return self  # a search finds budgets; ``check_against`` reports the modes that need some to start from
         if needy := self.without_budgets:
             raise ValueError(
                 f"'budgets' is missing, and '{needy[0]}' needs them; add a line like 'budgets: [0.5, 0.1]'"
@@ -203,7 +203,7 @@ class Suite(Settings):
     def _monitors_a_metric(cls, value: Recipe, info: ValidationInfo) -> Recipe:
         task: Task | None = info.data.get("task")
         if task is None:
-            return value  # which is wrong itself
+            return value  # the task is invalid and has an error of its own
         check_monitor(value.monitor, task, ("monitor",))
         return value.model_copy(update={"monitor": task.monitor(value.monitor).name})
 
@@ -260,21 +260,21 @@ class Suite(Settings):
         return [entry.label for entry in self.methods if entry.spec.budgeted and not self.budgets_of(entry)]
 
     def budgets_of(self, entry: MethodEntry) -> tuple[Budget | None, ...]:
-        """The budgets that a method runs at: its own or the suite's, ``None`` once where its settings decide."""
+        """The budgets that a method runs at: its own or the suite's; one ``None`` if its settings decide its size."""
         return (entry.budgets or self.budgets) if entry.spec.budgeted else (None,)
 
     @property
     def jobs(self) -> int:
-        """Runs at a time."""
+        """Number of concurrent runs."""
         return self.executor.jobs_for(self.train)
 
     def recipe(self, dataset: DatasetEntry, backbone: BackboneEntry) -> Recipe:
-        """The recipe of one cell: the suite's, changed by the data set's, then by the backbone's."""
+        """The recipe of one cell: the suite's recipe with the changes of the data set, then those of the backbone."""
         return changed(changed(self.train, dataset.train), backbone.train)
 
 
 def check_monitor(name: str | None, task: Task, place: tuple[str | int, ...]) -> None:
-    """Raises a ValidationError at ``place`` where ``name`` is no metric that the task monitors."""
+    """Raise a ValidationError at ``place`` if ``name`` is not a metric that the task monitors."""
     known = [metric.name for metric in monitored(task.metrics)]
     if name is not None and name not in known:
         expected = " or ".join(f"'{one}'" for one in known)
@@ -283,7 +283,7 @@ def check_monitor(name: str | None, task: Task, place: tuple[str | int, ...]) ->
 
 
 def _repeated(values: Iterable[T]) -> T | None:
-    """The first of ``values`` that was there before."""
+    """The first of ``values`` that repeats an earlier one; ``None`` if all differ."""
     seen: set[T] = set()
     return next((value for value in values if value in seen or seen.add(value)), None)  # type: ignore[func-returns-value]
 
@@ -292,7 +292,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """``recipe`` with some keys replaced.
 
     Raises:
-        pydantic.ValidationError: a change is wrong.
+        pydantic.ValidationError: a change is invalid.
     """
     return Recipe.model_validate(_merged(recipe.model_dump(exclude_unset=True), changes)) if changes else recipe
 
@@ -312,11 +312,11 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def _with_defaults(entry: Any, shared: Mapping[str, Any]) -> Any:
     if isinstance(entry, str):
-        # A bare name becomes the mapping that it stands for, so that labels and split can be added to it.
+        # Expand a bare name to the mapping that it stands for, so that labels and split can be added.
         try:
             spec = _DATASET.validate_python(entry)
         except ValidationError:
-            return entry  # the entry itself is checked next, with its place
+            return entry  # validating the entry itself reports the error and its location
         entry = {**spec.model_dump(exclude_unset=True), "source": spec.source}
     return {**shared, **entry} if isinstance(entry, Mapping) else entry
 

@@ -1,4 +1,4 @@
-"""``--set train.epochs=1``: single keys of a suite, replaced from outside."""
+"""``--set train.epochs=1``: overrides single keys of a suite."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _KEY = re.compile(r"[\w-]+(\.[\w-]+|\[\d+\])*")
 def apply(root: Node, settings: Sequence[str]) -> Node:
     """``root`` with each ``key.path=value`` set.
 
-    Steps are keys or indices (``methods[0].operation`` or ``methods.0.operation``), values are YAML, and a mapping that
-    is missing on the way is made.
+    Steps are keys or indices (``methods[0].operation`` or ``methods.0.operation``), values are YAML, and missing
+    mappings on the path are created.
 
     Raises:
-        InputError: a setting of another shape, or a path through something that has no such part. Whether a key
-            means anything is for the suite to say.
+        InputError: a setting has another form, or a path does not exist. Unknown keys are reported when the suite is
+            validated.
     """
     for setting in settings:
         key, equals, text = setting.partition("=")

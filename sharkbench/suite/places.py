@@ -1,4 +1,4 @@
-"""From the place that pydantic names to the place in the file, and to what could stand there."""
+"""Maps the location of a pydantic error to the position in the file, and to the values allowed there."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from sharkbench.tasks.base import Task
 from sharkbench.tasks.registry import TASKS
 
 _SHARED = ("labels", "split", "train")
-"""Keys of the suite that its data sets and backbones take over; their mistakes lie where they are written."""
+"""Keys of the suite that its data sets and backbones inherit; errors in them are reported where they are written."""
 
 
 @dataclass
 class Place:
-    """Where a mistake lies: the path as the file spells it, the node nearest to it, and the types expected there.
+    """The location of an error: the path as the file spells it, the nearest node, and the types expected there.
 
-    An unknown key is no place; the mistake lies with the mapping that holds it, but ``line`` is the key's own.
+    An unknown key has no node; the error is located at the mapping that holds it, but ``line`` is that of the key.
     """
 
     node: Node
@@ -37,10 +37,10 @@ class Place:
     expected: list[Any]
     path: list[str | int] = field(default_factory=list)
     beside: set[str] = field(default_factory=set)
-    """Keys allowed here beside those of ``expected``."""
+    """Keys allowed here besides those of ``expected``."""
 
     def keys(self) -> set[str]:
-        """Keys that may stand here; a tag that is there already is not among them."""
+        """Keys allowed here, without a tag that is present already."""
         models = [kind for kind in _concrete(self.expected, self.node) if _is_model(kind)]
         fields = {f.alias or name: f for kind in models for name, f in kind.model_fields.items()}
         return self.beside | {
@@ -49,10 +49,10 @@ class Place:
 
 
 def follow(loc: Sequence[str | int], root: Node, model: type[BaseModel], *, unknown: bool) -> Place:
-    """Pydantic's ``loc`` also names branches of unions and fields that YAML does not spell; they are left out.
+    """Follow pydantic's ``loc``, and skip the branches of unions and the fields that YAML does not spell out.
 
     Args:
-        unknown: the last step is a key that should not be there.
+        unknown: whether the last step is an unknown key.
     """
     at = Place(root, root.place, [model])
     for number, step in enumerate(loc):
@@ -76,7 +76,7 @@ def _is_model(kind: Any) -> bool:
 
 
 def _siblings(at: Place, step: str) -> set[str]:
-    """The keys that YAML writes into one mapping with those of the field ``step``."""
+    """The keys that share one YAML mapping with those of the field ``step``."""
     return {f.alias or k for kind in at.expected if _is_model(kind) for k, f in kind.model_fields.items() if k != step}
 
 
@@ -91,7 +91,7 @@ def _branch(step: str | int, at: Place) -> list[Any]:
 
 
 def _below(at: Place, step: str | int) -> list[Any]:
-    """What could stand at ``step``."""
+    """The types allowed at ``step``."""
     found: list[Any] = []
     if Method in at.expected and step == "pipeline":
         return [list[Method]]
@@ -121,11 +121,11 @@ _PLUGINS: dict[type[BaseModel], tuple[Plugins[Any], str]] = {
     Columns: (SOURCES, "source"),
     Task: (TASKS, "name"),
 }
-"""What a suite names, and by which key."""
+"""Plug-ins that a suite names, and the key that names each."""
 
 
 def _concrete(expected: Sequence[Any], node: Node) -> list[Any]:
-    """The base of plug-ins replaced by the one that ``node`` names."""
+    """Replace the base class of plug-ins by the class that ``node`` names."""
     for base, (known, key) in _PLUGINS.items():
         name = node.get(key)
         if base in expected and name is not None and name.value in known.names():

@@ -1,4 +1,4 @@
-"""The cells of a suite, in the order in which to run them."""
+"""The runs of a suite, in order of execution."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sharkbench.suite.shards import shard
 def plan(
     suite: Suite, only: Sequence[str] = (), cache_dir: Path | None = None, part: str | None = None
 ) -> list[RunSpec]:
-    """Every cell of ``suite``, or those that ``only`` keeps.
+    """The runs of ``suite``, or those that match ``only``.
 
-    Runs that share a data set and a full-precision model stand together, the ones that take no budget (the full model
-    among them) first; within a data set all backbones of one seed come before the next seed.
+    Runs that share a data set and a full-precision model are adjacent; those without a budget (including the full
+    model) come first. Within a data set, all backbones of one seed come before the next seed.
 
     Args:
-        only: ``key=pattern`` filters with ``*`` and ``?`` over :data:`~sharkbench.suite.filters.FILTERS`; those with
-            one key are alternatives, different keys must all match.
-        cache_dir: of prepared data, where fingerprints are remembered too; the data room's own unless given.
+        only: ``key=pattern`` filters with ``*`` and ``?`` over :data:`~sharkbench.suite.filters.FILTERS`; filters with
+            the same key are alternatives, filters with different keys must all match.
+        cache_dir: cache of prepared data and fingerprints; by default :func:`~sharkbench.data.cache.default_cache_dir`.
         part: ``i/n``, one of the parts into which :func:`~sharkbench.suite.shards.shard` divides those runs.
 
     Raises:
-        InputError: a part or a filter that cannot be meant or keeps nothing, no budgets though a method needs them, or
-            data that is not there.
+        InputError: a part or a filter is invalid or selects nothing, a method that needs budgets has none, or data is
+            missing.
     """
     if needy := suite.without_budgets:
         raise InputError(

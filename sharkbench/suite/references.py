@@ -1,4 +1,4 @@
-"""Published figures that a suite's results are held against. Pydantic only."""
+"""Published figures to compare a suite's results with. Imports pydantic only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _quoted_or_not(value: object) -> object:
 
 
 class Reference(BaseModel):
-    """One published value: where it was measured, and how near a result has to come to reproduce it."""
+    """One published value: its setting, and the tolerance within which a result reproduces it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -27,23 +27,23 @@ class Reference(BaseModel):
     method: str = Field(REFERENCE, min_length=1)
     """Label of the method's row."""
     budget: Annotated[str, BeforeValidator(_quoted_or_not)] = ""
-    """Budget of the row, as in ``budgets``; empty for a method that takes none."""
+    """Budget of the row, as in ``budgets``; empty for a method without a budget."""
     label: str = ""
-    """What is predicted; may be left out where the data set has one label only."""
+    """Name of the label; may be omitted if the data set has only one."""
     metric: str = ""
-    """What was published: a metric of the task, its primary one unless given."""
+    """Published metric: a metric of the task, by default its primary metric."""
     value: float
-    """The published value, of the test split."""
+    """The published value on the test split."""
     tolerance: float = Field(0.001, gt=0)
-    """A mean over seeds that is off by less counts as reproduced."""
+    """Largest deviation of a mean over seeds that counts as reproduced."""
     source: str = Field(min_length=1)
-    """Where it was published."""
+    """Publication of the value."""
 
     def of(self, metrics: Sequence[Metric]) -> Self:
-        """The same with its metric by name.
+        """This reference with its metric given by name.
 
         Raises:
-            ValueError: it is none of ``metrics``.
+            ValueError: its metric is not one of ``metrics``.
         """
         metric = named(metrics, self.metric) if self.metric else primary_of(metrics)
         return self.model_copy(update={"metric": metric.name})

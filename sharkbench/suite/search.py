@@ -1,4 +1,4 @@
-"""What a suite may say about searching. Pydantic only."""
+"""The schema of a suite's ``search``. Imports pydantic only."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from sharkbench.results.metrics import Metric
 Mode = Literal["lossless", "per_budget", "pareto"]
 Tunable = Literal["method", "learning_rate", "weight_decay", "dropout"]
 COSTS = ("bytes", "lookup")
-"""Objectives beside the primary metric."""
+"""Objectives besides the primary metric."""
 
 FIRST_SEED = 1_000_000
-"""Seeds of a search that states how many count from here, far from those that reports count from."""
+"""First seed of a search that states only the number of seeds; far from the seeds of reports, which start at 0."""
 
 
 def _counted(value: Any) -> Any:
@@ -47,51 +47,52 @@ _Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class SearchSpec(BaseModel):
-    """A search over budgets and settings. Its trials see training and validation data only."""
+    """A search over budgets and settings. Its trials use training and validation data only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     modes: Annotated[
         tuple[Mode, ...], BeforeValidator(_listed, json_schema_input_type=Mode | list[Mode]), Field(min_length=1)
     ] = ("lossless",)
-    """``lossless``: the smallest table that is as good on validation as the full one. ``per_budget``: the best settings
-    at each of the suite's budgets. ``pareto``: the primary metric against bytes."""
+    """``lossless`` finds the smallest table that loses at most ``tolerance`` on validation against the fp32 table.
+    ``per_budget`` finds the best settings at each of the suite's budgets. ``pareto`` finds the Pareto front of the
+    primary metric and bytes."""
     methods: Annotated[
         Literal["all"] | tuple[str, ...],
         BeforeValidator(_all_or_listed, json_schema_input_type=str | list[str]),
         Field(min_length=1),
     ] = "all"
-    """Which of the suite's methods are searched: ``all``, or the labels of some."""
+    """The methods of the suite to search: ``all``, or a list of labels."""
     trials: int | None = Field(None, ge=1, le=100_000)
-    """At most as many trials for each study: a method in a mode, in ``per_budget`` at one budget; 20, unless
-    ``minutes`` are given instead."""
+    """Largest number of trials of a study (one method in one mode, and at one budget in ``per_budget``); 20 by default,
+    unless ``minutes`` is given instead."""
     minutes: float | None = Field(None, gt=0)
-    """Instead of ``trials``: as much time for the runs of each study."""
+    """Instead of ``trials``: time limit for the runs of each study, in minutes."""
     seeds: Annotated[
         tuple[_Seed, ...], BeforeValidator(_counted, json_schema_input_type=list[_Seed] | Annotated[int, Field(ge=1)])
     ] = Field((FIRST_SEED,), min_length=1)
-    """Seeds of each trial, or how many. They must not be among the suite's ``seeds``, which the report uses."""
+    """Seeds of each trial, or their number. None may be among the suite's ``seeds``, which the report uses."""
     tolerance: Annotated[float, Field(ge=0)] | Literal["not_worse"] = 0.001
-    """``lossless``: the largest loss on validation, in the unit of the primary metric, or ``not_worse``: over the
-    search's seeds, no loss shows at 95%."""
+    """``lossless``: the largest validation loss that is accepted, in units of the primary metric; or ``not_worse``: no
+    loss that is significant at 95% over the search's seeds."""
     between: Annotated[tuple[_Fraction, _Fraction], Field()] = (0.001, 1.0)
     """``lossless``, ``pareto``: the smallest and the largest budget to try, as fractions of the fp32 table."""
     precision: float = Field(0.05, gt=0, le=1)
-    """``lossless`` ends once the smallest budget that is good enough is known to this share of itself."""
+    """``lossless`` stops once it knows the smallest sufficient budget to this relative precision."""
     tune: Annotated[tuple[Tunable, ...], BeforeValidator(_listed, json_schema_input_type=Tunable | list[Tunable])] = (
         Field(("method", "learning_rate", "weight_decay", "dropout"), min_length=1)
     )
-    """``per_budget``, ``pareto``: what is tuned; ``method`` stands for the method's own settings. What an entry of
-    ``methods`` states is not tuned."""
+    """``per_budget``, ``pareto``: the hyperparameters to tune; ``method`` means the method's own settings. A setting
+    that an entry of ``methods`` states is not tuned."""
     pruning: bool = True
-    """``per_budget``: give up a trial whose best validation so far is below the median of the others'."""
+    """``per_budget``: stop a trial early if its best validation so far is worse than the median of the other trials."""
     objectives: Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=list[str])] = ()
-    """``pareto``: what is weighed: the primary metric and one or both of ``bytes``, ``lookup`` (the time of a lookup
-    relative to that of ``F.embedding``); the metric and bytes unless given."""
+    """``pareto``: the objectives: the primary metric and one or both of ``bytes`` and ``lookup`` (lookup time relative
+    to ``F.embedding``); by default the metric and bytes."""
     retrain: bool = True
-    """Train what was chosen again with the suite's seeds and measure it on the test split, for the leaderboard."""
+    """Train the chosen settings again with the suite's seeds and evaluate them on the test split (leaderboard)."""
     storage: str = ""
-    """An Optuna storage URL; a journal file in the output directory unless given."""
+    """Optuna storage URL; by default a journal file in the output directory."""
 
     @field_validator("modes", "tune", "objectives", "seeds", "methods", mode="after")
     @classmethod
@@ -129,13 +130,13 @@ class SearchSpec(BaseModel):
         return self
 
     def of(self, metric: Metric) -> Self:
-        """The same, with its objectives by name.
+        """This search with its objectives given by metric name.
 
         Args:
             metric: the primary one of the suite's task.
 
         Raises:
-            ValidationError: an objective or the tolerance cannot be meant.
+            ValidationError: an objective or the tolerance is invalid for this metric.
         """
         known = (metric.name, *COSTS)
         objectives = self.objectives or known[:2]
@@ -158,19 +159,19 @@ class SearchSpec(BaseModel):
 
     @property
     def allowance(self) -> int | None:
-        """Trials per study; ``None`` where time decides."""
+        """Trials per study; ``None`` if time is the limit."""
         return None if self.minutes is not None else self.trials or 20
 
     def check_against(self, methods: Iterable[str], without_budgets: Collection[str], seeds: Iterable[int]) -> None:
-        """Check what depends on the rest of the suite.
+        """Check the keys that depend on the rest of the suite.
 
         Args:
-            methods: labels.
+            methods: labels of the suite's methods.
             without_budgets: labels of the methods that need budgets and have none.
-            seeds: of the report.
+            seeds: the suite's seeds, which the report uses.
 
         Raises:
-            ValueError: a method that is not listed, no budget to search at, or a seed of the report.
+            ValueError: a method is not in the suite, there is no budget to search at, or a seed is one of the report's.
         """
         known = list(methods)
         for name in () if self.methods == "all" else self.methods:

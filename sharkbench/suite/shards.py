@@ -1,4 +1,4 @@
-"""A plan divided among machines that know nothing of each other."""
+"""Divides a plan among machines that do not communicate."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sharkbench.suite.run import RunSpec
 def shard(runs: Sequence[RunSpec], part: str) -> list[RunSpec]:
     """One of ``n`` parts of a plan, the same on every machine that plans the same suite on the same data.
 
-    Runs that share a full-precision model stay together, so that no two machines train it. The groups are dealt out
-    like cards, back and forth: each part gets some of every data set, and none always the first backbone.
+    Runs that share a full-precision model stay together, so that only one machine trains it. The groups are assigned to
+    parts in turn, in alternating order: each part gets some of every data set, and none always the first backbone.
 
     Args:
         part: ``i/n``, from ``1/n`` to ``n/n``.
 
     Raises:
-        InputError: ``part`` cannot be meant, or there are fewer groups than parts.
+        InputError: ``part`` is invalid, or there are fewer groups than parts.
     """
     index, count = _parsed(part)
     groups: dict[str, list[RunSpec]] = {}

@@ -1,5 +1,5 @@
-"""What is predicted and how it is evaluated: a file or a folder per task.
+"""Tasks: what is predicted and how it is evaluated; a file or a folder per task.
 
-Settings are light, their arithmetic is imported when it is asked for. Everything else asks the task, or the result that
-states its metrics.
+Settings are light; the computations are imported on demand. All other code asks the task for its metrics, or the result
+that stores them.
 """

@@ -1,4 +1,4 @@
-"""What a task decides. Light: suites are checked without importing torch."""
+"""The interface of tasks. Light: suites are checked without importing torch."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Task(BaseModel, ABC):
     name: str
 
     labels: ClassVar[LabelKind]
-    """What labels are: 0 and 1, or any number."""
+    """Kind of labels: 0 and 1, or any number."""
     metrics: ClassVar[tuple[Metric, ...]]
-    """In the order in which tables show them."""
+    """Metrics, in the order of tables."""
     loss_metric: ClassVar[str] = ""
-    """The metric that is the loss of a whole split; empty: the primary one stands for it."""
+    """Name of the metric that is the loss of a whole split; empty: the primary metric takes its place."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **settings: Any) -> None:
@@ -42,12 +42,12 @@ class Task(BaseModel, ABC):
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
-        """Scalar that training minimizes.
+        """Scalar training loss.
 
         Args:
-            logits: ``[B, T]``, what the backbone puts out.
+            logits: ``[B, T]``, outputs of the backbone.
             labels: ``[B, T]``.
-            weight: ``[B]``, what each sample counts.
+            weight: ``[B]``, weight of each sample.
         """
 
     @abstractmethod
@@ -59,14 +59,14 @@ class Task(BaseModel, ABC):
         groups: NDArray[np.integer] | None,
         weights: NDArray[np.floating] | None,
     ) -> dict[str, float]:
-        """Every metric of one label on a split, by name; one that the split cannot have is left out.
+        """All metrics of one label on a split, by name; metrics that are undefined on the split are left out.
 
         Args:
-            label: its name, for messages.
-            scores: ``[n]``, what the backbone puts out.
+            label: name of the label, for messages.
+            scores: ``[n]``, outputs of the backbone.
             labels: ``[n]``.
-            groups: ``[n]`` group (user) of each sample, where the data set names a column of groups.
-            weights: ``[n]``, 0 or more: what each sample counts; one that counts 2 is like two samples.
+            groups: ``[n]`` group (user) of each sample, if the data set has a group column.
+            weights: ``[n]``, non-negative weight of each sample; a sample of weight 2 is like two samples.
 
         Raises:
             DataError: the labels allow no evaluation.
@@ -80,9 +80,9 @@ class Task(BaseModel, ABC):
         groups: NDArray[np.integer] | None,
         weights: NDArray[np.floating] | None,
     ) -> dict[str, Parts]:
-        """Of one label, by metric: what blocks of independent units contribute. Arguments as of :meth:`values`.
+        """Contributions of blocks of independent units, for one label, by metric. Arguments as in :meth:`values`.
 
-        Without them tables cannot say what the test split can show.
+        Tables need them for the resolution of the test split.
         """
         return {}
 
@@ -114,21 +114,21 @@ class Task(BaseModel, ABC):
 
     @property
     def primary(self) -> Metric:
-        """The metric that ranks, selects and prunes."""
+        """The primary metric, for ranking, selection and pruning."""
         return primary_of(self.metrics)
 
     def loss_or_metric(self, name: str) -> Metric:
-        """The metric that is the loss of a whole split for ``loss``, else the monitored one called ``name``.
+        """The metric that is the loss of a whole split if ``name`` is ``loss``, else the monitored metric ``name``.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such metric.
         """
         return self.monitor((self.loss_metric or None) if name == "loss" else name)
 
     def monitor(self, name: str | None) -> Metric:
-        """The metric that a recipe selects by: the monitored one called ``name``, or else the primary one.
+        """The metric that a recipe selects by: the monitored metric ``name``, or by default the primary metric.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such metric.
         """
         return self.primary if name is None else named(monitored(self.metrics), name)

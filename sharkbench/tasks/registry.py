@@ -1,4 +1,4 @@
-"""Tasks by name: those beside this file, in the folders of ``$SHARKBENCH_TASKS``, and in other packages."""
+"""Tasks by name: from this package, from the folders of ``$SHARKBENCH_TASKS``, and from other packages."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def names() -> list[str]:
 
 
 def get(name: str) -> type[Task]:
-    """The task called ``name``.
+    """The task with the name ``name``.
 
     Raises:
-        InputError: there is none, or it cannot be imported.
+        InputError: there is no such task, or it cannot be imported.
     """
     return TASKS.get(name)
 
 
 def available() -> dict[str, type[Task]]:
-    """All tasks that can be imported; one that cannot is warned of and left out."""
+    """All tasks that can be imported; others cause a warning and are left out."""
     return TASKS.available()
 
 
 def parse(entry: Any) -> Task:
-    """A task from what a suite says: ``ctr`` or ``{name: ctr, ...}``.
+    """Parse the task of a suite: ``ctr`` or ``{name: ctr, ...}``.
 
     Raises:
-        ValueError: unknown task or an entry of another shape.
-        pydantic.ValidationError: a setting is wrong.
+        ValueError: the task is unknown or the entry has another form.
+        pydantic.ValidationError: a setting is invalid.
     """
     if isinstance(entry, Task):
         return entry

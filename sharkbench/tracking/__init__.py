@@ -1,7 +1,7 @@
 """MLflow as a view of the store: experiment = suite, parent run = one invocation, child run = one run.
 
-Everything here can be made again from the store, so nothing here may be the only copy of anything. Database, experiment
-and parent runs are made by one process at a time.
+All records can be created again from the store, so no record may be the only copy of anything. Only one process at a
+time creates the database, the experiment and parent runs.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from sharkbench.tracking.client import DATABASE, client_of, reason, tracking_uri
 from sharkbench.tracking.tracker import INVOCATION, Tracker
 
 UNTRACKED = ".untracked"
-"""A file under the output directory that says that records are missing. It is there while runs are being recorded, and
-stays where this process dies or MLflow fails."""
+"""A file under the output directory that marks missing records. It exists while runs are being recorded, and remains if
+this process dies or MLflow fails."""
 
 __all__ = ["DATABASE", "UNTRACKED", "Tracker", "attach", "reason", "track", "tracking_uri", "without_secrets"]
 
 
 def track(suite: Suite, out: Path, tell: Callable[[str], None] = warnings.warn) -> int:
-    """Record everything in the store that is not recorded yet; returns the number of runs that were added.
+    """Record all stored runs that are not recorded yet; returns their number.
 
     Args:
-        tell: gets a line on what MLflow refused, if it did.
+        tell: called with one line if MLflow refused any values.
 
     Raises:
-        Exception: whatever MLflow raises where the records cannot be reached.
+        Exception: any exception of MLflow if the records cannot be reached.
     """
     tracker = Tracker(suite, Store(out))
     added = sum(tracker.add(result.key) for result in tracker.store.results())
@@ -41,9 +41,9 @@ def track(suite: Suite, out: Path, tell: Callable[[str], None] = warnings.warn) 
 
 
 def attach(suite: Suite, out: Path, files: Iterable[Path]) -> bool:
-    """Hang files under ``out`` on the newest parent run, in their folders; returns whether there is one.
+    """Attach files under ``out``, with their folders, to the newest parent run; returns whether there is one.
 
-    Not while records are missing: they could not be reached a moment ago, or are of another call.
+    Does nothing while records are missing: MLflow was unreachable, or another call is recording.
     """
     if not suite.tracking.enabled or not (suite.tracking.uri or (out / DATABASE).exists()):
         return False

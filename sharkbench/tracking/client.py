@@ -1,4 +1,4 @@
-"""Where the records are, and the way there. Importing MLflow takes seconds, so it is imported late."""
+"""The address of the records and the MLflow client. Importing MLflow takes seconds, so it is imported late."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SURROUNDINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
-"""MLflow reports to its makers unless told not to. A server that takes a request and never answers is waited for twice
-so many seconds, not for the quarter of an hour that MLflow has in mind."""
+"""Environment variables for MLflow. They switch its telemetry off and shorten its timeout: a server that accepts a
+request and never answers is waited for twice these seconds, not for MLflow's default of a quarter of an hour."""
 DATABASE, SQLITE = "mlflow.db", "sqlite:///"
 
 
 def tracking_uri(suite: Suite, out: Path) -> str:
-    """Where the suite's records go: what it states, else an SQLite file in its output directory."""
+    """Tracking URI of the suite: the stated one, else an SQLite file in its output directory."""
     return suite.tracking.uri or f"{SQLITE}{(out / DATABASE).resolve()}"
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file that an address names, if it is one of SQLite without further settings."""
+    """The file of an SQLite address without further settings, else ``None``."""
     named = uri.removeprefix(SQLITE)
     return Path(named) if uri.startswith(SQLITE) and named and not named.startswith(":") and "?" not in named else None
 
 
 def without_secrets(text: str, address: str) -> str:
-    """``text`` with user name, password and query of ``address`` replaced by ``***``, and those of all addresses in it.
+    """Replace user name, password and query of ``address``, and of all addresses in ``text``, by ``***``.
 
-    Also where parts of three characters or more stand by themselves: what reads ``http://user:pass/word@host`` another
-    way complains about the port ``pass``.
+    Parts of three characters or more are also replaced on their own: a parser that splits
+    ``http://user:pass/word@host`` differently reports the port ``pass``.
     """
     start = address.find("://") + 3 if "://" in address else 0
     shown, secret = _told(address[start:])
@@ -55,13 +55,13 @@ def without_secrets(text: str, address: str) -> str:
 
 
 def reason(error: Exception, address: str) -> str:
-    """In one line, why the records at ``address`` cannot be reached: nothing that is secret, no statement of SQL."""
+    """The reason in one line why the records at ``address`` cannot be reached, without secrets and SQL statements."""
     said = without_secrets(" ".join(str(error).split()), address)
     return printable(f"{type(error).__name__}: {said}".split(" [SQL:")[0])
 
 
 def _told(rest: str) -> tuple[str, str]:
-    """What may be shown of that which follows ``://``, and what may not."""
+    """The public and the secret part of the text after ``://``."""
     user, at, place = ("", "", rest) if rest.startswith("/") else rest.rpartition("@")
     if "?" in user:
         return "***", rest  # a password with a '?', or a query with an '@'
@@ -70,13 +70,13 @@ def _told(rest: str) -> tuple[str, str]:
 
 
 def client_of(uri: str) -> MlflowClient:
-    """A client of the records at ``uri``."""
-    for name, value in SURROUNDINGS.items():  # before MLflow is imported, and only what the user has not set
+    """An MLflow client for the records at ``uri``."""
+    for name, value in SURROUNDINGS.items():  # before MLflow is imported, and only variables that the user has not set
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # What goes wrong with the database is raised and told in one line; its traceback is not wanted on the terminal.
+    # Database errors are raised and reported in one line; their traceback should not be on the terminal.
     logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)
     return MlflowClient(tracking_uri=uri)

@@ -1,4 +1,4 @@
-"""What of a run stands in MLflow, and under which name: the names are what people compare and plot by."""
+"""The parameters and metrics of a run in MLflow, with their names, by which users compare and plot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def milliseconds(moment: str) -> int:
-    """Of an ISO 8601 moment, since 1970."""
+    """Milliseconds since 1970 of an ISO 8601 time."""
     return int(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
@@ -29,7 +29,7 @@ def title(result: Result) -> str:
 
 
 def params(result: Result, settings: Mapping[str, Any]) -> dict[str, str]:
-    """What was asked for; ``settings`` are those of recipe, backbone and task."""
+    """Parameters of a run; ``settings`` are those of recipe, backbone and task."""
     stated = {
         "dataset": result.dataset,
         "split": result.split,
@@ -56,7 +56,7 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def measurements(result: Result) -> Iterator[tuple[str, float | None]]:
-    """What came out, but speeds."""
+    """Metrics of a result, without speeds."""
     yield from _qualities("", result.quality, result.metrics)
     yield from _qualities("valid_", result.quality_valid, result.metrics)
     primary = result.metric.name
@@ -74,7 +74,7 @@ def measurements(result: Result) -> Iterator[tuple[str, float | None]]:
 
 
 def _qualities(prefix: str, quality: Quality, metrics: Sequence[Metric]) -> Iterator[tuple[str, float | None]]:
-    """Each metric of each label, and under its own name the mean over the labels that have it."""
+    """Each metric of each label and, under the metric's name, the mean over the labels that have it."""
     for name in (metric.name for metric in metrics):
         known = {label: values[name] for label, values in quality.items() if name in values}
         yield from ((f"{prefix}{name}_{label}", value) for label, value in known.items())
@@ -83,10 +83,10 @@ def _qualities(prefix: str, quality: Quality, metrics: Sequence[Metric]) -> Iter
 
 
 def speeds(speed: Speed) -> Iterator[tuple[str, float | None]]:
-    """What the measuring stage found."""
+    """Metrics of the measured speed."""
     own = min((timing.rows for timing in speed.lookups), default=0)
     for timing in speed.lookups:
-        # The plain names are those of the data's own ids and size; a larger table and other ids say so.
+        # Plain names are for the data's own ids and size; names for larger tables and other ids say so.
         suffix = "" if timing.stream == "data" else f"_{timing.stream}"
         suffix += "" if timing.rows == own else "_large"
         yield f"lookups_per_second{suffix}", timing.per_second
@@ -100,7 +100,7 @@ def speeds(speed: Speed) -> Iterator[tuple[str, float | None]]:
 
 
 def curves(history: Iterable[Epoch], begun: int) -> Iterator[Point]:
-    """What was validated after each epoch, by stage, at ``begun`` (in milliseconds)."""
+    """Validation metrics after each epoch, by stage, with the timestamp ``begun`` (in milliseconds)."""
     steps: dict[str, int] = {}
     for epoch in history:
         step = steps[epoch.stage] = steps.get(epoch.stage, -1) + 1
@@ -113,7 +113,7 @@ def curves(history: Iterable[Epoch], begun: int) -> Iterator[Point]:
 
 
 def metrics(values: Iterable[tuple[str, float | None]], begun: int, step: int = 0) -> Iterator[Point]:
-    """Those of ``values`` that are a number, as MLflow has them."""
+    """Those of ``values`` that are numbers, as MLflow metrics."""
     from mlflow.entities import Metric as Point
 
     for name, value in values:

@@ -1,6 +1,6 @@
-"""What MLflow takes: names of certain characters, texts of certain lengths. Everything else is changed until it fits.
+"""Converts names and texts to the characters and lengths that MLflow accepts.
 
-Its limits are those of ``mlflow.utils.validation`` and of the columns of its database, whichever is narrower.
+The limits are those of ``mlflow.utils.validation`` and of the columns of its database, whichever is narrower.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 NAME_LENGTH = 250
-"""Of a metric, a parameter, a tag, and of the title of a run, in characters."""
+"""Largest length of the name of a metric, a parameter or a tag, and of the title of a run, in characters."""
 VALUE_LENGTH = 6000
-"""Of parameters and tags, in characters."""
+"""Largest length of the values of parameters and tags, in characters."""
 DATASET_NAME_LENGTH = 500
 SOURCE_LENGTH = 65_535
-"""Of what a data set was made from, in bytes."""
+"""Largest length of the source of a data set, in bytes."""
 
 _REFUSED = r"[^\w\-. :/]"
 _TO_ESCAPE = re.compile(
@@ -31,10 +31,10 @@ _TO_ESCAPE = re.compile(
 
 
 def name(text: str) -> str:
-    """A metric's or a parameter's name such that MLflow takes it, another one for every ``text``.
+    """A valid MLflow name of a metric or a parameter, different for every ``text``.
 
     Letters of any language, digits, ``_``, ``-``, ``.``, ``:``, blanks and single slashes stay; others become ``_xHH_``
-    with their number in Unicode: ``loss_click?`` is ``loss_click_x3F_``. A name that is too long ends in a digest.
+    with their Unicode code point: ``loss_click?`` is ``loss_click_x3F_``. A name that is too long ends in a digest.
     """
     legal = _TO_ESCAPE.sub(lambda found: f"_x{ord(found[0]):02X}_", text)
     if len(legal) <= NAME_LENGTH:
@@ -44,13 +44,13 @@ def name(text: str) -> str:
 
 
 def value(text: str, length: int = VALUE_LENGTH) -> str:
-    """At most ``length`` characters that any database stores; what had to be cut ends in ``...``."""
+    """At most ``length`` characters that any database can store; truncated text ends in ``...``."""
     legal = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text[: 2 * length])
     return legal if len(legal) <= length and len(text) <= 2 * length else f"{legal[: length - 4]} ..."
 
 
 def source(settings: Mapping[str, Any]) -> str:
-    """The settings of a data set as JSON; where they are too long, without the longest of them, which are named."""
+    """The settings of a data set as JSON; if that is too long, the longest settings are only named."""
     kept = dict(settings)
     left_out: list[str] = []
     while True:

@@ -1,4 +1,4 @@
-"""Writes the records of one suite: parent runs, and under them a child for every stored run."""
+"""Writes the MLflow records of one suite: parent runs, each with a child run for every stored run."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ KEY, STARTED, INVOCATION, MEASURED, BUSY, STATE = (
     f"sharkbench.{tag}" for tag in ("key", "started", "invocation", "measured", "timed_on_a_busy_machine", "code_state")
 )
 _BATCH, _REQUEST = 100, 500_000
-"""Of what is sent at once: at most so many entries, and about so many bytes; a server refuses twice as many."""
+"""Largest number of entries, and approximate number of bytes, of one request; a server refuses twice as many."""
 _TOLD = 3
-"""Of what was refused, so much is told."""
+"""Number of refused values to report."""
 Entry = TypeVar("Entry", "Metric", "Param")
 
 
 class Tracker:
-    """Writes records of one suite. Makes the database and the experiment where there are none.
+    """Writes records of one suite. Creates the database and the experiment if there are none.
 
-    What MLflow refuses of a run is left out, once and for all, and kept in ``refused``; the rest is recorded.
+    Values that MLflow refuses are left out permanently and listed in ``refused``; the rest is recorded.
 
     Args:
-        invocation: whose parent run to begin now; others are made when a run of theirs is added.
+        invocation: invocation whose parent run to start now; others are created when one of their runs is added.
     """
 
     def __init__(self, suite: Suite, store: Store, invocation: str | None = None) -> None:
@@ -57,7 +57,7 @@ class Tracker:
             self._parent(invocation)
 
     def add(self, key: str) -> bool:
-        """Record a stored run and its speed, unless they are; returns whether the run was new."""
+        """Record a stored run and its speed, unless recorded already; returns whether the run was new."""
         result = self.store.get(key)
         if result is None:
             return False
@@ -73,14 +73,14 @@ class Tracker:
         return new and known in self.children
 
     def refusals(self) -> str:
-        """What MLflow refused, in one line; empty if nothing."""
+        """The values that MLflow refused, in one line; empty if there are none."""
         if not self.refused:
             return ""
         more = f"; and {len(self.refused) - _TOLD:,} more" if len(self.refused) > _TOLD else ""
         return f"MLflow refused {'; '.join(self.refused[:_TOLD])}{more}; all else is recorded, and all is stored"
 
     def close(self, *, interrupted: bool = False) -> None:
-        """End the parent runs that were begun or added to, with the tables as they are now, and tag what is stale."""
+        """End the parent runs that were started or extended, attach the present tables, and tag stale runs."""
         self._mark_states()
         for invocation in self._open:
             run = self.parents[invocation]
@@ -91,8 +91,8 @@ class Tracker:
         self._open.clear()
 
     def _mark_states(self) -> None:
-        """Tag the records of runs with what the present code has to do with them; of those that are stored no longer,
-        or under a newer name, with ``gone``."""
+        """Tag the records of runs with their state relative to the present code; with ``gone`` if the run is no longer
+        stored, or stored under a newer key."""
         code, stored = Freshness(self.store), {(r.key, r.started): r for r in self.store.results()}
         for known, run in self.children.items():
             state = code.state(stored[known]) if known in stored else "gone"
@@ -106,7 +106,7 @@ class Tracker:
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        # Beside the database, if that is a file; a server has its own place for artifacts.
+        # Artifacts are beside the database if that is a file; a server has its own location.
         database = sqlite_file(tracking_uri(self.suite, self.store.out))
         place = (database.parent / "mlartifacts").resolve().as_uri() if database is not None else None
         return str(self.client.create_experiment(self.suite.name, artifact_location=place))
@@ -120,7 +120,7 @@ class Tracker:
             for run in page:
                 tags = run.data.tags
                 if KEY in tags and run.info.status not in ("FINISHED", "FAILED"):
-                    self.client.delete_run(run.info.run_id)  # its record was cut off halfway, and is made again
+                    self.client.delete_run(run.info.run_id)  # the record is incomplete, and is created again
                 elif KEY in tags:
                     children[tags[KEY], tags.get(STARTED, "")] = run.info.run_id
                     self._states[run.info.run_id] = tags.get(STATE, "fresh")
@@ -136,7 +136,7 @@ class Tracker:
                 self.experiment, tags={INVOCATION: invocation, "sharkbench.suite": self.suite.name}, run_name=invocation
             )
             self.parents[invocation] = run.info.run_id
-            # Without addresses, which may carry a password.
+            # Without addresses, which may contain a password.
             settings = self.suite.model_dump(
                 mode="json", exclude={"tracking": True, "search": {"storage"}}, warnings=False
             )
@@ -192,7 +192,7 @@ class Tracker:
             self._send(lambda some: self.client.log_batch(run, metrics=some), batch)
 
     def _send(self, send: Callable[[list[Entry]], object], batch: list[Entry]) -> None:
-        """All together, or each for itself where one of them is refused."""
+        """Send all entries together, or one by one if any is refused."""
         if len(batch) == 1:
             with self._refusable(f"'{batch[0].key}'"):
                 send(batch)
@@ -235,7 +235,7 @@ class Tracker:
             if local is None:
                 self.client.log_artifact(run, str(file))
             else:
-                # A link where the disk allows it: tables can be large, and stored files never change.
+                # A hard link if the file system allows it: tables can be large, and stored files never change.
                 local.mkdir(parents=True, exist_ok=True)
                 (local / file.name).unlink(missing_ok=True)
                 try:
@@ -259,15 +259,15 @@ def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether MLflow was reached and will not take this, however often it is asked."""
+    """Whether MLflow was reached and refuses the values permanently."""
     return getattr(error, "error_code", None) in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
 
 def _make_database(path: Path, out: Path) -> None:
-    """Elsewhere and then under its name at once: half its tables are worse than none, and making them takes seconds.
+    """Create the database under a temporary name and rename it: incomplete tables are worse than none.
 
     Args:
-        out: whose lock is held, so that what lies about there is of a dead process.
+        out: output directory whose lock is held, so that temporary files there are leftovers of dead processes.
     """
     for leftover in out.glob(f".{path.name}.*"):
         leftover.unlink()
@@ -277,7 +277,7 @@ def _make_database(path: Path, out: Path) -> None:
         try:
             os.link(scratch, path)
         except FileExistsError:
-            pass  # another suite's, made in the meantime, is as good
+            pass  # another suite has created it in the meantime
         except OSError:
             scratch.rename(path)  # a file system without links
     finally:

@@ -1,11 +1,11 @@
-"""A long training goes on where it was when it was killed, and ends as if nothing had happened, to the bit.
+"""Checkpoints: a long training resumes after a kill, with a result that is bit-identical to an uninterrupted one.
 
-A checkpoint is found by a digest of everything that the training starts from: weights, settings, data, seed, random
-numbers. So a training resumes only from its own earlier self. What it has changed meanwhile is kept: tensors, the
-optimizer, plain values and random generators of the layers and callbacks. Where something else has changed too (a
-callback with an optimizer of its own, say) nothing is kept, and such a training starts anew.
+A checkpoint is found by a digest of everything that the training starts from: weights, settings, data, seed, state of
+the random number generators. So a training resumes only from its own checkpoint. A checkpoint holds what has changed
+since the start: tensors, the optimizer, plain values and random generators of the layers and callbacks. If anything
+else has changed (a callback with its own optimizer, for example), nothing is saved, and such a training starts again.
 
-A finished training is kept as well, because a method with several stages does all of them again after a kill.
+A finished training is saved as well, because a method with several stages repeats all of them after a kill.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True)
 class Finished:
-    """What a training that had ended left behind, besides the weights."""
+    """The saved results of a finished training, besides the weights."""
 
     history: list[Epoch]
     best_epoch: int
@@ -57,12 +57,12 @@ class Finished:
 
 
 class Checkpoint(Callback):
-    """Keeps the state of one training in a file, and gives it back.
+    """Saves the state of one training to a file, and restores it.
 
     Args:
-        folder: of the run's checkpoints; made when there is something to keep.
-        module, callbacks, steps: all that the training consists of. ``module`` has ``model``, ``history``, ``samples``.
-        start: plain values that decide the training besides (settings, fingerprint of the data, seed).
+        folder: folder of the run's checkpoints; created when there is something to save.
+        module, callbacks, steps: the components of the training. ``module`` has ``model``, ``history``, ``samples``.
+        start: further plain values that determine the training (settings, fingerprint of the data, seed).
     """
 
     def __init__(
@@ -90,16 +90,16 @@ class Checkpoint(Callback):
 
     @property
     def seconds(self) -> float:
-        """Of training, those before the kill included."""
+        """Seconds of training, including those before a kill."""
         return self.kept.seconds
 
     def resumable(self) -> Path | None:
-        """The file to resume from, if there is one that is as it was written; a damaged one is removed."""
+        """The file to resume from, if there is an undamaged one; a damaged file is removed."""
         content = self.kept.read()
         return self.kept.file if content is not None and "finished" not in content else None
 
     def finished(self) -> Finished | None:
-        """What a training that has ended already came to, its model as it was left; ``None`` if it has not."""
+        """The results of a training that had finished, with its model restored; ``None`` if it had not."""
         content = self.kept.read()
         if content is None or "finished" not in content:
             return None
@@ -110,7 +110,7 @@ class Checkpoint(Callback):
         return Finished(**{**told, "history": [Epoch.model_validate(epoch) for epoch in told["history"]]})
 
     def finish(self, done: Finished) -> None:
-        """Keep the end of the training too, if it was long enough to have been kept before."""
+        """Save the end of the training too, if it was long enough for checkpoints."""
         if self.kept.is_long() and self._is_fixed():
             told = {**vars(done), "history": [epoch.model_dump() for epoch in done.history]}
             model = self.module.model.state_dict()
@@ -129,7 +129,7 @@ class Checkpoint(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         own = checkpoint[_OWN]
         self.module.history = [Epoch.model_validate(epoch) for epoch in own["history"]]
-        # Lightning begins a pass that it does not use when it starts, and does so again now.
+        # When it starts, Lightning begins a pass that it does not use, and does so again on resuming.
         unused = own["passes"] - checkpoint["epoch"] - 1
         self.steps.set_epoch(own["passes"] - unused)
         self.kept.resumed(own["seconds"])
@@ -138,7 +138,7 @@ class Checkpoint(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._random is not None:
-            # Not before: what comes between loading and here moves layers, sets modes, and may draw.
+            # Not earlier: the code between loading and here moves layers, sets modes, and may draw random numbers.
             self._restore(self._own)
             set_random_state(self._random)
             self._random = None
@@ -167,8 +167,8 @@ class Checkpoint(Callback):
         return digest.hexdigest()
 
     def _code(self) -> bytes | None:
-        """Digest of the method's own functions and of the settings that they hold; ``None`` where one holds state that
-        nobody can know to be kept."""
+        """Digest of the method's own functions and of the settings that they hold; ``None`` if one holds state that may
+        not be saved."""
         digest = hashlib.blake2b(digest_size=16)
         try:
             for name, function in self.functions.items():
@@ -180,7 +180,7 @@ class Checkpoint(Callback):
         return digest.digest()
 
     def _is_fixed(self) -> bool:
-        """Whether nothing has changed but what is kept."""
+        """Whether only saved state has changed."""
         parts = parts_of(self.module, self.callbacks, self.own)
         changed = {place: value for place, value in attributes(parts) if not is_plain(value)}
         same = parts.keys() == self.parts.keys() and all(
@@ -200,7 +200,7 @@ class Checkpoint(Callback):
             "seconds": self.seconds,
             "random": random_state(),
             "values": values,
-            # Those that no state_dict has; the others are kept already.
+            # Tensors that no state_dict has; the others are saved already.
             "buffers": {name: tensor.detach().cpu() for name, tensor in tensors_of(self.module) if name not in kept},
         }
 

@@ -1,7 +1,7 @@
-"""Lightning's DDP for models whose tables have sparse gradients, or rows that are no parameters of torch's.
+"""Lightning's DDP for models whose tables have sparse gradients, or rows that are not torch parameters.
 
-Torch's own wrapper takes sparse gradients of ``nn.Embedding`` only, and has no sight of row stores. So the strategy
-brings the processes together, and the gradients are averaged here, between the backward pass and the optimizer.
+Torch's own wrapper supports sparse gradients of ``nn.Embedding`` only, and does not see row stores. So the strategy
+only connects the processes; the gradients are averaged here, between the backward pass and the optimizer.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ from sharkbench.training.gradients import sum_rows
 from sharkbench.training.group import Group
 
 LARGE = 1 << 20
-"""Gradients of so many numbers are sent as they are, smaller ones together."""
+"""Gradients with at least this many elements are sent one by one, smaller ones together."""
 
 
 class Replicas(DDPStrategy):
-    """DDP without torch's wrapper around the module, for processes that are there already."""
+    """DDP without torch's wrapper around the module, for processes that have been started already."""
 
     def __init__(self) -> None:
         super().__init__(cluster_environment=TorchElasticEnvironment())
 
     def _configure_launcher(self) -> None:
-        """Nothing is to be started."""
+        """Do nothing: the processes have been started already."""
 
     def configure_ddp(self) -> None:
-        """The module averages its gradients itself."""
+        """Do nothing: the module averages its gradients itself."""
 
 
 def replicas(group: Group) -> dict[str, Any]:
-    """What a ``Trainer`` is told besides of ``group``; nothing of one process."""
+    """Arguments of a ``Trainer`` for ``group``; none for one process."""
     if group.size == 1:
         return {}
     return {"strategy": Replicas(), "num_nodes": group.size // local_size(group)}
 
 
 def local_size(group: Group) -> int:
-    """Processes of the group on this machine."""
+    """Number of processes of the group on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", group.size)) if group.size > 1 else 1
 
 
 def local_rank(group: Group) -> int:
-    """Number of this process among those on this machine."""
+    """Rank of this process among those on this machine."""
     return int(os.environ.get("LOCAL_RANK", group.rank)) if group.size > 1 else 0
 
 
 def share_of_batch(loss: Tensor, weight: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-    """What a process's weighted mean ``loss`` is of that of the whole batch; and the summed weight of the batch.
+    """Scale a process's weighted mean ``loss`` to its share of the whole batch's; also returns the batch's weight.
 
-    Processes average by their numbers of samples, which makes the weighted mean over the batch of these.
+    Processes average by their numbers of samples, which turns these shares into the weighted mean over the batch.
 
     Args:
-        weight: ``[B]``, of this process's samples; there is one at least.
+        weight: ``[B]``, weights of this process's samples, at least one.
     """
     own = weight.sum()
     if group.size == 1:
@@ -72,10 +72,10 @@ def share_of_batch(loss: Tensor, weight: Tensor, group: Group) -> tuple[Tensor, 
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], samples: int, group: Group) -> None:
-    """From the gradients of each process's mean loss times its ``samples`` to those of the mean over all of them.
+    """Turn the gradients of each process's mean loss times its ``samples`` into those of the mean over all samples.
 
-    All processes come to the same bits. Sparse gradients are joined, and have every row once. The gradient of a table
-    that is divided holds what all processes have sent already.
+    The result is bit-identical in all processes. Sparse gradients are joined, with every row once. The gradient of a
+    sharded table already contains the contributions of all processes.
     """
     found = [(p, p.grad) for p in parameters if p.grad is not None]
     if not found:
@@ -107,10 +107,10 @@ def _joined(gradient: Tensor, group: Group) -> Tensor:
 
 
 def check_alike(model: Model, group: Group) -> None:
-    """Raise unless all processes have the same weights and buffers, the rows of divided tables aside.
+    """Raise unless all processes have the same weights and buffers, except the rows of sharded tables.
 
     Raises:
-        SharkbenchError: a step did in one process what it did not in another.
+        SharkbenchError: a step had different effects in different processes.
     """
     if group.size == 1:
         return
@@ -129,7 +129,7 @@ def check_alike(model: Model, group: Group) -> None:
 
 
 def _checksum(tensor: Tensor) -> Tensor:
-    """Sum of a tensor's bytes, or of its words; by pieces, for a sum in 64 bits copies what it adds up."""
+    """Sum of a tensor's bytes, or of its words; computed in pieces, because a 64-bit sum copies its input."""
     flat = tensor.contiguous().view(-1).view(torch.uint8)
     words = flat if len(flat) % 4 else flat.view(torch.int32)
     total = torch.zeros((), dtype=torch.int64, device=tensor.device)

@@ -1,4 +1,4 @@
-"""Train a model by a recipe: a Lightning Trainer, early stopping on validation, the best weights restored."""
+"""Trains a model by a recipe: a Lightning Trainer, early stopping on validation, the best weights restored."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ VALIDATION_BATCH = 8192
 
 @dataclass(frozen=True)
 class FitReport:
-    """What one training stage did.
+    """Report of one training stage.
 
     Attributes:
         history: one entry per validation, in order.
-        cost: of this stage alone, validation included.
+        cost: cost of this stage alone, including validation.
         best_epoch: the ``epoch`` of ``history`` whose weights were restored.
     """
 
@@ -67,22 +67,22 @@ def fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     checkpoints: Path | None = None,
 ) -> FitReport:
-    """Train ``model`` in place, on the CPU or a GPU; it comes back on the CPU with its best validation's weights.
+    """Train ``model`` in place, on the CPU or a GPU; it ends on the CPU with the weights of its best validation.
 
-    With ``recipe.processes`` above one, each of them calls this with the same arguments and comes to the same model.
+    With ``recipe.processes`` above one, each process calls this with the same arguments and gets the same model.
 
     Batch order and dropout depend on ``seed`` alone. The Lightning module given to ``callbacks`` has the model as
     ``model`` and the validations so far as ``history``.
 
     Args:
-        overrides: what the method does in its own way.
-        checkpoints: folder that lets a long training go on after a kill, see :mod:`sharkbench.training.checkpoint`;
-            one over several processes starts anew.
-            ``on_epoch`` is called for the epochs that are trained now, not for those of before.
+        overrides: the method's replacements for parts of the training loop.
+        checkpoints: folder from which a long training resumes after a kill, see
+            :mod:`sharkbench.training.checkpoint`; a training over several processes starts again.
+            ``on_epoch`` is called only for the epochs that are trained now.
 
     Raises:
         Diverged: the loss or a prediction is not finite.
-        InputError: the recipe's processes are not there.
+        InputError: the recipe's processes have not been started.
         DataError: a split is too small to train or validate on.
     """
     train, valid = dataset.splits["train"], dataset.splits["valid"]
@@ -106,14 +106,14 @@ def fit(
     keep_best = KeepBest(recipe, task.monitor(recipe.monitor), on_epoch)
     watching = [keep_best, *callbacks]
     checkpoint = None
-    if checkpoints is not None and group.size == 1:  # there is no one file of what several processes hold
+    if checkpoints is not None and group.size == 1:  # the state of several processes is not saved in one file
         start = [stage, seed, recipe.model_dump(), task.model_dump(), dataset.fingerprint]
         checkpoint = Checkpoint(checkpoints, module, watching, steps, start=start)
         if (done := checkpoint.finished()) is not None:
             model.train()
             return _report(done, device, on_gpu, group)
     started = time.perf_counter()
-    # What is drawn for a sample is another process's own; what all must draw alike has generators of its own.
+    # Draws for samples differ between processes; draws that must be equal in all use their own generators.
     chance = "training" if group.first else f"training {group.rank}"
     model.embedding.use_sparse_gradients(recipe.sparse)
     tables = model.embedding.row_tables() if recipe.shard_tables and group.size > 1 else []
@@ -137,8 +137,8 @@ def fit(
             max_epochs=recipe.epochs,
             val_check_interval=max(len(steps) // recipe.validations_per_epoch, 1),
             num_sanity_val_steps=0,
-            # First of all: what another callback does to the model after a validation is not that validation's.
-            # Last of all: what is kept of an epoch is what every other callback has left.
+            # First, so that the best weights are saved before another callback changes the model.
+            # Last, so that a checkpoint includes the changes of all other callbacks.
             callbacks=watching if checkpoint is None else [*watching, checkpoint],
             plugins=AtomicFile(),
             logger=False,
@@ -150,7 +150,7 @@ def fit(
         trainer.fit(module.train(), steps, validation, ckpt_path=resumable)
         if keep_best.weights:
             model.load_state_dict(keep_best.weights)
-        # The trainer refers to itself: what is as large as the table would stay until it is collected.
+        # The trainer has a reference cycle: objects as large as the table would stay until it is collected.
         keep_best.weights.clear()
         trainer.optimizers = []
         model.zero_grad()
@@ -182,7 +182,7 @@ def _report(done: Finished, device: int, on_gpu: bool, group: Group) -> FitRepor
 
 @contextmanager
 def _taught(teacher: Model | None, device: torch.device) -> Iterator[None]:
-    """Within it a teacher is in evaluation mode beside the model; it comes back on the CPU, in the mode it was in."""
+    """Put a teacher in evaluation mode on the model's device; afterwards it is on the CPU again, in its former mode."""
     if teacher is None:
         yield
         return
@@ -196,7 +196,7 @@ def _taught(teacher: Model | None, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's notes on devices and its advice on loggers and workers."""
+    """Suppress Lightning's notes on devices and its advice on loggers and workers."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -220,13 +220,13 @@ def _threads(threads: int) -> Iterator[None]:
 
 @contextmanager
 def _repeatable(on_gpu: bool) -> Iterator[None]:
-    """On a GPU, the deterministic form of every operation that has one; what training uses on a CPU is so anyway."""
+    """On a GPU, use the deterministic form of every operation that has one; CPU training is deterministic anyway."""
     before, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
     if on_gpu:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS picks its kernels as it likes
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS is not deterministic
         torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
@@ -236,7 +236,7 @@ def _repeatable(on_gpu: bool) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C stays a ``KeyboardInterrupt``: Lightning turns it into an exit and leaves the signal ignored."""
+    """Keep Ctrl-C a ``KeyboardInterrupt``: Lightning would turn it into an exit and leave the signal ignored."""
     in_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT) if in_main else None
     try:

@@ -1,4 +1,4 @@
-"""What happens to gradients between the backward pass and the optimizer: sum rows, regularise, clip."""
+"""Processing of gradients between the backward pass and the optimizer: sum rows, regularise, clip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sharkbench.training.group import ALONE, Group
 
 
 def sum_rows(gradient: Tensor) -> Tensor:
-    """A sparse ``[N, W]`` gradient with every row once, in ascending order, as ``coalesce`` returns it.
+    """A sparse ``[N, W]`` gradient with every row once, in ascending order, as returned by ``coalesce``.
 
     A stable sort and one pass over bags of equal rows takes half the time of ``coalesce`` and sums in a fixed order.
     """
@@ -33,7 +33,7 @@ def sum_rows(gradient: Tensor) -> Tensor:
 
 
 def regularize(parameters: Iterable[nn.Parameter], l2: float) -> None:
-    """Add the gradient of ``l2 / 2 * ||W||^2``: of all of W, or of the touched rows where the gradient is sparse."""
+    """Add the gradient of ``l2 / 2 * ||W||^2``: over all of W, or over the touched rows if the gradient is sparse."""
     for parameter in parameters:
         gradient = parameter.grad
         if gradient is None:
@@ -47,7 +47,7 @@ def regularize(parameters: Iterable[nn.Parameter], l2: float) -> None:
 def clip(parameters: Iterable[nn.Parameter], max_norm: float, group: Group = ALONE) -> None:
     """Scale all gradients so that their joint norm is at most ``max_norm``; sparse ones must have every row once.
 
-    Of tables that are divided among the processes of ``group``, all rows count.
+    The norm includes all rows of tables that are sharded over the processes of ``group``.
     """
     parameters = [p for p in parameters if p.grad is not None]
     gradients = _numbers(parameters)

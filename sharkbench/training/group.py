@@ -1,4 +1,4 @@
-"""The processes that train one model together, and what they tell each other."""
+"""The group of processes that train one model together, and their communication."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 from sharkbench.errors import InputError
 
 LONGEST_WAIT = timedelta(days=1)
-"""For one another: the first process may have to wait for another run. One that has died is noticed at once."""
+"""Timeout for other processes: the first one may have to wait for another run. A dead process is noticed at once."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """``size`` processes that do the same, each on its part of every batch; this one is number ``rank``.
+    """``size`` processes that run the same code, each on its part of every batch; this one has number ``rank``.
 
-    What a method says is of a process alone is so for one process: then nothing is sent, and nothing changes.
+    With one process, every method returns its input unchanged and sends nothing.
     """
 
     rank: int = 0
@@ -29,10 +29,10 @@ class Group:
 
     @classmethod
     def join(cls, processes: int) -> Self:
-        """Meet the others, the first time; told where by the variables that ``torchrun`` sets for each process.
+        """Connect to the other processes on the first call; addresses come from the variables that ``torchrun`` sets.
 
         Raises:
-            InputError: this process was not started as one of so many.
+            InputError: this process was not started as one of ``processes``.
         """
         if processes == 1:
             return cls()
@@ -42,7 +42,7 @@ class Group:
                     f"train.processes is {processes}, but this process is one of {os.environ.get('WORLD_SIZE', 1)}; "
                     f"'sharkbench run' starts them, and for a script 'torchrun --nproc-per-node {processes}' does"
                 )
-            # The processes of one machine find each other in all that a sandbox leaves of a network.
+            # The loopback device connects the processes of one machine even without a network.
             if os.environ.get("MASTER_ADDR") in ("127.0.0.1", "localhost"):
                 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -53,11 +53,11 @@ class Group:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is the first process, which writes."""
         return self.rank == 0
 
     def agree(self, yes: bool) -> bool:
-        """What the first process says."""
+        """The answer ``yes`` of the first process, in all processes."""
         if self.size == 1:
             return yes
         said = torch.tensor([yes])
@@ -65,13 +65,13 @@ class Group:
         return bool(said)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Sum over the processes, the same bits in each; in place."""
+        """Sum over the processes, in place; bit-identical in each."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def largest(self, number: int) -> int:
-        """The largest of the processes' numbers."""
+        """Maximum of ``number`` over the processes."""
         if self.size == 1:
             return number
         found = torch.tensor([number])
@@ -79,11 +79,11 @@ class Group:
         return int(found)
 
     def total(self, number: int) -> int:
-        """Sum of the processes' numbers."""
+        """Sum of ``number`` over the processes."""
         return int(self.sum(torch.tensor([number])))
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
-        """``[n, ...]`` of each process, in order; ``n`` may differ."""
+        """Tensors ``[n, ...]`` of all processes, in order of rank; ``n`` may differ."""
         if self.size == 1:
             return [tensor]
         lengths = torch.zeros(self.size, dtype=torch.int64, device=tensor.device)

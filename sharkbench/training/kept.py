@@ -1,4 +1,4 @@
-"""A file that lets long work go on after a kill: written whole, named by its digest, read only as it was written."""
+"""Files from which long work resumes after a kill: written atomically, named by their digest, checked when read."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from sharkbench.files.durable import replacing, sync
 EVERY_SECONDS = 30.0
 """Seconds of work between two checkpoints, so that short work writes none."""
 COST = 20
-"""... and at least so many times as long as the last one took to write."""
+"""... and at least this many times the seconds that the last checkpoint took to write."""
 
 
 class KeptState:
-    """The newest checkpoint of one piece of work, how long that has taken, and when the next one is due.
+    """The newest checkpoint of one piece of work, the seconds of work so far, and when the next checkpoint is due.
 
     Args:
-        stem: path without the digest and ending of the file; named by all that the work starts from.
-        possible: whether there is anything to be kept; otherwise nothing is read or written.
+        stem: path without the digest and suffix of the file; its name depends on all that the work starts from.
+        possible: whether checkpoints are possible; if not, nothing is read or written.
     """
 
     def __init__(self, stem: Path, possible: bool = True) -> None:
@@ -37,48 +37,48 @@ class KeptState:
 
     @property
     def seconds(self) -> float:
-        """Of the work, those before the kill included."""
+        """Seconds of work, including those before a kill."""
         return self._earlier + time.monotonic() - self._began
 
     def began_before(self, seconds: float) -> None:
-        """The work has taken so many seconds already."""
+        """Record that the work has taken ``seconds`` already."""
         self._began -= seconds
 
     def resumed(self, seconds: float) -> None:
-        """The work goes on from a checkpoint that was written after so many seconds."""
+        """Record that the work resumes from a checkpoint written after ``seconds`` of work."""
         self._earlier, self._written = seconds, True
 
     def is_due(self) -> bool:
-        """Whether the last checkpoint is old enough for another."""
+        """Whether the next checkpoint is due."""
         return self.possible and time.monotonic() >= self._saved + max(self.every, COST * self._cost)
 
     def is_long(self) -> bool:
-        """Whether the work has been long enough to keep its end as well."""
+        """Whether the work has been long enough to save its end as well."""
         return self.possible and (self._written or self._earlier > 0 or self.seconds >= self.every)
 
     def written_by(self, write: Callable[[], object]) -> None:
-        """Write a checkpoint. A full disk ends it: the work goes on without."""
+        """Write a checkpoint with ``write``. If the disk is full, the work continues without checkpoints."""
         started = time.monotonic()
         try:
             write()
             self._written = True
-        except (OSError, RuntimeError):  # a full disk, which torch tells as a RuntimeError: do without
+        except (OSError, RuntimeError):  # a full disk, which torch reports as a RuntimeError: continue without
             self.possible = False
         self._saved = time.monotonic()
         self._cost = self._saved - started
 
     def write(self, content: dict[str, Any]) -> None:
-        """Keep ``content``: tensors and plain values."""
+        """Write ``content``, tensors and plain values, as a checkpoint."""
         self.written_by(lambda: AtomicFile().save_checkpoint(content, self.stem))
 
     def read(self) -> dict[str, Any] | None:
-        """The newest content that is as it was written; its file is :attr:`file`. A damaged one is removed."""
+        """The content of the newest undamaged checkpoint; its file is :attr:`file`. Damaged files are removed."""
         for file in reversed(kept(self.stem)) if self.possible else ():
             try:
                 compare(file, file.stem.partition(".")[2])
                 content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
                 content["sharkbench"]
-            except Exception as error:  # what is no checkpoint of ours: torch says so in many ways
+            except Exception as error:  # torch raises many types of error for a file that is not our checkpoint
                 why = str(error) if isinstance(error, Damaged) else f"{file} is no checkpoint"
                 warnings.warn(f"{why}; the training does not go on from it", MadeAgain, stacklevel=2)
                 file.unlink(missing_ok=True)
@@ -89,16 +89,15 @@ class KeptState:
 
 
 def kept(stem: Path) -> list[Path]:
-    """Files of one training, the newest last: the name of each has the digest of its bytes.
+    """Files of one training, the newest last; each name contains the digest of the file's bytes.
 
-    There is more than one only where a kill came between the writing of one and the removal of the other.
+    There is more than one only after a kill between writing the new file and removing the old one.
     """
     return sorted(stem.parent.glob(f"{stem.name}.*.pt"), key=lambda file: file.stat().st_mtime_ns)
 
 
 class AtomicFile(TorchCheckpointIO):
-    """Writes a checkpoint straight to disk, whole or not at all, and removes the one before; reads only tensors and
-    plain values."""
+    """Writes a checkpoint to disk atomically and removes the previous one; reads only tensors and plain values."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         stem = Path(path)

@@ -1,4 +1,4 @@
-"""Losses of a method's own, in place of the task's: what they are told of a batch, and distillation."""
+"""Losses of methods that replace the task's loss: their inputs, and distillation."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sharkbench.model.model import Model
 
 @dataclass(frozen=True)
 class LossInputs:
-    """What a loss of a method's own is told of a batch of ``B`` samples with ``T`` labels.
+    """The inputs of a method's own loss, for a batch of ``B`` samples with ``T`` labels.
 
     Attributes:
-        model: the model that is trained.
-        batch: ids ``[B, S]``, dense inputs ``[B, K]``, labels ``[B, T]`` and, where samples have them, weights ``[B]``.
+        model: the model in training.
+        batch: ids ``[B, S]``, dense inputs ``[B, K]``, labels ``[B, T]`` and, if samples have weights, weights ``[B]``.
         vectors: ``[B, F, width]`` field vectors of the batch, first-order weights last.
         logits: ``[B, T]``.
-        task: the task's loss, a scalar: the mean over samples by their weights.
-        teacher: ``[B, T]`` logits of the teacher without gradient, or ``None`` where there is no teacher.
+        task: the task's loss, a scalar: the weighted mean over samples.
+        teacher: ``[B, T]`` logits of the teacher without gradient, or ``None`` without a teacher.
     """
 
     model: Model
@@ -33,8 +33,7 @@ class LossInputs:
     teacher: Tensor | None = None
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean of ``[B]`` or ``[B, ...]`` over the samples by their weights, as the task's loss is one; 0 where all
-        weigh nothing."""
+        """Weighted mean of ``[B]`` or ``[B, ...]`` over the samples, like the task's loss; 0 if all weights are 0."""
         weight = self.batch.weight
         if weight is None:
             return values.mean()
@@ -45,8 +44,8 @@ class LossInputs:
 
 @dataclass(frozen=True)
 class Distillation:
-    r"""The task's loss and that of a teacher's softened answers (Hinton et al., "Distilling the Knowledge in a Neural
-    Network", 2015, for binary labels).
+    r"""The task's loss combined with a loss on a teacher's softened predictions (Hinton et al., "Distilling the
+    Knowledge in a Neural Network", 2015, for binary labels).
 
     .. math:: (1 - \lambda) L + \lambda T^2 \, \mathrm{BCE}\bigl(z / T, \sigma(z^{teacher} / T)\bigr)
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 
 def forget_peak() -> None:
-    """Count the peak from now on, where the system can: what was done before is not the training's."""
+    """Reset the peak, if the system can, so that work before the training does not count."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_resident_bytes() -> int:
-    """The most memory that this process has had resident so far, since :func:`forget_peak` where that was called."""
+    """Peak resident memory of this process in bytes, since the last :func:`forget_peak`."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Not ru_maxrss: on Linux a new process inherits that of the one that started it.
+        # Not ru_maxrss: on Linux a new process inherits it from its parent.
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024

@@ -26,14 +26,14 @@ from sharkbench.training.recipe import Recipe
 from sharkbench.training.step import Step
 
 CHECK_EVERY = 50
-"""Steps between two looks at whether the losses are finite; each look waits for a GPU."""
+"""Steps between two checks that the losses are finite; each check waits for the GPU."""
 
 
 class CtrModule(LightningModule):
     """Trains ``self.model`` by a recipe; ``self.history`` has one :class:`Epoch` per validation.
 
     Args:
-        valid_groups: ``[n]`` group of each sample of the validation split, where a monitored metric needs it.
+        valid_groups: ``[n]`` group of each sample of the validation split, if a monitored metric needs it.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class CtrModule(LightningModule):
         valid_groups: NDArray[np.integer] | None = None,
     ) -> None:
         super().__init__()
-        # A step calls the optimizers itself: Lightning's manual optimization.
+        # The step calls the optimizers itself (Lightning's manual optimization).
         self.automatic_optimization = False
         self.overrides = overrides
         self.optimizer_names: list[str] = []
         self.model, self.task, self.recipe, self.labels, self.stage = model, task, recipe, labels, stage
         self.group, self.valid_groups = group, valid_groups
         self.history: list[Epoch] = []
-        # Kept out of the registered modules: it holds the very parameters of model.backbone.
+        # Not registered as a module: it shares the parameters of model.backbone.
         self.run_backbone: Callable[[Tensor, Tensor], Tensor]
         self.__dict__["run_backbone"] = torch.compile(model.backbone) if recipe.compile else model.backbone
         self.samples = self.steps = 0
@@ -81,7 +81,7 @@ class CtrModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         step = Step(self, batch, self.steps)
-        # Lower precision is for forward passes, which ask for it; not for gradients and optimizers.
+        # Lower precision applies to forward passes only, which request it, not to gradients and optimizers.
         with torch.autocast(self.device.type, enabled=False):
             loss = self.overrides.step(step)
         self.steps += 1
@@ -94,7 +94,7 @@ class CtrModule(LightningModule):
             self._check_losses()
 
     def loss_of(self, batch: Batch) -> Tensor:
-        """The task's loss, or the method's own in place of it."""
+        """The task's loss, or the method's own loss if it has one."""
         vectors = self.model.embedding(batch.ids)
         logits = self.run_backbone(vectors, batch.dense)
         loss = self.task.loss(logits, batch.labels, batch.weight)
@@ -107,7 +107,7 @@ class CtrModule(LightningModule):
         return self.overrides.loss(LossInputs(self.model, batch, vectors, logits, loss, taught))
 
     def count_step_of(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let the recipe's optimizer step, and Lightning count it."""
+        """Step the recipe's optimizer, and let Lightning count the step."""
         wrapped = self.optimizers()
         (wrapped[0] if isinstance(wrapped, list) else wrapped).step()
 
@@ -164,14 +164,14 @@ class CtrModule(LightningModule):
         self._loss_sum, self._loss_mass, self._since = 0.0, 0.0, now
 
     def _gathered(self, parts: list[Tensor]) -> NDArray[np.float32]:
-        """What all processes have kept of a validation, in the order of the split; ``parts`` is emptied."""
+        """Join the outputs of a validation from all processes, in the order of the split; empties ``parts``."""
         whole = torch.cat(self.group.gather(torch.cat(parts)))
         parts.clear()
         return whole.cpu().numpy()
 
 
 class KeepBest(Callback):
-    """Remember the weights of the best validation; lower the learning rate at a miss, stop after too many."""
+    """Saves the weights of the best validation; lowers the learning rates at a miss, stops after too many misses."""
 
     def __init__(self, recipe: Recipe, metric: Metric, on_epoch: Callable[[Epoch], None] | None) -> None:
         self.recipe, self.metric, self.on_epoch = recipe, metric, on_epoch
@@ -190,7 +190,7 @@ class KeepBest(Callback):
             self.best, self.best_epoch, self.misses = score, epoch.epoch, 0
             kept, self.weights = self.weights, {}
             for name, tensor in pl_module.model.state_dict().items():
-                # Into the memory of the best so far: of a large table there is never a third copy.
+                # Reuse the memory of the best weights so far, so that a large table never has a third copy.
                 place = kept.pop(name, None)
                 fits = place is not None and (place.shape, place.dtype) == (tensor.shape, tensor.dtype)
                 self.weights[name] = place.copy_(tensor) if place is not None and fits else tensor.clone()

@@ -1,4 +1,4 @@
-"""Optimizers that touch only the rows of a table that the batch touched.
+"""Optimizers that update only the rows of a table that occur in the batch.
 
 Each subclasses torch's optimizer of the same kind: parameters with sparse gradients (every row once, see
 :func:`~sharkbench.training.gradients.sum_rows`) are updated here, all others by torch.
@@ -21,20 +21,20 @@ from sharkbench.training.gradients import sum_rows
 from sharkbench.training.recipe import Recipe
 
 RECIPE = "recipe"
-"""What the recipe's optimizer is called, beside those of layers and methods."""
+"""Name of the recipe's optimizer, besides those of layers and methods."""
 
 
 @dataclass(frozen=True)
 class OwnOptimizer:
-    """Parameters of a layer or a backbone that an optimizer of a method's own updates.
+    """Parameters of a layer or a backbone with their own optimizer.
 
-    The recipe's L2 and clipping are not for them; weight decay is for ``make`` to set.
+    The recipe's L2 regularisation and clipping do not apply to them; ``make`` may set weight decay.
 
     Attributes:
-        name: what a step calls it.
-        parameters: of the model that is trained.
-        make: an optimizer of them, its learning rate included: ``partial(torch.optim.Adam, lr=1e-4)``.
-        follows: whether its learning rates fall in proportion when those of the recipe do.
+        name: name of the optimizer in a step.
+        parameters: parameters of the trained model.
+        make: creates the optimizer, with its learning rate: ``partial(torch.optim.Adam, lr=1e-4)``.
+        follows: whether its learning rates are lowered in proportion to those of the recipe.
     """
 
     name: str
@@ -44,7 +44,7 @@ class OwnOptimizer:
 
 
 def set_aside_sparse(optimizer: torch.optim.Optimizer) -> list[tuple[nn.Parameter, dict[str, Any], Tensor]]:
-    """Take the sparse gradients off their parameters: (parameter, its group, gradient)."""
+    """Remove the sparse gradients from their parameters; returns (parameter, its group, gradient)."""
     sparse = []
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -55,7 +55,7 @@ def set_aside_sparse(optimizer: torch.optim.Optimizer) -> list[tuple[nn.Paramete
 
 
 class RowUpdates(torch.optim.Optimizer):
-    """Before an optimizer of torch in the order of classes: sparse gradients go to :meth:`update_rows`."""
+    """Mixin to put before an optimizer of torch: sparse gradients go to :meth:`update_rows`."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -72,23 +72,23 @@ class RowUpdates(torch.optim.Optimizer):
 
     @abstractmethod
     def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
-        """One step of ``rows`` ``[n]`` (each once) by their gradient ``g`` ``[n, width]``."""
+        """Update ``rows`` ``[n]`` (each once) with their gradient ``g`` ``[n, width]``."""
 
 
 class LazyAdam(RowUpdates, torch.optim.Adam):
-    """Adam whose moments and weights change only in the rows that the gradient has.
+    """Adam that updates moments and weights only in the rows of the gradient.
 
-    ``m_i, v_i`` of row ``i`` decay when it is touched, not with time; the bias correction counts the steps of the whole
-    table. With every row in every batch it is Adam.
+    ``m_i, v_i`` of row ``i`` decay only when the row is updated; the bias correction counts the steps of the whole
+    table. If every batch has every row, it equals Adam.
     """
 
     def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
         state, width = self.state[table], g.shape[1]
         if not state:
             state["step"] = 0
-            # Both moments of a row lie side by side: one gather and one scatter instead of two.
+            # Both moments of a row are adjacent: one gather and one scatter instead of two.
             state["moments"] = torch.zeros(len(table), 2 * width, dtype=g.dtype, device=g.device)
-        # Plain again: torch makes a float tensor of it where a state is loaded, which rounds otherwise.
+        # A plain number again: torch makes it a float tensor when a state is loaded, which rounds differently.
         state["step"] = int(state["step"]) + 1
         beta1, beta2 = group["betas"]
         moments = state["moments"].index_select(0, rows)
@@ -104,14 +104,14 @@ class LazyAdam(RowUpdates, torch.optim.Adam):
 class RowwiseAdagrad(RowUpdates, torch.optim.Adagrad):
     """Adagrad with one accumulator per row, the mean of the row's squared gradients (as in FBGEMM's tables).
 
-    Parameters with dense gradients get torch's Adagrad, one accumulator per number.
+    Parameters with dense gradients get torch's Adagrad, with one accumulator per weight.
     """
 
     def __init__(self, params: Iterable[Any], **settings: Any) -> None:
         listed = list(params)
         groups = [dict(g) for g in listed] if isinstance(listed[0], dict) else [{"params": listed}]
-        # Torch prepares an accumulator per number; of a large table, not even for a moment. What turns out to have
-        # dense gradients gets one at its first step.
+        # Torch would allocate an accumulator per weight, which a large table must not have even briefly. Parameters
+        # with dense gradients get theirs at their first step.
         parameters = [list(group["params"]) for group in groups]
         super().__init__([{**group, "params": []} for group in groups], **settings)
         for group, own in zip(self.param_groups, parameters, strict=True):
@@ -120,7 +120,7 @@ class RowwiseAdagrad(RowUpdates, torch.optim.Adagrad):
     def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
         state = self.state[table]
         if "rows" not in state:
-            state["step"] = torch.tensor(0.0)  # torch asks for it where a state is loaded
+            state["step"] = torch.tensor(0.0)  # torch needs it when a state is loaded
             state["rows"] = torch.zeros(len(table), dtype=g.dtype, device=g.device)
         total = state["rows"].index_select(0, rows) + g.square().mean(1)
         state["rows"].index_copy_(0, rows, total)
@@ -129,7 +129,7 @@ class RowwiseAdagrad(RowUpdates, torch.optim.Adagrad):
 
 
 class RowwiseSGD(RowUpdates, torch.optim.SGD):
-    """Plain gradient descent, in the rows that the gradient has; without momentum."""
+    """Gradient descent without momentum, in the rows of the gradient."""
 
     def update_rows(self, table: nn.Parameter, group: dict[str, Any], rows: Tensor, g: Tensor) -> None:
         write_rows(table, rows, read_rows(table, rows).sub_(g, alpha=group["lr"]))
@@ -138,10 +138,10 @@ class RowwiseSGD(RowUpdates, torch.optim.SGD):
 def build_optimizers(
     model: Model, recipe: Recipe, own: Sequence[OwnOptimizer] = ()
 ) -> dict[str, torch.optim.Optimizer]:
-    """The recipe's optimizer, called ``"recipe"``, and those of the layer and of the method, by name.
+    """All optimizers by name: ``"recipe"`` is the recipe's, the others are those of the layer and of the method.
 
     Raises:
-        ValueError: a name or a parameter is there twice, or a parameter is not the model's.
+        ValueError: a name or a parameter occurs twice, or a parameter is not part of the model.
     """
     own = [*_of_layer(model), *own]
     _check_own(model, own)
@@ -158,8 +158,8 @@ def build_optimizers(
 
 
 def slow_down(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
-    """Multiply the learning rates of the recipe's optimizer, the first; of the others, those that follow keep in
-    proportion to the embedding layer's."""
+    """Multiply the learning rates of the recipe's optimizer, the first, by ``factor``; optimizers that follow it keep
+    their proportion to the embedding layer's learning rate."""
     recipes, *own = optimizers
     for group in recipes.param_groups:
         group["lr"] *= factor
@@ -176,10 +176,10 @@ def build_optimizer(model: Model, recipe: Recipe, apart: set[int] | None = None)
     Each group names its ``role`` and its ``l2``; biases and one-dimensional parameters are not regularised.
 
     Args:
-        apart: ids of the parameters that others update.
+        apart: ids of the parameters that other optimizers update.
 
-    Raises:
-        ValueError: nothing is left for it.
+        Raises:
+            ValueError: no parameter is left for it.
     """
     apart = apart or set()
     network = [parameter for parameter in model.backbone.parameters() if id(parameter) not in apart]
@@ -201,7 +201,7 @@ def build_optimizer(model: Model, recipe: Recipe, apart: set[int] | None = None)
     if not groups:
         raise ValueError("own optimizers leave no parameter to the recipe's; leave it the embedding layer or backbone")
     match recipe.optimizer:
-        case "adam" | "lazy_adam":  # which of the two a table gets is for its gradient to say: dense or sparse
+        case "adam" | "lazy_adam":  # the gradient of a table decides which of the two it gets: dense or sparse
             return LazyAdam(groups, lr=recipe.learning_rate, fused=True)
         case "rowwise_adagrad":
             return RowwiseAdagrad(groups, lr=recipe.learning_rate)
@@ -210,7 +210,7 @@ def build_optimizer(model: Model, recipe: Recipe, apart: set[int] | None = None)
 
 
 def _of_layer(model: Model) -> list[OwnOptimizer]:
-    """What the embedding layer's groups with an ``optimizer`` say."""
+    """The optimizers of the embedding layer's groups that have their own."""
     return [
         OwnOptimizer(
             group.get("name", f"embedding {number}"), group["params"], group["optimizer"], group.get("follows", True)

@@ -1,4 +1,4 @@
-"""How a training departs from the ordinary loop: a step, a loss, gradients or optimizers of a method's own."""
+"""Parts of the training loop that a method may replace: step, loss, gradients, optimizers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sharkbench.training.step import Step, ordinary
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a method does in its own way while a model trains; by default nothing.
+    """A method's replacements for parts of the training loop; by default none.
 
     Attributes:
-        step: takes one training step and returns its loss, a scalar, which is told in histories and must be finite.
-        loss: a scalar in place of the task's loss.
-        teacher: a trained model whose logits ``loss`` is told; it is in evaluation mode and does not change.
+        step: takes one training step and returns its loss, a finite scalar, which is recorded in the history.
+        loss: a scalar that replaces the task's loss.
+        teacher: a trained model whose logits are passed to ``loss``; it is in evaluation mode and does not change.
         gradients: called once per update with the model, between L2 and clipping; changes ``grad`` of its parameters.
-        optimizers: parameters that are not for the recipe's optimizer.
+        optimizers: parameters with their own optimizers, excluded from the recipe's.
     """
 
     step: Callable[[Step], Tensor] = ordinary
@@ -32,7 +32,7 @@ class Overrides:
     optimizers: Sequence[OwnOptimizer] = ()
 
     def functions(self) -> dict[str, object]:
-        """Code of the method's own that may hold settings and state, by name."""
+        """The method's own functions, which may hold settings and state, by name."""
         named = {"step": self.step, "loss": self.loss, "gradients": self.gradients}
         makers = {f"optimizer {own.name}": own.make for own in self.optimizers}
         return {name: one for name, one in {**named, **makers}.items() if one is not None}

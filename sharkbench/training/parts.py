@@ -1,4 +1,4 @@
-"""Which rows are whose, where several processes train one model."""
+"""Divides batches among the processes that train one model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sharkbench.training.group import Group
 
 
 class TrainPart(BatchStream):
-    """One process's part of each batch. The batches are those of one process, and every row is in one part.
+    """One process's part of each batch. The batches are those of training with one process; every row is in one part.
 
-    Parts of a batch differ by a row at most.
+    The sizes of the parts of a batch differ by at most one row.
     """
 
     def __init__(self, split: Split, batch_size: int, seed: int, drop_last: bool, group: Group) -> None:
@@ -21,14 +21,14 @@ class TrainPart(BatchStream):
         self.rank, self.size = group.rank, group.size
 
     def __iter__(self) -> Iterator[Batch]:
-        whole = super().__iter__()  # not when the first part is asked for: a pass that is begun counts
+        whole = super().__iter__()  # here and not at the first part, because a started pass counts as an epoch
         return (batch.each(lambda column: column.tensor_split(self.size)[self.rank]) for batch in whole)
 
 
 class ValidationPart(BatchStream):
-    """One process's share of the rows, in their order; the shares one after the other are the split.
+    """One process's share of the rows, in order; the concatenated shares are the split.
 
-    All processes have the same number of batches, of at most ``batch_size`` rows, because they look rows up together.
+    All processes have the same number of batches, of at most ``batch_size`` rows, because lookups are collective.
     """
 
     def __init__(self, split: Split, batch_size: int, group: Group) -> None:

@@ -1,5 +1,5 @@
-"""What a training may change besides the tensors that torch keeps: plain values, tensors and random generators that
-layers and callbacks hold as attributes, and the random numbers of the process."""
+"""State of a training besides the tensors that torch saves: plain values, tensors and random generators that layers
+and callbacks hold as attributes, and the state of the process's random number generators."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _OF_CALLBACKS = frozenset((*vars(Callback()), "log", "log_dict"))  # the trainer
 
 
 class Unkept(Exception):
-    """Something holds state that nobody can know to be kept."""
+    """An object holds state of which it is unknown whether it is saved."""
 
 
 def parts_of(
     module: LightningModule, callbacks: Sequence[Callback], own: Mapping[str, object] | None = None
 ) -> dict[str, Any]:
-    """Everything that may hold state, by name; ``own`` are objects of the method's."""
+    """All objects that may hold state, by name; ``own`` are the method's objects."""
     parts: dict[str, Any] = {f"module.{name}": part for name, part in module.named_modules()}
     named = {f"own.{name}": part for name, part in (own or {}).items()}
     return {**parts, **{f"callback.{number}": callback for number, callback in enumerate(callbacks)}, **named}
 
 
 def attributes(parts: dict[str, Any]) -> Iterator[tuple[tuple[str, str], Any]]:
-    """``((part, name), value)`` of what each part holds itself: neither its base class does, nor torch keeps it."""
+    """``((part, name), value)`` of each part's own attributes: its base class lacks them, torch does not save them."""
     for part_name, part in parts.items():
         skipped = _OF_MODULES if isinstance(part, nn.Module) else _OF_CALLBACKS
         for name, value in vars(part).items():
@@ -45,12 +45,13 @@ def attributes(parts: dict[str, Any]) -> Iterator[tuple[tuple[str, str], Any]]:
 
 
 def may_hold(part: str, value: Any, trained: set[int]) -> bool:
-    """Whether a part that holds ``value`` is known to be kept in full: functions and what is frozen do not change.
+    """Whether ``value`` may be held by a part without unsaved state: functions and frozen objects do not change.
 
-    A layer's modules are looked at themselves, and its arrays describe its fields; a callback's might be state.
+    The modules of a layer are examined themselves, and its arrays describe its fields; those of a callback might be
+    state.
 
     Args:
-        trained: ids of the modules and tensors that are kept themselves.
+        trained: ids of the modules and tensors that are saved themselves.
     """
     if isinstance(value, list | tuple):
         return all(may_hold(part, item, trained) for item in value)
@@ -59,13 +60,13 @@ def may_hold(part: str, value: Any, trained: set[int]) -> bool:
     of_layer = part.startswith("module.")
     if isinstance(value, nn.Module | np.ndarray):
         return of_layer or id(value) in trained
-    if isinstance(value, StoredRows):  # it has no numbers of its own
+    if isinstance(value, StoredRows):  # it has no values of its own
         return id(value.store) in trained or not isinstance(value.store, nn.Module)
     return is_plain(value) or id(value) in trained or _is_constant(value) or callable(value)
 
 
 def _is_constant(value: Any) -> bool:
-    """Whether it cannot change, and is decided by the code and the settings of a run."""
+    """Whether the value cannot change and is determined by the code and the settings of a run."""
     of_pydantic = getattr(type(value), "model_config", {}).get("frozen")
     of_dataclass = getattr(getattr(type(value), "__dataclass_params__", None), "frozen", False)
     known = isinstance(value, torch.dtype | torch.device | torch.Size | ModuleType | range | np.generic)
@@ -73,18 +74,18 @@ def _is_constant(value: Any) -> bool:
 
 
 def holds_state(function: object) -> bool:
-    """Whether it is an object with attributes of its own, which are kept like those of a callback."""
+    """Whether it is an object with its own attributes, which are saved like those of a callback."""
     code = isinstance(function, FunctionType | BuiltinFunctionType | MethodType | partial | type)
     return not (code or _is_constant(function) or isinstance(function, nn.Module))
 
 
 def contents(value: Any, trained: set[int]) -> Iterator[Any]:
-    """What a function is and what it holds (arguments, variables of where it was written), as parts of plain values.
+    """The code of a function and what it holds (bound arguments, closure variables), as parts of plain values.
 
-    What is trained is left out, as it is kept itself; of what is frozen, plain values only.
+    Trained objects are left out, because they are saved themselves; of frozen objects, only plain values are included.
 
     Raises:
-        Unkept: it holds something that may be state.
+        Unkept: the function holds something that may be state.
     """
     if id(value) in trained:
         yield "trained"
@@ -119,7 +120,7 @@ def contents(value: Any, trained: set[int]) -> Iterator[Any]:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value is made of numbers, text, tensors, random generators, and lists and mappings of such."""
+    """Whether a value consists of numbers, text, tensors, random generators, and lists and mappings of these."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
     if isinstance(value, list | tuple):
@@ -151,7 +152,7 @@ def as_bytes(leaf: Any) -> Any:
 
 
 def packed(value: Any) -> Any:
-    """A plain value as torch saves and loads it without unpickling anything else."""
+    """Convert a plain value to a form that torch saves and loads without unpickling other types."""
     if isinstance(value, torch.Generator):
         return {"generator": str(value.device), "state": value.get_state()}
     if isinstance(value, dict):
@@ -162,7 +163,7 @@ def packed(value: Any) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """The plain value that :func:`packed` was given; tensors and generators on the device that they were on."""
+    """Restore the plain value given to :func:`packed`; tensors and generators return to their devices."""
     if not isinstance(value, dict):
         return value
     if "generator" in value:
@@ -178,7 +179,7 @@ def unpacked(value: Any) -> Any:
 
 
 def copied(value: Any) -> Any:
-    """A plain value that shares nothing with the one that it is a copy of."""
+    """A deep copy of a plain value."""
     if isinstance(value, torch.Generator):
         return unpacked({**packed(value), "state": value.get_state().clone()})
     if isinstance(value, dict):
@@ -189,13 +190,13 @@ def copied(value: Any) -> Any:
 
 
 def tensors_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers, those that are not saved with the module included."""
+    """Parameters and buffers, including those that are not saved with the module."""
     yield from module.named_parameters()
     yield from module.named_buffers()
 
 
 def random_state() -> dict[str, Any]:
-    """Where the random numbers of this process are."""
+    """State of the random number generators of this process."""
     numpy = np.random.get_state(legacy=False)
     return {
         "torch": torch.get_rng_state(),
@@ -206,7 +207,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Go on with the random numbers that :func:`random_state` saw."""
+    """Restore a state of :func:`random_state`."""
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])

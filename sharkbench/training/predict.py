@@ -1,4 +1,4 @@
-"""Scores of a model on a split."""
+"""Computes the scores of a model on a split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sharkbench.data.samples import Split
 def predict(model: nn.Module, split: Split, batch_size: int = 8192) -> NDArray[np.float32]:
     """``[n, T]`` logits of a model or a packed model, in evaluation mode and float32.
 
-    The model is left in the mode it was in.
+    The mode of the model is restored afterwards.
     """
     first = next(model.parameters(), None)
     device = first.device if first is not None else torch.device("cpu")

@@ -1,4 +1,4 @@
-"""One training step, which a method may write itself: forward, backward, gradients, optimizers."""
+"""One training step, which a method may replace: forward, backward, gradients, optimizers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Step:
-    """What a step has at hand; :func:`ordinary` is the step that the loop takes unless a method brings its own.
+    """The interface of a training step; :func:`ordinary` is the step of the loop unless a method has its own.
 
-    Over several processes each has a part of the batch: :meth:`update` makes gradients those of the whole batch.
+    With several processes each has a part of the batch; :meth:`update` averages the gradients over the whole batch.
 
     Attributes:
-        batch: on the device of the model.
-        number: of the step in this training, from 0.
+        batch: the batch, on the device of the model.
+        number: number of the step in this training, from 0.
     """
 
     def __init__(self, module: CtrModule, batch: Batch, number: int) -> None:
@@ -39,40 +39,40 @@ class Step:
 
     @property
     def epoch(self) -> int:
-        """From 0."""
+        """Number of the epoch, from 0."""
         return int(self._module.current_epoch)
 
     @property
     def samples(self) -> int:
-        """Samples of the whole batch, over all processes."""
+        """Number of samples of the whole batch, over all processes."""
         return self._module.group.total(len(self.batch.labels))
 
     @property
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """By name: ``"recipe"`` is the recipe's, the others are the layer's and the method's own."""
+        """Optimizers by name: ``"recipe"`` is the recipe's, the others are those of the layer and of the method."""
         return dict(zip(self._module.optimizer_names, self._module.trainer.optimizers, strict=True))
 
     def on(self, batch: Batch) -> Step:
-        """The same step on another batch: a held-out one, say."""
+        """The same step on another batch, for example a held-out one."""
         return Step(self._module, batch.each(lambda column: column.to(self._module.device)), self.number)
 
     def count(self, samples: int) -> None:
-        """Add what the step has passed through the model besides its batch to the cost of the training."""
+        """Add ``samples`` that pass through the model besides the batch to the cost of the training."""
         self._module.samples += samples
 
     def precision(self) -> AbstractContextManager[None]:
-        """Within it the model computes in the recipe's precision; the methods of this class that run it do so."""
+        """Context with the recipe's precision for the model; the methods of this class that run the model use it."""
         context: AbstractContextManager[None] = self._module.trainer.precision_plugin.forward_context()
         return context
 
     def logits(self) -> Tensor:
-        """``[B, T]``, with gradient."""
+        """``[B, T]`` logits of the batch, with gradient."""
         with self.precision():
             logits: Tensor = self._module(self.batch.ids, self.batch.dense)
         return logits
 
     def data_loss(self) -> Tensor:
-        """Scalar: the task's loss, or the method's own in place of it."""
+        """Scalar: the task's loss, or the method's own loss if it has one."""
         with self.precision():
             loss = self._module.loss_of(self.batch)
             if self.batch.weight is not None:
@@ -80,14 +80,14 @@ class Step:
         return loss
 
     def loss(self) -> Tensor:
-        """Scalar: :meth:`data_loss` and what the embedding layer adds to it."""
+        """Scalar: :meth:`data_loss` plus the embedding layer's ``extra_loss``."""
         loss = self.data_loss()
         with self.precision():
             extra = self.model.embedding.extra_loss()
             return loss if extra is None else loss + extra
 
     def zero_grad(self, *names: str) -> None:
-        """Forget the gradients of these optimizers' parameters, of all unless named."""
+        """Clear the gradients of the parameters of these optimizers, by default of all."""
         for optimizer in self._chosen(names).values():
             optimizer.zero_grad()
 
@@ -96,17 +96,17 @@ class Step:
         self._module.manual_backward(self._of_part(loss))
 
     def gradient(self, loss: Tensor, parameter: nn.Parameter) -> Tensor:
-        """Gradient of ``loss``, a mean over the batch, by one parameter alone; its ``grad`` stays as it is.
+        """Gradient of ``loss``, a mean over the batch, with respect to one parameter; its ``grad`` is not changed.
 
-        Over several processes it is this part's share, which :meth:`update` adds up to the whole batch's. What is made
-        of it before must be linear in it.
+        With several processes it is the gradient of this process's part, and :meth:`update` combines the parts. So any
+        computation on it before that must be linear.
         """
         (found,) = torch.autograd.grad(self._of_part(loss), [parameter])
         return found
 
     def update(self, *names: str) -> None:
-        """Let these optimizers step, all unless named: sparse rows are summed, gradients changed as the recipe and the
-        method say, those of the recipe's optimizer clipped; then the embedding layer's ``after_step``."""
+        """Step these optimizers, by default all. Before that, sparse rows are summed, the recipe and the method change
+        the gradients, and those of the recipe's optimizer are clipped. Afterwards the layer's ``after_step`` runs."""
         module, chosen = self._module, self._chosen(names)
         groups = [group for optimizer in chosen.values() for group in optimizer.param_groups]
         parameters = [parameter for group in groups for parameter in group["params"]]
@@ -132,7 +132,7 @@ class Step:
 
     @property
     def mass(self) -> Tensor | None:
-        """What the samples of the whole batch weigh; ``None`` where they have no weights."""
+        """Total weight of the samples of the whole batch; ``None`` without weights."""
         if self._mass is None and self.batch.weight is not None:
             self._mass = self._module.group.sum(self.batch.weight.sum())
         return self._mass
@@ -144,7 +144,7 @@ class Step:
         return {name: known[name] for name in names or known}
 
     def _of_part(self, loss: Tensor) -> Tensor:
-        # Parts of a batch differ in size; their gradients are added, and divided by all samples.
+        # Parts of a batch differ in size; their gradients are summed and divided by the number of all samples.
         return loss * len(self.batch.labels) if self._module.group.size > 1 else loss
 
 

@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of the whole batch, where each process has a part of it."""
+"""Batch normalisation with the statistics of the whole batch, of which each process has a part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sharkbench.training.group import Group
 
 @contextmanager
 def synced_norms(module: nn.Module, group: Group) -> Iterator[None]:
-    """Within it the batch normalisations of ``module`` are :class:`SyncedBatchNorm`; as they are with one process."""
+    """Context in which ``module`` has :class:`SyncedBatchNorm` for batch normalisation; no change with one process."""
     norms = [part for part in module.modules() if type(part) is nn.BatchNorm1d] if group.size > 1 else []
     for norm in norms:
         norm.__class__ = SyncedBatchNorm
@@ -29,9 +29,9 @@ def synced_norms(module: nn.Module, group: Group) -> Iterator[None]:
 
 
 class SyncedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of ``[B, C]`` whose mean and variance are those of all processes' rows.
+    """Batch normalisation of ``[B, C]`` with the mean and variance over the rows of all processes.
 
-    ``torch.nn.SyncBatchNorm`` is for GPUs only.
+    ``torch.nn.SyncBatchNorm`` supports GPUs only.
     """
 
     group: Group
@@ -58,9 +58,9 @@ class SyncedBatchNorm(nn.BatchNorm1d):
 
 
 def _moments(x: Tensor, group: Group) -> tuple[float, Tensor, Tensor]:
-    """Rows of all processes, their mean and their (biased) variance ``[C]``."""
+    """Number of rows of all processes, and their mean and (biased) variance ``[C]``."""
     mean = x.mean(0)
-    variance = (x - mean).square_().mean(0)  # twice as quick as var_mean down the columns
+    variance = (x - mean).square_().mean(0)  # twice as fast as var_mean over the rows
     own = torch.cat([mean, variance, mean.new_tensor([len(x)])])
     received = [torch.empty_like(own) for _ in range(group.size)]
     dist.all_gather(received, own)

@@ -65,7 +65,10 @@ def test_a_dumped_spec_reads_back_the_same(settings: Any) -> None:
     [
         ("synthetik", "did you mean 'synthetic'"),
         ("csv", "needs more than its name"),
-        ({"source": "csv", "path": "x", "labels": {"column": "y", "negative": [False]}}, "quotes"),
+        (
+            {"source": "csv", "path": "x", "labels": {"column": "y", "negative": [False]}},
+            "true and false are YAML booleans",
+        ),
         ({**CSV, "labels": {"column": "y", "positive": [1], "at_least": 2}}, "not several"),
         ({**CSV, "labels": []}, "at least 1"),
         ({**CSV, "labels": ["y", "y"]}, "same name twice"),

@@ -187,9 +187,9 @@ def try_prepared(folder: Path, chance: random.Random) -> str:
 def try_artifact(folder: Path, chance: random.Random) -> str:
     """A damaged artifact is refused, or it is another table, which serves finite numbers."""
     import torch
-    from tests.model.test_artifact import many_formats, model
 
     from sharkbench.model import artifact
+    from tests.model.test_artifact import many_formats, model
 
     if not (folder / "saved").exists():
         artifact.save(model(many_formats()), folder / "saved", fingerprint="abc")

@@ -153,8 +153,8 @@ def test_the_test_split_is_read_once_and_through_the_packed_layer(
     monkeypatch.setattr(artifact, "load_model", blank)
     blanked = execution.execute(spec, tmp_path / "run", **run)
     assert blanked.quality["click"]["auc"] == 0.5
-    assert blanked.pack_gap["click"] < -0.01
-    assert honest.pack_gap["click"] == 0.0
+    assert blanked.pack_gap["click"]["auc"] < -0.01
+    assert honest.pack_gap["click"]["auc"] == 0.0
     count("the test split: read once; figures: those of the saved file")
 
 

@@ -1,1 +1,1 @@
-"""Readers: each turns its files into chunks of raw columns. What a suite says of a source opens its reader."""
+"""Readers: each turns its files into chunks of raw columns. The specification of a source opens its reader."""

@@ -1,4 +1,4 @@
-"""Avazu's CSV, whose ``hour`` is a whole time."""
+"""Avazu's CSV, whose ``hour`` is a full timestamp."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FULL = r"^[0-9]{8}$"
 class AvazuSource(CsvSource):
     """A full ``hour`` (YYMMDDHH) becomes the hour of the day, ``weekday`` and ``time``.
 
-    The first hour of the data says for all rows whether hours are full; a missing one stays missing.
+    The first hour of the data decides for all rows whether hours are full; a missing hour stays missing.
     """
 
     def chunks(self) -> Iterator[Chunk]:
@@ -48,7 +48,7 @@ class AvazuSource(CsvSource):
             yield Chunk(table, chunk.first, chunk.place, chunk.part, chunk.done)
 
     def _is_full(self) -> bool | None:
-        """Whether the first hour that is there is a full one; ``None`` where there is none."""
+        """Whether the first hour that is not missing is a full one; ``None`` if all are missing."""
         for chunk in super().chunks():
             if "hour" not in chunk.table.column_names:
                 return None
@@ -70,5 +70,5 @@ def split_hour(table: pa.Table, hours: pl.Series, day: pl.Series) -> pa.Table:
 
 
 def avazu_source(spec: AvazuSpec) -> AvazuSource:
-    """Avazu's ``train``."""
+    """The reader of Avazu's ``train``."""
     return AvazuSource(spec.parts())

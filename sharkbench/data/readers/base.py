@@ -1,4 +1,4 @@
-"""What the encoder asks of a reader."""
+"""The interface of readers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Chunk:
     first: int
     """Number of the chunk's first row within ``place``, from 0."""
     place: str
-    """File (or other place) the rows come from, as errors name it."""
+    """File (or other origin) of the rows, as error messages name it."""
     part: str = ""
-    """``train``, ``valid`` or ``test`` where the source comes already split."""
+    """``train``, ``valid`` or ``test`` if the source is already split."""
     done: float = 0.0
-    """Share of the whole source that has been read with this chunk, 0 to 1."""
+    """Fraction of the whole source read up to the end of this chunk, 0 to 1."""
 
 
 class Source(ABC):
@@ -45,19 +45,19 @@ class Source(ABC):
         """
 
     def first_chunks(self) -> Iterator[Chunk]:
-        """The first chunk of each part of the data (of all of it, where it is in one); no more is read."""
+        """The first chunk of each part of the data (of all data if it has no parts); nothing else is read."""
         return islice(self.chunks(), 1)
 
     def row_name(self, place: str, row: int) -> str:
-        """How an error names row ``row`` (from 0) of ``place``."""
+        """Name of row ``row`` (from 0) of ``place`` in error messages."""
         return f"{place}, row {row + 1}"
 
     def remarks(self) -> list[str]:
-        """What a user should know of the rows once all are read, one sentence each."""
+        """Remarks on the rows for the user, one sentence each, once all rows are read."""
         return []
 
     def summary(self, split_of_row: np.ndarray) -> dict[str, Any]:
-        """Facts that only the source knows, for the data set's summary; ``split_of_row`` ``[n]`` is 0, 1, 2 for train,
+        """Facts known only to the source, for the data set's summary; ``split_of_row`` ``[n]`` is 0, 1, 2 for train,
         valid, test."""
         return {}
 
@@ -85,10 +85,10 @@ class FileSource(Source):
 
 
 def with_columns(table: pa.Table, columns: Sequence[str], place: str) -> pa.Table:
-    """``table`` with the columns of the first file in their order; row numbers of pandas may be there or not.
+    """``table`` with the columns of the first file, in their order; pandas' index columns are optional.
 
     Raises:
-        DataError: it has others.
+        DataError: ``table`` has other columns.
     """
     differing = set(table.column_names) ^ set(columns)
     if other := sorted(name for name in differing if not INDEX.fullmatch(name)):

@@ -1,4 +1,4 @@
-"""Rows of text: CSV, TSV and the like, plain or gzip, parsed by Arrow in blocks."""
+"""Delimited text: CSV, TSV and the like, plain or gzip, parsed by Arrow in blocks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from sharkbench.data.sources.csv import CsvSpec
 
 BLOCKS = 8
-"""That make a chunk: some 60 thousand rows of forty columns."""
+"""Number of blocks per chunk: about 60 thousand rows of forty columns."""
 
 
 class CsvSource(FileSource):
-    """Files of text in order, every column read as text. ``columns`` names them where the files have no header.
+    """Text files in order; every column is read as text. ``columns`` gives their names if the files have no header.
 
-    ``quote`` is the sign around values that hold separators, ``""`` where there is none; unless given, values in double
-    quotes are read, which end in their line where tabs separate them.
+    ``quote`` is the quote character, ``""`` for none. By default it is the double quote; in tab-separated files a
+    quoted value then ends in its line.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class CsvSource(FileSource):
             before += size
 
     def row_name(self, place: str, row: int) -> str:
-        """``FILE, line N``: the line is found by reading the file again, which only an error pays for."""
+        """``FILE, line N``; finds the line by reading the file again, which happens only for an error."""
         for number, (line, _) in enumerate(self._records(self._names[place])):
             if number == row:
                 return f"{place}, line {line}"
@@ -107,7 +107,7 @@ class CsvSource(FileSource):
         """``(rows, number of the first of them, bytes of the file read so far)``."""
         read = pacsv.ReadOptions(column_names=columns, block_size=records.BLOCK_BYTES)
         parse = pacsv.ParseOptions(delimiter=self.separator, quote_char=self.quote or False)
-        # empty text stays text here: the scan decides what is missing
+        # empty text stays text here: the scan decides which values are missing
         convert = pacsv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
         first = 0
         try:
@@ -129,7 +129,7 @@ class CsvSource(FileSource):
             raise self._unreadable(file, error) from None
 
     def _unreadable(self, file: Path, error: Exception) -> DataError:
-        """What is wrong with a file that Arrow refused, and where: the first bad row, found by reading it again."""
+        """The error of a file that Arrow refused, with its first malformed row, found by reading the file again."""
         line = 0
         expected: int | None = None
         try:
@@ -153,7 +153,7 @@ class CsvSource(FileSource):
         return DataError(f"{file}: {str(error).splitlines()[0]}")
 
     def _records(self, file: Path, header: bool = False) -> Iterator[tuple[int, list[str]]]:
-        """``(line number from 1, values)`` of every row, blank lines left out; with the header's line if asked."""
+        """``(line number from 1, values)`` of every row without blank lines; includes the header's line if asked."""
         with _text(file) as stream:
             reader = self._reader(stream)
             if self.header and not header:
@@ -178,7 +178,7 @@ def _is_gzip(file: Path) -> bool:
 
 @contextmanager
 def _text(file: Path) -> Iterator[IO[str]]:
-    # a byte order mark is no part of the first name; Arrow skips it too
+    # skip a byte order mark, as Arrow does
     if _is_gzip(file):
         with gzip.open(file, "rt", newline="", encoding="utf-8-sig") as packed:
             yield packed
@@ -188,7 +188,7 @@ def _text(file: Path) -> Iterator[IO[str]]:
 
 
 def _lines(stream: IO[str]) -> Iterator[str]:
-    """The lines of a file, none of them longer than what Arrow would parse: a packed file may hold one of gigabytes."""
+    """The lines of a file, cut at the length that Arrow would parse: a gzip file may hold a line of gigabytes."""
     while line := stream.readline(records.BLOCK_BYTES):
         if len(line) == records.BLOCK_BYTES:
             raise csv.Error(f"a line is longer than {records.BLOCK_BYTES:,} characters")
@@ -196,7 +196,7 @@ def _lines(stream: IO[str]) -> Iterator[str]:
 
 
 def csv_source(spec: CsvSpec) -> CsvSource:
-    """Rows of text, separated and quoted as the specification or the first file's name says."""
+    """The reader of delimited text; separator and quotes come from the specification or the first file's name."""
     parts = spec.parts()
     name = parts[0][1][0].name.removesuffix(".gz")
     separator = spec.separator or ("\t" if name.endswith(".tsv") else ",")
@@ -205,6 +205,6 @@ def csv_source(spec: CsvSpec) -> CsvSource:
 
 
 def criteo_source(spec: CriteoSpec) -> CsvSource:
-    """Criteo's ``train.txt``: no header, no quotes."""
+    """The reader of Criteo's ``train.txt``: no header, no quotes."""
     names = ["label", *(f"I{i}" for i in range(1, 14)), *(f"C{i}" for i in range(1, 27))]
     return CsvSource(spec.parts(), "\t", header=False, columns=names, quote="")

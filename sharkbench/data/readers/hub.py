@@ -38,7 +38,7 @@ class HubSource(Source):
         options: dict[str, Any] = {} if folder.is_dir() else {"revision": spec.revision}
         try:
             loaded = datasets.load_dataset(identity, spec.config, **options)
-        except Exception as error:  # whatever the hub, the network or a file says: the user reads it as one line
+        except Exception as error:  # any error of the hub, the network or a file becomes one line for the user
             raise DataError(
                 f"{spec.id}: cannot be loaded ({_first_line(error)}); check the id, config and network"
             ) from None
@@ -48,7 +48,7 @@ class HubSource(Source):
         else:
             wanted = [("", spec.rows)]
         for part, name in wanted:
-            # the hub says validation where we say valid
+            # the hub's validation is our valid
             found = name if name in loaded else "validation" if name == "valid" and "validation" in loaded else None
             if found is None:
                 raise DataError(f"{spec.id}: there is no split '{name}'{did_you_mean(name, list(loaded))}")
@@ -59,10 +59,10 @@ class HubSource(Source):
 
 
 def bars_source(spec: BarsSpec) -> CsvSource:
-    """The three files of a BARS set, from its folder or downloaded once.
+    """The reader of the three files of a BARS data set, from its folder or downloaded once.
 
     Raises:
-        DataError: the hub cannot be reached, or holds other files.
+        DataError: the hub cannot be reached, or has other files.
     """
     folder = Path(expand(spec.path)) if spec.path else _download(spec)
     names = (("train", "train.csv"), ("valid", "valid.csv"), ("test", "test.csv"))
@@ -89,7 +89,7 @@ def _download(spec: BarsSpec) -> Path:
                 for member in packed.infolist():
                     # by base name only, so that nothing is written outside the folder
                     if Path(member.filename).name in ("train.csv", "valid.csv", "test.csv"):
-                        # and whole or not at all: half a file would be taken for the data by every later call
+                        # and atomically: every later call would take half a file for the data
                         with (
                             replacing(folder / Path(member.filename).name) as partial,
                             packed.open(member) as source,
@@ -106,5 +106,5 @@ def _first_line(error: Exception) -> str:
 
 
 def hub_source(spec: HubSpec) -> HubSource:
-    """A data set of the hub."""
+    """The reader of a data set of the hub."""
     return HubSource(spec)

@@ -1,4 +1,4 @@
-"""KuaiRand-Pure as it is published: a log of exposures, a table of users and a table of videos."""
+"""KuaiRand-Pure as published: a log of exposures, a table of users and a table of videos."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class KuaiRandSource(CsvSource):
-    """The logs in name order, each row with its user's and its video's features, its hour of day and its weekday.
+    """The logs in name order; each row is joined with the features of its user and video, its hour of day and weekday.
 
-    Gives the columns that the merged Parquet file has (and the log's other feedback, which is never an input).
+    The columns are those of the merged Parquet file (and the log's other feedback, which is never an input).
     """
 
     def __init__(self, logs: Sequence[Path], users: Path, videos: Path) -> None:
@@ -47,7 +47,7 @@ class KuaiRandSource(CsvSource):
 
 
 def _features(file: Path, key: str) -> pl.DataFrame:
-    """A feature table, one row per ``key`` (kept as text, as the log has it)."""
+    """A feature table, one row per ``key`` (as text, like in the log)."""
     source = CsvSource([("", [file])])
     table = pl.DataFrame(pl.from_arrow(pa.concat_tables([chunk.table for chunk in source.chunks()])))
     if key not in table.columns:
@@ -61,6 +61,6 @@ def _features(file: Path, key: str) -> pl.DataFrame:
 
 
 def kuairand_source(spec: KuaiRandSpec) -> KuaiRandSource | ParquetSource:
-    """The official folder, or the three tables merged into one Parquet file."""
+    """The reader of the official folder, or of the Parquet file into which the three tables are merged."""
     files = spec.files()
     return KuaiRandSource(files[:-2], files[-2], files[-1]) if len(files) > 1 else ParquetSource([("", files)])

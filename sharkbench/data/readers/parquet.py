@@ -1,7 +1,7 @@
-"""Parquet files, read some ten thousand rows at a time, fewer where they are long.
+"""Parquet files, read some ten thousand rows at a time, fewer if rows are long.
 
-A few bytes of a file may stand for gigabytes: one long text that every row repeats, one number a billion times. So
-texts stay codes into the distinct ones as the file has them, and what a batch may hold is looked up before it is read.
+A few bytes of a file may decode to gigabytes: one long text that every row repeats, one number a billion times. So
+texts stay dictionary codes as in the file, and the size of a batch is computed from the metadata before it is read.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 ROWS = 65_536
 BYTES = 128 << 20
-"""That rows read at once decode to, on average."""
+"""Average decoded size in bytes of the rows read at once."""
 LISTED = 1 << 25
-"""Most values of a column of lists in one row group: any number of them may be those of one row."""
+"""Largest number of values of a list column in one row group: any number of them may belong to one row."""
 
 
 class ParquetSource(FileSource):
@@ -62,7 +62,7 @@ class ParquetSource(FileSource):
 
 
 def _names(file: Path, reader: pq.ParquetFile) -> list[str]:
-    """The columns' names without blanks around them, as those of text files are."""
+    """Column names without blanks around them, as in text files."""
     names = [name.strip() for name in reader.schema_arrow.names]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -71,7 +71,7 @@ def _names(file: Path, reader: pq.ParquetFile) -> list[str]:
 
 
 def _opened(file: Path) -> pq.ParquetFile:
-    """With all columns of text as dictionaries."""
+    """Open a file with all text columns as dictionaries."""
     with pq.ParquetFile(file) as reader:
         columns = map(reader.schema.column, range(len(reader.schema)))
         texts = [c.path for c in columns if c.physical_type == "BYTE_ARRAY" and c.logical_type.type != "DECIMAL"]
@@ -79,7 +79,7 @@ def _opened(file: Path) -> pq.ParquetFile:
 
 
 def _batches(reader: pq.ParquetFile, rows: int) -> Iterator[pa.RecordBatch]:
-    """Of ``rows`` each. Lists of text are read group by group: Arrow cannot join their dictionaries."""
+    """Batches of ``rows`` rows. Lists of text are read by row group: Arrow cannot join their dictionaries."""
     columns = map(reader.schema.column, range(len(reader.schema)))
     if any(column.max_repetition_level and column.physical_type == "BYTE_ARRAY" for column in columns):
         for group in range(reader.metadata.num_row_groups):
@@ -89,7 +89,7 @@ def _batches(reader: pq.ParquetFile, rows: int) -> Iterator[pa.RecordBatch]:
 
 
 def _rows_at_once(file: Path, metadata: pq.FileMetaData) -> int:
-    """At most :data:`ROWS`, and what holds :data:`BYTES` in the row group whose rows are the longest."""
+    """Rows per batch: at most :data:`ROWS`, and at most :data:`BYTES` in the row group with the longest rows."""
     rows = ROWS
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         size = 1
@@ -107,7 +107,7 @@ def _rows_at_once(file: Path, metadata: pq.FileMetaData) -> int:
 
 
 def _pieces(batch: pa.RecordBatch, place: str) -> Iterator[pa.RecordBatch]:
-    """Consecutive rows whose lists, as texts, take :data:`BYTES` and a row more at most."""
+    """Pieces of consecutive rows whose lists, as text, take at most :data:`BYTES` plus one row."""
     sizes = np.zeros(batch.num_rows, dtype=np.int64)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         lengths = _list_lengths(column) if _is_list(column.type) else _text_lengths(column)
@@ -125,14 +125,14 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _text_lengths(column: pa.Array) -> np.ndarray:
-    """``[distinct]`` bytes; none for what is no text."""
+    """``[distinct]`` lengths in bytes; empty if the column is not text."""
     if not pa.types.is_dictionary(column.type) or pa.types.is_primitive(column.type.value_type):
         return np.zeros(0, dtype=np.int64)
     return pc.binary_length(column.dictionary).fill_null(0).to_numpy(zero_copy_only=False)
 
 
 def _list_lengths(column: pa.Array) -> np.ndarray:
-    """``[rows]`` bytes of each row's values with separators, 8 for what is no text."""
+    """``[rows]`` bytes of each row's values with separators; 8 per value that is not text."""
     values, lengths = column.flatten(), pc.list_value_length(column).fill_null(0)
     each = np.full(len(values), 8, dtype=np.int64)
     if len(own := _text_lengths(values)):

@@ -1,4 +1,4 @@
-"""Text in blocks that end where a row ends, whatever stands inside quotes."""
+"""Reads text in blocks that end at row ends, with line ends inside quotes handled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from sharkbench.errors import DataError
 
 BLOCK_BYTES = 2 << 20
-"""Text parsed at once, and the longest row: what fits into a core's caches is parsed almost twice as fast as more."""
+"""Bytes parsed at once, and the longest row. Blocks that fit into a core's caches parse almost twice as fast."""
 _LF, _CR = 10, 13
 
 
@@ -18,16 +18,16 @@ class _Readable(Protocol):
 
 
 class Records:
-    """A file that gives whole rows with every read, so that Arrow, which cuts at line ends, never cuts within quotes.
+    """A file whose reads return whole rows, so that Arrow, which cuts at line ends, never cuts within quotes.
 
-    A quote opens a value only where it is the value's first sign, and closes it where it is not doubled; others are
-    text. Rows that a quote has swallowed are refused where they can be told from values with line ends (see
-    :meth:`_check`), else counted in ``doubtful``.
+    A quote opens a value only as the value's first character, and closes it if it is not doubled; other quotes are
+    text. Rows swallowed by an open quote are refused if they can be distinguished from values with line ends (see
+    :meth:`_check`), otherwise counted in ``doubtful``.
 
     Args:
-        quote: the sign, ``""`` where there is none.
+        quote: the quote character, ``""`` for none.
         within_line: values end in the line where they begin.
-        header: whether the first row is left out.
+        header: whether to skip the first row.
     """
 
     closed = False
@@ -43,9 +43,9 @@ class Records:
         self._started = False
         self._skip_row = header
         self.doubtful = 0
-        """Values in quotes that look like the rest of one row and the start of a later one."""
+        """Number of quoted values that look like the rest of one row and the start of a later one."""
         self.first_doubtful = 0
-        """Line of the first of them."""
+        """Line of the first such value."""
 
     def read(self, nbytes: int | None = None) -> bytes:
         """The next rows, at most :data:`BLOCK_BYTES`; nothing at the end.
@@ -84,7 +84,7 @@ class Records:
         return more
 
     def _last_end(self, data: bytes, at_end: bool) -> int:
-        """Length of the rows that ``data`` holds whole."""
+        """Length in bytes of the complete rows in ``data``."""
         if not self._quote or self._quote not in data:
             return len(data) if at_end else (data.rfind(b"\n") + 1 or data[:-1].rfind(b"\r") + 1)
         signs = np.frombuffer(data, dtype=np.uint8)
@@ -94,7 +94,7 @@ class Records:
             return len(data)
         for sign, known in ((_LF, len(data)), (_CR, len(data) - 1)):
             lines = np.flatnonzero(signs[:known] == sign)
-            # outside quotes: as many have closed as have opened
+            # outside quotes: equal numbers of quotes have opened and closed
             outside = lines[np.searchsorted(opens, lines) == np.searchsorted(closes, lines)]
             if len(outside):
                 return int(outside[-1]) + 1
@@ -111,7 +111,7 @@ class Records:
         return len(block)
 
     def _quoted(self, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where values in quotes open and close; the last one may still be open."""
+        """Positions where quoted values open and close; the last one may still be open."""
         quotes = np.flatnonzero(signs == self._quote[0]) if self._quote else np.zeros(0, np.int64)
         opens, closes = quotes[::2], quotes[1::2]
         before = signs[np.maximum(opens - 1, 0)]
@@ -142,10 +142,10 @@ class Records:
         return np.array(found[0], dtype=np.int64), np.array(found[1], dtype=np.int64)
 
     def _check(self, signs: np.ndarray, opens: np.ndarray, closes: np.ndarray, at_end: bool) -> None:
-        """Look at values that go over a line end.
+        """Check the values that contain a line end.
 
         Raises:
-            DataError: none of them may (``within_line``), one is never closed, or is closed amid text.
+            DataError: no value may contain one (``within_line``), a value is never closed, or it is closed amid text.
         """
         self._check_closed(signs, opens[: len(closes)], closes, at_end)
         if at_end and len(opens) > len(closes):
@@ -167,7 +167,7 @@ class Records:
         separators = np.flatnonzero(signs == self._separator)
         inside = np.searchsorted(separators, closes) - np.searchsorted(separators, opens)
         doubtful = (inside == ends * (self._columns - 1)) & (inside > 0)
-        # what is cut off will be looked at again with the next rows
+        # the part that is cut off will be checked with the next rows
         doubtful &= True if at_end else closes < (lines[-1] if len(lines) else 0)
         if doubtful.any():
             self.first_doubtful = self.first_doubtful or self._line_of(signs, opens[doubtful][0])
@@ -185,9 +185,9 @@ class Records:
         raise DataError(f"{self._place}, line {self._line_of(signs, at)}: {what}{self._remedy}")
 
     def readable(self) -> bool:
-        """For Arrow."""
+        """Required by Arrow."""
         return True
 
     def close(self) -> None:
-        """For Arrow; the file below is its opener's."""
+        """Required by Arrow; the underlying file is closed by its opener."""
         self.closed = True

@@ -1,4 +1,4 @@
-"""Generated click data whose truth is known.
+"""Generated click data with known ground truth.
 
 Every value v of field f has latent numbers t_j(v) ~ N(0, 1), j = 1..4, and every field an importance w_f, sum of w = 1.
 With s_j = sum_f sqrt(w_f) t_j(v_f), which is N(0, 1) for values drawn alike, the logit is
@@ -8,7 +8,7 @@ With s_j = sum_f sqrt(w_f) t_j(v_f), which is N(0, 1) for values drawn alike, th
 
 
 a linear model learns the first part, dot products of pairs (an fm) the second, and only a model with a nonlinear
-network over all fields the third. Fields of importance 0 enter nowhere.
+network over all fields the third. Fields of importance 0 do not contribute.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from sharkbench.data.sources.synthetic import SyntheticSpec
 
 CHUNK = 65_536
-"""Rows generated at once; part of the truth, since every chunk has a random stream of its own."""
+"""Rows generated at once; part of the ground truth, since every chunk has its own random stream."""
 WAVE = 1.6
-"""Angular frequency of the wave: low enough for a network to find it, too high for a line or a parabola to follow."""
+"""Angular frequency of the wave: low enough for a network to learn, too high for a line or a parabola to fit."""
 SHARED = 0.8
-"""Share of the variance of a label's value effects that all labels have in common."""
+"""Fraction of the variance of a label's value effects that all labels share."""
 
 
 def planted_importances(spec: SyntheticSpec) -> np.ndarray:
-    """``[F]`` float64, sums to 1: what was asked for, or the default pattern with a quarter of the fields noise."""
+    """``[F]`` float64, sums to 1: the given importances, or the default pattern with a quarter of the fields noise."""
     if spec.importances:
         weights = np.asarray(spec.importances, dtype=np.float64)
     else:
@@ -47,17 +47,17 @@ def planted_importances(spec: SyntheticSpec) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Truth:
-    """What the generator knows: popularity and latent numbers of every value, importance of every field."""
+    """The ground truth: popularity and latent numbers of every value, importance of every field."""
 
     cumulative: tuple[np.ndarray, ...]
     """Per field ``[n]``: cumulative probability of its values, most popular first."""
     raw: tuple[np.ndarray, ...]
-    """Per field ``[n]`` int64: the raw value at each popularity rank (a permutation, so raw order says nothing)."""
+    """Per field ``[n]`` int64: the raw value at each popularity rank (a permutation, so raw order is uninformative)."""
     latents: tuple[np.ndarray, ...]
     """Per field ``[T, n, 4]`` float32 by popularity rank."""
     importances: np.ndarray
     bias: np.ndarray
-    """``[T]``."""
+    """``[T]`` bias of each label's logit."""
 
     def logits(self, ranks: Sequence[np.ndarray], strength: tuple[float, float, float]) -> np.ndarray:
         """``[T, B]`` logits, without the bias, of rows whose field f has the value of popularity rank ``ranks[f]``."""
@@ -77,7 +77,7 @@ class Truth:
 
 
 def draw_truth(spec: SyntheticSpec) -> Truth:
-    """The truth of a data set, from its seed alone."""
+    """Draw the ground truth of a data set from its seed."""
     rng = np.random.default_rng([spec.seed, 0])
     cumulative, raw, latents = [], [], []
     for size in spec.cardinalities:
@@ -102,7 +102,7 @@ def draw_ranks(truth: Truth, rows: int, rng: np.random.Generator) -> list[np.nda
 
 
 def _bias(logits: np.ndarray, rate: float) -> np.ndarray:
-    """``[T]``: what to add so that about ``rate`` of the rows are positive (a few Newton steps)."""
+    """``[T]`` biases with which about ``rate`` of the rows are positive (a few Newton steps)."""
     bias = np.full(len(logits), logit(rate))
     for _ in range(20):
         chance = expit(logits + bias[:, None])
@@ -111,8 +111,8 @@ def _bias(logits: np.ndarray, rate: float) -> np.ndarray:
 
 
 def bayes_ranking(chance: np.ndarray) -> float:
-    """Share of the pairs of a positive and a negative row that ranking by the true probability ``chance`` ``[n]``
-    orders right, on average over labels drawn from it."""
+    """Share of (positive, negative) pairs in correct order when ranking by the true probability ``chance`` ``[n]``, on
+    average over labels drawn from it."""
     chance = np.sort(chance.astype(np.float64))
     negatives_below = np.cumsum(1 - chance) - (1 - chance)
     return float((chance * negatives_below).sum() / (chance.sum() * (1 - chance).sum() - (chance * (1 - chance)).sum()))
@@ -151,7 +151,7 @@ class SyntheticSource(Source):
             start += chance.shape[1]
 
     def summary(self, split_of_row: np.ndarray) -> dict[str, Any]:
-        """``bayes_ranking``: per label, what the true probability reaches on the test rows on average over label draws;
+        """``bayes_ranking``: per label, :func:`bayes_ranking` of the true probability on the test rows;
         ``importances``: the planted importance of each field, summing to 1."""
         ends = np.cumsum([chance.shape[1] for chance in self._chances])
         of_chunk = np.split(split_of_row == 2, ends[:-1])
@@ -164,5 +164,5 @@ class SyntheticSource(Source):
 
 
 def synthetic_source(spec: SyntheticSpec) -> SyntheticSource:
-    """Generated rows."""
+    """The source of generated rows."""
     return SyntheticSource(spec)

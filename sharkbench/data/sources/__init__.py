@@ -1,1 +1,1 @@
-"""Sources of data: what a suite says of each, in a file named like it. Light: suites are checked without pyarrow."""
+"""Data sources: one file per source with its keys in a suite. Light: suites are checked without pyarrow."""

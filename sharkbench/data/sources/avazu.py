@@ -1,4 +1,4 @@
-"""Avazu's set."""
+"""The Avazu data set."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class AvazuSpec(Files):
-    """Avazu's ``train`` (CSV, plain or gzip). A full ``hour`` (14102100) becomes hour of the day and ``weekday``, and
-    stays at hand as ``time`` for a temporal split; ``id`` is not an input."""
+    """Avazu's ``train`` (CSV, plain or gzip). A full ``hour`` (14102100) becomes the hour of the day and ``weekday``;
+    it remains available as ``time`` for a temporal split. ``id`` is not an input."""
 
     never_inputs: ClassVar[frozenset[str]] = frozenset({"id", "time"})
 
     source: Literal["avazu"] = "avazu"
     labels: Labels = (Label(column="click"),)
-    """What is predicted."""
+    """Labels to predict."""
 
     @classmethod
     def default_name(cls, data: dict[str, Any]) -> str:

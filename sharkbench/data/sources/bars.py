@@ -1,4 +1,4 @@
-"""The BARS benchmark sets."""
+"""The data sets of the BARS benchmark."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ BarsName = Literal["frappe_x1", "movielenslatest_x1", "criteo_x1", "avazu_x1"]
 
 
 class BarsSpec(Columns):
-    """One of the BARS benchmark sets with its own train/valid/test files, from a folder or the hub (``reczoo/...``)."""
+    """A data set of the BARS benchmark with its train/valid/test files, from a folder or the hub (``reczoo/...``)."""
 
     source: Literal["bars"] = "bars"
     dataset: BarsName
-    """Which one."""
+    """Name of the data set."""
     path: str = ""
-    """Folder with ``train.csv``, ``valid.csv`` and ``test.csv``; downloaded from the hub unless given."""
+    """Folder with ``train.csv``, ``valid.csv`` and ``test.csv``; if empty, they are downloaded from the hub."""
     revision: str = "main"
     """Branch, tag or commit on the hub."""
     labels: Labels = (Label(column="label"),)
-    """What is predicted."""
+    """Labels to predict."""
     split: SplitSpec = GivenSplit()
-    """The published split; another kind divides the rows of all three files anew."""
+    """By default the published split; any other kind of split divides the rows of all three files again."""
 
     @classmethod
     def default_name(cls, data: dict[str, Any]) -> str:

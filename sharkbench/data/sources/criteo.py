@@ -1,4 +1,4 @@
-"""Criteo's Kaggle set."""
+"""The Criteo Kaggle data set."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class CriteoSpec(Files):
-    """Criteo's Kaggle ``train.txt`` (plain or gzip): tab separated, no header, 13 integers and 26 hashed categories."""
+    """Criteo's Kaggle ``train.txt`` (plain or gzip): tab-separated, no header, 13 integers and 26 hashed categories."""
 
     source: Literal["criteo"] = "criteo"
     labels: Labels = (Label(column="label"),)
-    """What is predicted."""
+    """Labels to predict."""
     numeric: NumericColumns = {f"I{i}": Numeric(how="log2") for i in range(1, 14)}
-    """How the 13 integers are used."""
+    """How the 13 integer columns are encoded."""
 
     @classmethod
     def default_name(cls, data: dict[str, Any]) -> str:

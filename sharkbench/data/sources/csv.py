@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 class CsvSpec(Files):
-    """Rows of text: CSV, TSV and the like, plain or gzip. Blanks around a value do not count; empty means missing."""
+    """Delimited text: CSV, TSV and the like, plain or gzip. Blanks around a value are stripped; empty means missing."""
 
     source: Literal["csv"] = "csv"
     separator: str = Field("", max_length=1)
-    """What stands between two values; unless given, a tab for ``*.tsv`` and a comma for everything else."""
+    """Separator between values; by default a tab for ``*.tsv`` files and a comma for all others."""
     quote: Literal["", '"', "'", "none"] = ""
-    """Sign around values that hold separators or line ends; ``none`` where quotes are text. Unless given, double quotes
-    count, and between tabs a value in quotes ends in its line."""
+    """Quote character around values that contain separators or line ends; ``none`` if quotes are plain text. The
+    default is the double quote; in tab-separated files a quoted value then ends in its line."""
     header: bool = True
-    """Whether the first line names the columns; without it they are ``c0``, ``c1`` ... or what ``columns`` says."""
+    """Whether the first line names the columns; if not, they are named ``c0``, ``c1`` ... or as in ``columns``."""
     columns: tuple[str, ...] = ()
-    """Names of the columns, for files without a header."""
+    """Column names for files without a header."""
     missing: tuple[str, ...] = ()
-    """Values that mean missing besides the empty one (``?``, ``NA``)."""
+    """Values that mean missing, besides the empty value (``?``, ``NA``)."""
 
     @model_validator(mode="after")
     def _columns_without_header(self) -> Self:

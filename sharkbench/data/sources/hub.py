@@ -21,11 +21,11 @@ class HubSpec(Columns):
     id: str
     """``owner/name`` on the hub."""
     config: str | None = None
-    """Configuration of the data set, where it has several."""
+    """Configuration of the data set, if it has several."""
     revision: str = "main"
-    """Branch, tag or commit; a commit makes results reproducible for good."""
+    """Branch, tag or commit; a commit keeps results reproducible when the data set changes."""
     rows: str = "train"
-    """The hub split that is read where ``split`` is random, temporal or by column."""
+    """The hub split to read if ``split`` is random, temporal or by column."""
 
     @classmethod
     def default_name(cls, data: dict[str, Any]) -> str:

@@ -26,37 +26,37 @@ _KUAIRAND_NOT_INPUTS = (
     *("is_rand", "duration_ms"),
     *("is_lowactive_period", "visible_status"),
 )
-"""Order and split; columns of the log that the merged file does not have; constants."""
+"""Columns for order and split; columns of the log that the merged file lacks; constant columns."""
 _KUAIRAND_FEEDBACK = (
     *("is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_hate", "long_view"),
     *("play_time_ms", "profile_stay_time", "comment_stay_time", "is_profile_enter"),
 )
-"""What the user did after the exposure: labels, never inputs."""
+"""Actions of the user after the exposure: labels, never inputs."""
 
 
 class KuaiRandSpec(Columns):
     """KuaiRand-Pure: the official folder (``log_standard_*_pure.csv`` with ``user_features_pure.csv`` and
-    ``video_features_basic_pure.csv``), or the three merged into one Parquet file."""
+    ``video_features_basic_pure.csv``), or one Parquet file into which the three are merged."""
 
     never_inputs: ClassVar[frozenset[str]] = frozenset((*_KUAIRAND_FEEDBACK, *_KUAIRAND_NOT_INPUTS))
 
     source: Literal["kuairand"] = "kuairand"
     path: str
-    """The folder, or the Parquet file; ``~`` and ``${NAME:-default}`` are replaced."""
+    """The folder or the Parquet file; ``~`` and ``${NAME:-default}`` are expanded."""
     labels: Labels = (Label(column="is_click"), Label(column="long_view"))
-    """What is predicted; the other feedback columns are never inputs."""
+    """Labels to predict; the other feedback columns are never inputs."""
     split: SplitSpec = TemporalSplit(column="time_ms")
-    """How rows are divided."""
+    """How rows are divided into train, valid and test."""
     numeric: NumericColumns = dict.fromkeys(
         ("follow_user_num", "fans_user_num", "friend_user_num", "register_days", "video_duration"), Numeric()
     )
-    """Columns of numbers."""
+    """Numeric columns and how each is encoded."""
     multivalued: MultiValuedColumns = {"tag": MultiValued(slots=3)}
     """Columns with several values per row."""
     time: str = "time_ms"
-    """Column of the time of a row."""
+    """Column with the time of a row."""
     group: str = "user_id"
-    """Column that groups rows, for metrics within groups."""
+    """Column that groups rows for metrics within groups."""
 
     @classmethod
     def default_name(cls, data: dict[str, Any]) -> str:

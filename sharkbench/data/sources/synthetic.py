@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class SyntheticSpec(Columns):
-    """Generated data whose truth is known: Zipf-distributed ids, a planted importance per field, interactions.
+    """Generated data with known ground truth: Zipf-distributed ids, a planted importance per field, interactions.
 
-    The logit of label t is a sum over fields (a linear model learns it), of dot products of pairs of fields (an ``fm``
-    learns it) and of a wave over a sum of all fields (a ``dnn`` learns it). Fields of importance 0 are pure noise.
+    The logit of label t has three parts: a sum over fields (a linear model learns it), dot products of pairs of fields
+    (an ``fm`` learns them) and a wave over a sum of all fields (a ``dnn`` learns it). Fields of importance 0 are pure
+    noise.
     """
 
     never_inputs: ClassVar[frozenset[str]] = frozenset({"time"})
@@ -29,18 +30,18 @@ class SyntheticSpec(Columns):
     cardinalities: tuple[int, ...] = (4000, 2500, 1500, 800, 400, 200, 100, 50, 30, 20, 10, 5)
     """Number of possible values of each field."""
     importances: tuple[float, ...] = ()
-    """Planted importance of each field, any scale, 0 for pure noise; a default pattern with every fourth field noise
-    unless given. Give small numbers to large fields to have tables that are large and useless."""
+    """Planted importance of each field, on any scale; 0 is pure noise. In the default pattern every fourth field is
+    noise. Low importances for large fields give tables that are large and useless."""
     zipf: float = Field(1.1, ge=0, le=3)
-    """Exponent of the popularity of values: 0 is uniform."""
+    """Zipf exponent of the popularity of values; 0 is uniform."""
     strength: tuple[float, float, float] = (1.0, 2.0, 2.5)
-    """Standard deviations of the linear, the pairwise and the higher-order part of the logit."""
+    """Standard deviations of the linear, pairwise and higher-order parts of the logit."""
     labels: Labels = (Label(column="click"),)
-    """Labels to generate, any names; they share most of their signal."""
+    """Labels to generate, with any names; they share most of their signal."""
     rate: float = Field(0.3, gt=0, lt=1)
-    """About this share of rows is positive."""
+    """Approximate fraction of positive rows."""
     seed: int = Field(0, ge=0)
-    """Seed of the truth and of the rows."""
+    """Seed of the ground truth and of the rows."""
 
     @classmethod
     def default_name(cls, data: dict[str, Any]) -> str:

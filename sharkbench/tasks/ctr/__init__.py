@@ -1,4 +1,4 @@
-"""Click-through rate prediction: binary labels, one logit each. Light; the arithmetic is imported when it is needed."""
+"""Click-through rate prediction: binary labels, one logit each. Light; the computations are imported on demand."""
 
 from __future__ import annotations
 
@@ -70,15 +70,14 @@ class Ctr(Task):
     name: Literal["ctr"] = "ctr"
 
     ece_bins: int = Field(default=20, ge=2)
-    """Bins of the calibration error; each has about the same number of samples."""
+    """Number of bins of the calibration error; each has about the same number of samples."""
 
     labels: ClassVar[LabelKind] = "binary"
     metrics: ClassVar[tuple[Metric, ...]] = (AUC, LOG_LOSS, NORMALIZED_ENTROPY, CALIBRATION_ERROR, GROUPED_AUC)
     loss_metric: ClassVar[str] = LOG_LOSS.name
 
     def loss(self, logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
-        """Binary cross-entropy, mean over samples and labels; of samples that weigh nothing together 0, with gradients
-        of 0."""
+        """Binary cross-entropy, mean over samples and labels; 0, with gradients of 0, if all weights are 0."""
         from sharkbench.tasks.ctr.loss import cross_entropy
 
         return cross_entropy(logits, labels, weight)
@@ -91,7 +90,7 @@ class Ctr(Task):
         groups: NDArray[np.integer] | None,
         weights: NDArray[np.floating] | None,
     ) -> dict[str, float]:
-        """From logits and zeros and ones."""
+        """All metrics of one label from logits and labels of 0 and 1."""
         from sharkbench.tasks.ctr.quality import values
 
         found = values(label, scores, labels, groups, weights, self.ece_bins)

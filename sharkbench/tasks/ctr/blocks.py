@@ -1,4 +1,4 @@
-"""What each block of test rows contributes to an AUC, kept with a run so that two runs can be compared row by row."""
+"""Contributions of blocks of test rows to an AUC, stored with a run so that two runs can be compared row by row."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ def auc_blocks(
 ) -> Parts:
     """Structural components of the AUC (DeLong et al., Biometrics 1988), averaged over blocks of rows.
 
-    The rows of each class are dealt to the blocks in turn, in the order of the data, so that blocks depend on the
-    labels alone and hold the same rows for every model. A class has :data:`MAX_BLOCKS` blocks, or one per row where
-    it has fewer rows. Ties count half. Their mean, weighted by rows, is the AUC.
+    The rows of each class are assigned to the blocks in turn, in the order of the data, so that blocks depend on the
+    labels alone and have the same rows for every model. A class has :data:`MAX_BLOCKS` blocks, or one per row if it has
+    fewer rows. Ties count half. The mean of the blocks, weighted by rows, is the AUC.
 
-    With sample ``weights``, rows of weight 0 are in no block, and a block is what its rows move the weighted AUC ``A``,
-    from ``A`` on and as if it were all blocks: ``A + blocks * sum of w_i (v_i - A) / sum of all w`` over its rows,
-    where ``v_i`` is the weighted share of the other class. The plain mean of the blocks is ``A``, and the variance of
-    that mean is that of the weighted AUC to first order in what a row changes; a block may lie outside of [0, 1].
+    With sample ``weights``, rows of weight 0 are in no block, and the value of a block is the weighted AUC ``A`` plus
+    the change due to its rows, scaled by the number of blocks: ``A + blocks * sum of w_i (v_i - A) / sum of all w``
+    over its rows, where ``v_i`` is the weighted share of the other class. The plain mean of the blocks is ``A``, and
+    the variance of that mean is that of the weighted AUC to first order in the change of a row; the value of a block
+    may lie outside of [0, 1].
 
     Args:
         scores: ``[n]``.
@@ -55,7 +56,7 @@ def _share_below(own: NDArray[np.float32], ordered: NDArray[np.float32]) -> NDAr
 def _by_block(
     scores: NDArray[np.float32], value: Callable[[NDArray[np.float32]], NDArray[np.float64]]
 ) -> tuple[float, ...]:
-    """Means of ``value`` over the blocks, a part of the rows at a time."""
+    """Means of ``value`` over the blocks, computed for a part of the rows at a time."""
     blocks = min(MAX_BLOCKS, len(scores))
     sums, counts = np.zeros(blocks), np.zeros(blocks, dtype=np.int64)
     for part in parts(len(scores)):
@@ -80,7 +81,7 @@ def _weighted(scores: NDArray[np.float32], positive: NDArray[np.bool_], weights:
 
 
 def _moves(shares: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, ...]:
-    """What each block moves the weighted mean of the rows' ``shares``, from that mean on."""
+    """For each block, the weighted mean of the rows' ``shares`` plus the change due to the block."""
     blocks = min(MAX_BLOCKS, len(shares))
     mean = float(np.average(shares, weights=weights))
     moved = np.bincount(np.arange(len(shares)) % blocks, weights=weights * (shares - mean), minlength=blocks)

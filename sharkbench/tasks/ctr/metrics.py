@@ -1,7 +1,7 @@
-"""Metrics of binary predictions, exact and quick: everything is read off one sort of the scores.
+"""Metrics of binary predictions, exact and fast: all are computed from one sort of the scores.
 
-Scores are logits, compared as float32 (what models output); labels are 0 or 1. Of millions of scores, nothing but the
-sorted keys is as long as they are: everything else is worked out a part at a time.
+Scores are logits, compared as float32 (the output type of models); labels are 0 or 1. Only the sorted keys take memory
+for all scores: everything else is computed for a part at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EPSILON = 1e-7
 """Probabilities are clipped to ``[EPSILON, 1 - EPSILON]`` in the log loss, as in BARS."""
 
 PART = 1 << 19
-"""Scores that are looked at at a time. Up to so many, float sums are those of one pass."""
+"""Number of scores processed at a time. Up to this number, float sums are those of one pass."""
 
 Scores = NDArray[np.float32]
 Labels = NDArray[np.floating | np.integer]
@@ -24,14 +24,14 @@ Keys = NDArray[np.int64]
 
 
 def sortable(scores: Scores) -> NDArray[np.int64]:
-    """``[n]`` integers of 32 bits, not negative, in the order of the float32 scores (-0 and 0 are equal)."""
+    """``[n]`` non-negative 32-bit integers in the order of the float32 scores (-0 and 0 are equal)."""
     bits = (np.asarray(scores, dtype=np.float32) + np.float32(0)).view(np.int32)
     # Negative floats order backwards as integers: flip all their bits but the sign.
     return (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).astype(np.int64) + 2**31
 
 
 def sort_scores(scores: Scores, labels: Labels) -> Keys:
-    """``[n]`` keys in ascending order of score; the lowest bit is the label. Sorting keys beats an argsort fivefold."""
+    """``[n]`` keys in ascending order of score; the lowest bit is the label. Sorting keys beats argsort fivefold."""
     keys = np.empty(len(scores), dtype=np.int64)
     for part in parts(len(scores)):
         keys[part] = sortable(scores[part]) << 1 | (labels[part] > 0)
@@ -40,12 +40,12 @@ def sort_scores(scores: Scores, labels: Labels) -> Keys:
 
 
 def parts(count: int) -> Iterator[slice]:
-    """``count`` places in slices of at most :data:`PART`."""
+    """``count`` positions in slices of at most :data:`PART`."""
     return (slice(start, min(start + PART, count)) for start in range(0, count, PART))
 
 
 def pieces(keys: Keys, bits: int) -> Iterator[Keys]:
-    """Sorted keys in pieces of about :data:`PART`; keys that differ in the last ``bits`` bits only stay together."""
+    """Sorted keys in pieces of about :data:`PART`; keys that differ only in the last ``bits`` bits stay together."""
     start = 0
     while start < len(keys):
         end = min(start + PART, len(keys))
@@ -55,7 +55,7 @@ def pieces(keys: Keys, bits: int) -> Iterator[Keys]:
 
 
 def wins(keys: Keys) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each run of equal scores: where it starts, and twice the (negative, positive) pairs that its positives win.
+    """For each run of equal scores: its start, and twice the (negative, positive) pairs that its positives win.
 
     A positive wins against every lower negative and half against an equal one, counted from the start of ``keys``.
     """
@@ -69,7 +69,7 @@ def wins(keys: Keys) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def auc(keys: Keys) -> float:
-    """Area under the ROC curve with ties counted half; NaN where one of the classes is absent."""
+    """Area under the ROC curve with ties counted half; NaN if one of the classes is absent."""
     doubled = positives = negatives = 0
     for piece in pieces(keys, 1):
         here = int((piece & 1).sum())
@@ -81,9 +81,9 @@ def auc(keys: Keys) -> float:
 
 
 def grouped_auc(scores: Scores, labels: Labels, groups: NDArray[np.integer]) -> float:
-    """Mean AUC over the groups, weighted by their samples; groups with one class only are left out.
+    """Mean AUC over the groups, weighted by their numbers of samples; groups with only one class are left out.
 
-    NaN where no group has both classes. ``groups`` are integers from 0 below 2^30.
+    NaN if no group has both classes. ``groups`` are integers from 0 to 2^30 - 1.
     """
     keys = np.empty(len(scores), dtype=np.int64)
     for part in parts(len(scores)):
@@ -97,13 +97,13 @@ def grouped_auc(scores: Scores, labels: Labels, groups: NDArray[np.integer]) -> 
 
 
 def _auc_of_groups(keys: Keys) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """AUC and samples of each group that has both classes; above the score, ``keys`` have the group."""
+    """AUC and number of samples of each group with both classes; ``keys`` hold the group above the score."""
     group = keys >> 33
     first = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
     samples = np.diff(first, append=len(keys))
     positives = np.add.reduceat(keys & 1, first)
     negatives = samples - positives
-    # Wins are counted against every negative before; those of earlier groups do not belong.
+    # Wins count against all earlier negatives; subtract those of earlier groups.
     starts, doubled = wins(keys)
     of_group = np.add.reduceat(doubled, np.searchsorted(starts, first))
     earlier = np.cumsum(negatives) - negatives
@@ -118,7 +118,7 @@ def probabilities(scores: Scores) -> NDArray[np.float64]:
 
 
 def mean(values: NDArray[np.floating], weights: Weights | None = None) -> float:
-    """Mean of ``values`` ``[n]``, by their ``weights`` ``[n]`` if given; 0 where they weigh nothing together."""
+    """Mean of ``values`` ``[n]``, weighted by ``weights`` ``[n]`` if given; 0 if all weights are 0."""
     if weights is None:
         return float(values.mean(dtype=np.float64))
     total = weights.sum(dtype=np.float64)
@@ -145,15 +145,15 @@ def mean_log_loss(scores: Scores, labels: Labels, weights: Weights | None = None
 
 
 def normalized_entropy(logloss: float, rate: float) -> float:
-    """Log loss over that of always predicting the base ``rate`` of the same split (He et al., ADKDD 2014)."""
+    """Log loss divided by that of always predicting the base ``rate`` of the same split (He et al., ADKDD 2014)."""
     return logloss / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
 
 
 def calibration_error(keys: Keys, bins: int) -> float:
     """Expected calibration error: mean over samples of |mean label - mean prediction| of the sample's bin.
 
-    Bins hold about equally many samples in order of score; equal scores share a bin, so that a constant prediction of
-    the base rate has no error whatever the order of the samples.
+    Bins have about equal numbers of samples, in order of score; equal scores share a bin, so that a constant prediction
+    of the base rate has no error for any order of the samples.
     """
     edges = keys[np.arange(bins) * len(keys) // bins] >> 1
     starts = np.unique(np.searchsorted(keys, edges << 1, side="left"))

@@ -17,17 +17,17 @@ def values(
     weights: NDArray[np.floating] | None,
     ece_bins: int,
 ) -> tuple[float, float, float, float, float | None]:
-    """AUC, log loss, normalized entropy, calibration error and, where there are groups with both classes, grouped AUC.
+    """AUC, log loss, normalized entropy, calibration error and, if some group has both classes, grouped AUC.
 
     Args:
         scores: ``[n]`` logits.
         labels: ``[n]`` zeros and ones.
         groups: ``[n]`` group of each sample.
-        weights: ``[n]``, 0 or more: what each sample counts in every metric; one that counts 2 is like two samples.
+        weights: ``[n]``, non-negative weight of each sample in every metric; a sample of weight 2 is like two samples.
 
-    Raises:
-        DataError: the label has one class only, so that there is nothing to rank.
-        Diverged: a score is not finite.
+        Raises:
+            DataError: the label has only one class, so that there is nothing to rank.
+            Diverged: a score is not finite.
     """
     rate = metrics.mean(labels, weights) if len(labels) else 0.0
     if not 0 < rate < 1:
@@ -50,5 +50,5 @@ def values(
 
 
 def _share(value: float) -> float:
-    """From 0 to 1, which sums of rounded numbers leave by a last bit; NaN stays."""
+    """Clip to [0, 1], which rounding may exceed by the last bit; NaN stays."""
     return float(np.clip(value, 0.0, 1.0))

@@ -1,6 +1,6 @@
 """The metrics of :mod:`sharkbench.tasks.ctr.metrics` for samples with weights: one of weight 2 is like two samples.
 
-A sort has to carry the weights along, which takes some 40 bytes per score where a key alone takes 8.
+The sort has to permute the weights too, which takes about 40 bytes per score instead of 8 for the key.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Masses = NDArray[np.float64]
 
 
 def sort_scores(scores: Scores, labels: Labels, weights: Weights) -> tuple[Keys, Masses]:
-    """``[n]`` keys as :func:`sharkbench.tasks.ctr.metrics.sort_scores` makes them, and the weight of each.
+    """``[n]`` keys as in :func:`sharkbench.tasks.ctr.metrics.sort_scores`, and the weight of each.
 
-    Samples of weight 0 are left out: they have no part in anything.
+    Samples of weight 0 are left out: they affect no metric.
     """
     counts = weights > 0
     keys = metrics.sortable(scores[counts]) << 1 | (labels[counts] > 0)
@@ -28,18 +28,18 @@ def sort_scores(scores: Scores, labels: Labels, weights: Weights) -> tuple[Keys,
 
 
 def auc(keys: Keys, weights: Masses) -> float:
-    """Share of the (positive, negative) pairs, each by the product of its weights, that the positive wins.
+    """Share of the (positive, negative) pairs, weighted by the product of their weights, that the positive wins.
 
-    Ties count half; NaN where one of the classes is absent.
+    Ties count half; NaN if one of the classes is absent.
     """
     per_group, _ = _auc_of_groups(keys, weights, np.zeros(1, dtype=np.int64)) if len(keys) else (weights, weights)
     return float(per_group[0]) if len(per_group) else float("nan")
 
 
 def grouped_auc(scores: Scores, labels: Labels, groups: NDArray[np.integer], weights: Weights) -> float:
-    """Mean of the groups' weighted AUC by their summed weights; groups with one class only are left out.
+    """Mean of the groups' weighted AUC, weighted by their summed weights; groups with only one class are left out.
 
-    NaN where no group has both classes. ``groups`` are integers from 0 below 2^30.
+    NaN if no group has both classes. ``groups`` are integers from 0 to 2^30 - 1.
     """
     counts = weights > 0
     score = (metrics.sortable(scores[counts]) << 1) | (labels[counts] > 0)
@@ -53,19 +53,19 @@ def grouped_auc(scores: Scores, labels: Labels, groups: NDArray[np.integer], wei
 
 
 def _starts(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each run of equal ``values`` starts; there is at least one."""
+    """Start of each run of equal ``values``; there is at least one value."""
     return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
 
 
 def _auc_of_groups(keys: Keys, weights: Masses, first: NDArray[np.int64]) -> tuple[Masses, Masses]:
-    """AUC and summed weight of each group that has both classes; the groups start at ``first``."""
+    """AUC and summed weight of each group with both classes; the groups start at ``first``."""
     starts = _starts(keys >> 1)
     positive = np.where(keys & 1, weights, 0.0)
     positives, negatives = (np.add.reduceat(values, starts) for values in (positive, weights - positive))
     below = np.empty_like(negatives)
     runs = np.searchsorted(starts, first)
     for start, end in pairwise([*runs.tolist(), len(starts)]):
-        # Each group from nothing: what is left of a sum over all groups could be less exact than a small group is.
+        # Sum each group separately: differences of a sum over all groups could be inexact for a small group.
         np.cumsum(negatives[start:end], out=below[start:end])
     wins = positives * (below - negatives / 2)
     won, mass, others = (np.add.reduceat(values, runs) for values in (wins, positives, negatives))
@@ -74,7 +74,7 @@ def _auc_of_groups(keys: Keys, weights: Masses, first: NDArray[np.int64]) -> tup
 
 
 def calibration_error(keys: Keys, weights: Masses, bins: int) -> float:
-    """Expected calibration error: bins hold about equal weights in order of score; equal scores share a bin."""
+    """Expected calibration error: bins have about equal total weight, in order of score; equal scores share a bin."""
     reached = np.cumsum(weights)
     at = np.searchsorted(reached, np.arange(bins) * reached[-1] / bins, side="right")
     edges = keys[at.clip(max=len(keys) - 1)] >> 1
