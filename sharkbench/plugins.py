@@ -144,6 +144,7 @@ class Plugins(Generic[T]):
         besides: Callable[[], Iterator[Found]] = lambda: iter(()),
     ) -> None:
         self.place, self._base, self._name_of, self._besides = place, base, name_of, besides
+        self._imported: dict[tuple[str, str], tuple[Path | None, type[T]]] = {}
 
     def found(self) -> dict[str, Found]:
         """All plug-ins by name, without importing any.
@@ -170,6 +171,8 @@ class Plugins(Generic[T]):
         Raises:
             InputError: there is no such plug-in, it cannot be imported, or it is of another kind.
         """
+        if (ready := self._ready(name)) is not None:
+            return ready
         found, noun = self.found(), self.place.noun
         if name not in found:
             raise InputError(f"unknown {noun} '{name}'{did_you_mean(name, found)}")
@@ -180,7 +183,18 @@ class Plugins(Generic[T]):
         declared = self._name_of(made)
         if declared != name:
             raise InputError(f"{noun} file '{name}' declares the name '{declared}': they must be the same")
+        self._imported[self._key(name)] = found[name].file, made
         return made
+
+    def _ready(self, name: str) -> type[T] | None:
+        """The class, if it is imported and its file is still there: a suite may name it a thousand times."""
+        file, made = self._imported.get(self._key(name), (None, None))
+        if made is None or made.__module__ not in sys.modules or (file is not None and not file.is_file()):
+            return None
+        return made
+
+    def _key(self, name: str) -> tuple[str, str]:
+        return os.environ.get(self.place.variable, ""), name
 
     def available(self) -> dict[str, type[T]]:
         """All importable plug-ins by name; others cause a warning and are left out."""
@@ -205,7 +219,10 @@ class Plugins(Generic[T]):
         name = entry.get(key) if isinstance(entry, Mapping) else None
         if name is None:
             raise PydanticCustomError("union_tag_not_found", f"a {self.place.noun} is a mapping with '{key}'", told)
-        if not isinstance(name, str) or name not in (known := self.names()):
+        if isinstance(name, str) and (ready := self._ready(name)) is not None:
+            return ready
+        known = self.names()
+        if not isinstance(name, str) or name not in known:
             told |= {"tag": str(name), "expected_tags": ", ".join(f"'{one}'" for one in known)}
             hint = did_you_mean(str(name), known)
             raise PydanticCustomError("union_tag_invalid", f"unknown {self.place.noun} '{{tag}}'{hint}", told)

@@ -6,13 +6,14 @@ source is imported.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
 from sharkbench import plugins
 from sharkbench.data.columns import Columns
-from sharkbench.errors import did_you_mean
+from sharkbench.errors import InputError, did_you_mean
 from sharkbench.plugins import Plugins
 
 SOURCES = Plugins(plugins.SOURCES, lambda: Columns, lambda kind: _name(kind))
@@ -32,6 +33,10 @@ DatasetSpec = Annotated[SerializeAsAny[Columns], BeforeValidator(parse)]
 
 
 def _by_name(name: str) -> dict[str, Any]:
+    with suppress(InputError):  # most stand for a source of the same name
+        own = SOURCES.get(name).bare_names()
+        if name in own:
+            return {"source": name, **own[name]}
     bare = {
         short: {"source": source, **settings}
         for source, kind in SOURCES.available().items()

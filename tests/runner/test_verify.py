@@ -54,7 +54,7 @@ class Mine(Method):
 '''
 PARTS = "def rows(bench):\n    return bench.full_table()\n"
 SAME = "def rows(bench):\n    table = bench.full_table()\n    return table\n"
-OTHER = "def rows(bench):\n    table = bench.full_table()\n    table.weight.data.mul_(2)\n    return table\n"
+OTHER = "def rows(bench):\n    table = bench.full_table()\n    table.parts[0].weight.data.mul_(2)\n    return table\n"
 
 ABOUT = {
     "sharkbench": "0", "git_revision": "a" * 40, "git_dirty": False, "python": "3", "packages": {"torch": "2"},
