@@ -111,6 +111,9 @@ TASKS = Place(
 SOURCES = Place("source", "sharkbench.data.sources", "SHARKBENCH_SOURCES", "sharkbench.sources")
 
 
+FOLDERS = tuple(place.variable for place in (METHODS, FORMATS, BACKBONES, TASKS, SOURCES))
+
+
 def formats_of_methods() -> Iterator[Found]:
     """Formats in the folder of a method, in a file with the name of their kind."""
     for method in METHODS.found():
@@ -144,7 +147,7 @@ class Plugins(Generic[T]):
         besides: Callable[[], Iterator[Found]] = lambda: iter(()),
     ) -> None:
         self.place, self._base, self._name_of, self._besides = place, base, name_of, besides
-        self._imported: dict[tuple[str, str], tuple[Path | None, type[T]]] = {}
+        self._imported: dict[tuple[str, ...], tuple[Path | None, type[T]]] = {}
 
     def found(self) -> dict[str, Found]:
         """All plug-ins by name, without importing any.
@@ -189,12 +192,13 @@ class Plugins(Generic[T]):
     def _ready(self, name: str) -> type[T] | None:
         """The class, if it is imported and its file is still there: a suite may name it a thousand times."""
         file, made = self._imported.get(self._key(name), (None, None))
-        if made is None or made.__module__ not in sys.modules or (file is not None and not file.is_file()):
+        if made is None or (file is not None and not file.is_file()):
             return None
-        return made
+        # A module that has been imported anew has another class.
+        return made if getattr(sys.modules.get(made.__module__), made.__name__, None) is made else None
 
-    def _key(self, name: str) -> tuple[str, str]:
-        return os.environ.get(self.place.variable, ""), name
+    def _key(self, name: str) -> tuple[str, ...]:
+        return name, *(os.environ.get(variable, "") for variable in FOLDERS)
 
     def available(self) -> dict[str, type[T]]:
         """All importable plug-ins by name; others cause a warning and are left out."""
