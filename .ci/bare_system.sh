@@ -43,7 +43,7 @@ mount --rbind /sys "$system/sys"
 mount --rbind /dev "$system/dev"
 cp --dereference /etc/resolv.conf "$system/etc/resolv.conf"
 # The way out that the host has is the only one: its certificates, its mirrors.
-for file in /etc/ssl/certs/ca-certificates.crt /etc/pip.conf "${PIP_CONFIG_FILE:-}" /root/.config/pip/pip.conf; do
+for file in /etc/ssl/certs/ca-certificates.crt /etc/pip.conf "${PIP_CONFIG_FILE:-}" "$HOME/.config/pip/pip.conf"; do
   [ -f "$file" ] && [ "$file" != /dev/null ] && install -D -m 644 "$file" "$system$file"
 done
 for folder in ${FOLDERS:-}; do
@@ -52,7 +52,8 @@ for folder in ${FOLDERS:-}; do
 done
 
 step "a clone"
-clone=/root/sharkbench
+mkdir -p "$system$HOME"
+clone=/srv/sharkbench
 rm -rf "${system:?}$clone"
 git clone --quiet --no-local "$repository" "$system$clone"
 
@@ -62,7 +63,7 @@ while IFS= read -r command; do
   step "$command"
   mapfile -t settings <<<"$passed"
   [ -n "$passed" ] || settings=()
-  chroot "$system" /usr/bin/env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+  chroot "$system" /usr/bin/env -i HOME="$HOME" LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     "${settings[@]}" bash -c 'cd "$1" && eval "$2"' - "$clone" "$command" </dev/null
 done <<<"$COMMANDS"
 step "done"
