@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Stage(BaseModel):
-    """One method of a pipeline. The last stage gets the run's budget; an earlier one may state its own."""
+    """One method of a pipeline. The last stage gets the run's budget; an earlier one that takes a budget states it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,6 +42,10 @@ class Pipeline(Method):
         if last.budget is not None:
             raise ValueError(f"the last stage, '{last.method.name}', gets the suite's budget; remove its 'budget'")
         for stage in earlier:
+            if stage.budget is not None and not stage.method.budgeted:
+                raise ValueError(
+                    f"stage '{stage.method.name}' takes no budget, its settings decide its size; remove its 'budget'"
+                )
             if stage.method.budgeted and stage.budget is None:
                 raise ValueError(
                     f"stage '{stage.method.name}' needs a 'budget' of its own: only the last gets the suite's"

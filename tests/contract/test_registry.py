@@ -107,6 +107,7 @@ def test_pipeline_parses_nested_and_survives_json(folder: Path) -> None:
     ("stages", "message"),
     [
         (["first", "second"], "stage 'first' needs a 'budget' of its own"),
+        ([{"name": "full", "budget": 0.5}, "second"], "stage 'full' takes no budget"),
         ([{"name": "first", "budget": 0.5}, {"name": "second", "budget": 0.1}], "gets the suite's budget"),
         (
             [{"name": "first", "budget": 0.5}, "first"],
