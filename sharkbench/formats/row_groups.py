@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
-from sharkbench.formats.base import Example, Format, num_rows
+from sharkbench.formats.base import Example, Format, num_rows, replicated
 from sharkbench.formats.dense import Dense
 from sharkbench.formats.in_tiers import InTiers
 from sharkbench.formats.registry import format_of_kind
@@ -36,6 +36,16 @@ def schema_of_group(schema: Schema, fields: Sequence[int], counts: Sequence[int]
     """Schema of one group of the rows of ``fields``, ``counts`` of each field; fields without rows are left out."""
     left = [replace(schema.fields[f], cardinality=n) for f, n in zip(fields, counts, strict=True) if n]
     return replace(schema, fields=tuple(left), frequencies=None)
+
+
+def check_groups(groups: Tensor, count: int) -> None:
+    """Check that ``groups``, the group of each row, names each of ``count`` groups and no other.
+
+    Raises:
+        ValueError: a group has no rows, or rows have no group.
+    """
+    if (named := groups.unique().tolist()) != list(range(count)):
+        raise ValueError(f"rows name the groups {named}, there are {count}; each group needs rows, each row a group")
 
 
 class RowGroups(InTiers):
@@ -67,11 +77,18 @@ class RowGroups(InTiers):
 
     @classmethod
     def pack(cls, schema: Schema, fields: Sequence[int], groups: Tensor, parts: Sequence[Format]) -> Self:
-        """
+        """The rows of each group in the group's own format.
+
         Args:
             groups: ``[R]`` integers, the group of each row of ``fields``, one field after the other.
             parts: of each group, over all fields of :func:`schema_of_group`.
+
+        Raises:
+            ValueError: a group has no rows, rows have no group, or groups lie within one another.
         """
+        check_groups(groups, len(parts))
+        if any(part.kind == cls.kind for part in parts):
+            raise ValueError("groups lie within one another")
         return cls(schema, fields, parts, TierIndex.of(groups, len(parts)))
 
     @classmethod
@@ -122,8 +139,6 @@ class RowGroups(InTiers):
         return sum(part.num_parameters for part in self.formats)
 
     def replicate(self, times: int) -> Self:
-        from sharkbench.formats.base import replicated
-
         _, index = self.repeated([None] * len(self.parts), times)
         assert index is not None
         return type(self)(

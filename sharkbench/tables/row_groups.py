@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sharkbench.data.schema import Schema
 from sharkbench.formats.base import Format
-from sharkbench.formats.row_groups import RowGroups, schema_of_group
+from sharkbench.formats.row_groups import RowGroups, check_groups, schema_of_group
 from sharkbench.formats.tier_index import TierIndex
 from sharkbench.tables.parts import Composite, Layout, Part, Slots
 
@@ -29,9 +29,13 @@ class GroupedRows(Composite, Part):
         groups: ``[R]`` integers, the group of each row of ``fields``, one field after the other; up to 8 groups, each
             with rows.
         make: creates the part of each group.
+
+    Raises:
+        ValueError: a group has no rows, rows have no group, or groups give rows of different widths.
     """
 
     def __init__(self, schema: Schema, fields: Sequence[int], groups: Tensor, make: Sequence[MakePart]) -> None:
+        check_groups(groups, len(make))
         fields = sorted(fields)
         sizes = [schema.fields[f].cardinality for f in fields]
         counts = [torch.bincount(own.long(), minlength=len(make)).tolist() for own in groups.split(sizes)]

@@ -115,3 +115,23 @@ def test_a_group_that_packs_as_two_formats_is_refused() -> None:
     part = GroupedRows(SCHEMA, [0, 1, 2], torch.tensor([0, 1] * 8), [twice, twice])
     with pytest.raises(ValueError, match="packed as one format"):
         part.pack()
+
+
+@pytest.mark.parametrize("named", [[0, 2], [0, 1], [0, 1, 2, 3]])
+def test_a_group_without_rows_and_a_row_without_group_are_refused(named: list[int]) -> None:
+    groups = torch.tensor((named * 16)[:16])
+
+    def make(schema: Schema, own: object) -> Rows:
+        return Rows.initial(schema, range(schema.num_fields), WIDTH, 1.0)
+
+    with pytest.raises(ValueError, match="each group needs rows, each row a group"):
+        GroupedRows(SCHEMA, [0, 1, 2], groups, [make] * 3)
+    packed = make(SCHEMA, None).pack()
+    with pytest.raises(ValueError, match="each group needs rows, each row a group"):
+        RowGroups.pack(SCHEMA, [0, 1, 2], groups, packed * 3)
+
+
+def test_groups_within_groups_are_refused_as_they_could_not_be_restored() -> None:
+    inner = grouped(torch.tensor([0, 1] * 8), [0, 1, 2]).pack()
+    with pytest.raises(ValueError, match="within one another"):
+        RowGroups.pack(SCHEMA, [0, 1, 2], torch.tensor([0, 1] * 8), inner * 2)
