@@ -139,7 +139,7 @@ def _refuses_damage(kind: type[Format]) -> None:
 def _refuses_lies(kind: type[Format]) -> None:
     for packed, _, _ in _examples(kind, WIDTHS[1:2]):
         own = dict(packed.state_dict())
-        for lie in _lies(packed.describe()):
+        for lie in lies(packed.describe()):
             made = _restored(packed, lie, own)
             # A change that is not refused gives another valid table of the same size, which is served.
             assert made is None or (_serves(made) and made.nbytes == packed.nbytes), f"restore takes settings {lie}"
@@ -234,18 +234,18 @@ def _restored(packed: Format, settings: Any, tensors: Mapping[str, Tensor]) -> F
         return None
 
 
-def _lies(settings: Any) -> Iterator[Any]:
+def lies(settings: Any) -> Iterator[Any]:
     """The settings with one value replaced, removed or added, anywhere in them."""
     if isinstance(settings, dict):
         yield {**settings, "stray": 1}
         for key, value in settings.items():
             yield {k: v for k, v in settings.items() if k != key}
-            yield from ({**settings, key: lie} for lie in _lies(value))
+            yield from ({**settings, key: lie} for lie in lies(value))
     elif isinstance(settings, list):
         yield settings[:-1]
         yield settings * 2
         for i, value in enumerate(settings):
-            yield from ([*settings[:i], lie, *settings[i + 1 :]] for lie in _lies(value))
+            yield from ([*settings[:i], lie, *settings[i + 1 :]] for lie in lies(value))
     else:
-        lies: list[Any] = [-1, 0, 1, 7, 10**30, "x", None, [], True, 1.5, "int8"]
-        yield from (lie for lie in lies if lie != settings)
+        values: list[Any] = [-1, 0, 1, 7, 10**30, "x", None, [], True, 1.5, "int8"]
+        yield from (lie for lie in values if lie != settings)
